@@ -1,0 +1,407 @@
+/* tightloop.h - serve, keep, learn, prove, swap: the whole loop in one library.
+ *
+ * A *runtime* owns one journal (a folder with a SQLite file) and the threads that serve it. A *loop*
+ * is one task inside a runtime that improves itself: it predicts on items, keeps each prediction,
+ * joins the feedback that arrives later, learns from it and publishes what proved better.
+ *
+ *     tl_runtime *runtime;
+ *     tl_loop *loop;
+ *     tl_runtime_open(&runtime_options, &runtime, &err);
+ *     tl_loop_open(runtime, &loop_options, &loop, &err);
+ *     tl_loop_predict(loop, &item, &prediction, &err);         // durable when it returns
+ *     tl_loop_feedback(loop, &feedback, &result, &err);        // the next prediction knows it
+ *     tl_runtime_close(&runtime);                              // closes its loops too
+ *
+ * Threads: every function may be called from any thread, except that closing a handle must not
+ * overlap other calls on it. Callbacks run on a thread of the runtime and must not block.
+ *
+ * Errors: functions return a tl_status. A caller may pass a tl_error to learn what happened and what
+ * to do about it; NULL is fine. Outputs come last and are untouched on error. Passing NULL where a
+ * pointer is required is a caller's bug and asserts; malformed data is an error, never a crash.
+ */
+#ifndef TIGHTLOOP_H
+#define TIGHTLOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define TL_API __attribute__((visibility("default")))
+#else
+#define TL_API
+#endif
+
+/* ---- Status and errors ----------------------------------------------------------------------- */
+
+/* X(name, short text). The order is part of the ABI: append only. */
+#define TL_STATUS_MAP(X)                                                                           \
+    X(OK, "ok")                                                                                    \
+    X(EINVAL, "invalid argument or malformed input")                                               \
+    X(ENOMEM, "out of memory")                                                                     \
+    X(EIO, "input/output error")                                                                   \
+    X(ENOSPC, "no space left for the journal")                                                     \
+    X(ENOTFOUND, "not found")                                                                      \
+    X(ECONFLICT, "conflicts with what is already recorded")                                        \
+    X(ESHAPE, "wrong shape")                                                                       \
+    X(EUNSUPPORTED, "not supported")                                                               \
+    X(EFULL, "a queue is full; try again shortly")                                                 \
+    X(ELIMIT, "over a limit")                                                                      \
+    X(ECLOSED, "closed or shutting down")                                                          \
+    X(EVERSION, "written by a newer version")                                                      \
+    X(ECORRUPT, "damaged data")                                                                    \
+    X(EPERM, "not permitted")                                                                      \
+    X(EBUSY, "in use by another process")
+
+typedef enum tl_status {
+#define X(name, text) TL_##name,
+    TL_STATUS_MAP(X)
+#undef X
+        TL_STATUS_COUNT
+} tl_status;
+
+enum { TL_ERROR_TEXT_BYTES = 256 };
+
+/* The detail of a failure: what happened, and what to do. Owned by the caller, no allocation. */
+typedef struct tl_error {
+    tl_status status;
+    char text[TL_ERROR_TEXT_BYTES]; /* UTF-8, NUL-terminated */
+} tl_error;
+
+/* The short text of a status, e.g. "wrong shape". Static. */
+TL_API const char *tl_status_text(tl_status status);
+/* The name of a status, e.g. "TL_ESHAPE". Static. */
+TL_API const char *tl_status_name(tl_status status);
+
+/* ---- Identifiers ----------------------------------------------------------------------------- */
+
+/* 128 bits, time-ordered when made here (UUID version 7, RFC 9562). All zero means "none". */
+typedef struct tl_id {
+    uint8_t bytes[16];
+} tl_id;
+
+enum { TL_ID_TEXT_BYTES = 37 }; /* canonical UUID text and its NUL */
+
+TL_API void tl_id_format(tl_id id, char text[TL_ID_TEXT_BYTES]);
+/* Accepts the canonical text (36 characters) or 32 hexadecimal digits. TL_EINVAL otherwise. */
+TL_API tl_status tl_id_parse(const char *text, size_t bytes, tl_id *out);
+TL_API bool tl_id_is_none(tl_id id);
+
+/* ---- Limits ---------------------------------------------------------------------------------- */
+
+enum {
+    TL_CLASS_COUNT_MAX = 64,       /* classes a loop */
+    TL_FEATURE_COUNT_MAX = 4096,   /* numbers in a feature vector */
+    TL_TEXT_BYTES_MAX = 64,        /* names: loop, class, site, line, part, source, with NUL */
+    TL_REQUEST_ID_BYTES_MAX = 128, /* a caller's request id, with NUL */
+    TL_ITEM_COUNT_MAX = 256,       /* items in one request */
+    TL_IMAGE_SIDE_MAX = 1024       /* pixels of height or width that a loop takes in */
+};
+
+/* ---- Runtime --------------------------------------------------------------------------------- */
+
+typedef struct tl_runtime tl_runtime;
+typedef struct tl_loop tl_loop;
+
+typedef enum tl_durability {
+    TL_DURABILITY_FULL,   /* acknowledged = on disk (fsync); the default */
+    TL_DURABILITY_RELAXED /* acknowledged = handed to the operating system: a power cut may lose it */
+} tl_durability;
+
+typedef struct tl_runtime_options {
+    const char *path;            /* folder of the journal; made when missing */
+    tl_durability durability;    /* default TL_DURABILITY_FULL */
+    uint64_t quota_bytes;        /* journal size at which predictions get TL_ENOSPC; 0: no quota */
+    uint64_t retention_bytes;    /* drop oldest unlabelled items above this size; 0: keep all */
+    uint32_t retention_days;     /* drop unlabelled items older than this; 0: keep all */
+    uint32_t trainer_threads;    /* 0: no slow learner (serve and fast heads only); default 1 */
+    uint32_t batch_max;          /* micro-batch, items; default 32 */
+    uint32_t queue_max;          /* items that may wait before TL_EFULL; default 4096 */
+    bool read_only;              /* open for looking: no predictions, no feedback, no learning */
+} tl_runtime_options;
+
+/* The defaults, to be adjusted; `path` must be set. */
+TL_API tl_runtime_options tl_runtime_options_default(void);
+
+/* Open or create the journal at options->path, recover what a crash left, start the threads.
+ * Errors: TL_EIO, TL_ENOMEM, TL_EVERSION (journal of a newer version), TL_ECORRUPT (see
+ * `tightloop doctor`), TL_EBUSY (another process serves it). Then *out is untouched. */
+TL_API tl_status tl_runtime_open(const tl_runtime_options *options, tl_runtime **out, tl_error *err);
+
+/* Answer what was accepted, make it durable, write a checkpoint, close all loops, stop the threads.
+ * NULL-safe; clears *runtime. Loop handles of this runtime are invalid afterwards. */
+TL_API void tl_runtime_close(tl_runtime **runtime);
+
+/* ---- Loop ------------------------------------------------------------------------------------ */
+
+typedef enum tl_input_form {
+    TL_INPUT_IMAGE,   /* 8-bit images, scaled to height x width on the way in */
+    TL_INPUT_FEATURES /* vectors of feature_count numbers */
+} tl_input_form;
+
+typedef struct tl_loop_options {
+    const char *name;               /* [A-Za-z0-9._-], 1..63 characters */
+    tl_input_form input;            /* default TL_INPUT_IMAGE */
+    uint32_t height, width;         /* image pixels; default 64 x 64 */
+    uint32_t channels;              /* 1 grey (default) or 3 colour */
+    bool has_template;              /* each image comes with its template (golden sample) */
+    uint32_t feature_count;         /* for TL_INPUT_FEATURES */
+    float feature_range;            /* |value| above this is clamped; default 16 */
+    const char *const *classes;     /* class names; the first one is "nothing to flag" */
+    size_t class_count;             /* 2..TL_CLASS_COUNT_MAX */
+    const char *model_path;         /* ONNX file; NULL: the built-in small network, from nothing */
+    uint64_t seed;                  /* of weights, sampling and audit; default 1 */
+    uint32_t replay_per_label;      /* images replayed for each new label; default 16 */
+    uint32_t publish_every_labels;  /* slow learner offers its weights that often; default 32 */
+    uint32_t cold_labels;           /* everything is put up for review until then; default 400 */
+    double audit_rate;              /* share of passed items put up for review; default 0.02 */
+    double target_precision;        /* flags aim at this precision; default 0.994 */
+} tl_loop_options;
+
+TL_API tl_loop_options tl_loop_options_default(void);
+
+/* Open the loop `options->name`, or create it when the journal has none of that name. For a loop that
+ * exists, input form and classes must agree with what is recorded (TL_ECONFLICT); classes that were
+ * added while running are kept. The loop is warm when this returns.
+ * Errors: TL_EINVAL, TL_ECONFLICT, TL_EUNSUPPORTED (model), TL_ENOMEM, TL_EIO. */
+TL_API tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
+                              tl_error *err);
+
+/* Checkpoint and close one loop; NULL-safe; clears *loop. */
+TL_API void tl_loop_close(tl_loop **loop);
+
+/* The loop of that name, or NULL. Borrowed until it or the runtime is closed. */
+TL_API tl_loop *tl_runtime_loop(tl_runtime *runtime, const char *name);
+/* The i-th open loop in order of opening, or NULL past the end. */
+TL_API tl_loop *tl_runtime_loop_at(tl_runtime *runtime, size_t index);
+
+/* What a loop takes and answers: fixed at creation, except that classes may be added. */
+typedef struct tl_loop_info {
+    char name[TL_TEXT_BYTES_MAX];
+    tl_input_form input;
+    uint32_t height, width, channels;
+    bool has_template;
+    uint32_t feature_count;
+    size_t class_count;
+    char classes[TL_CLASS_COUNT_MAX][TL_TEXT_BYTES_MAX];
+} tl_loop_info;
+
+TL_API void tl_loop_describe(tl_loop *loop, tl_loop_info *out);
+
+/* ---- Predict --------------------------------------------------------------------------------- */
+
+typedef enum tl_image_encoding {
+    TL_IMAGE_NONE, /* no image here */
+    TL_IMAGE_FILE, /* JPEG, PNG, PGM or PPM, recognised by content */
+    TL_IMAGE_U8    /* raw [height, width, channels], 0..255 */
+} tl_image_encoding;
+
+typedef struct tl_image {
+    tl_image_encoding encoding;
+    const void *data; /* borrowed for the call */
+    size_t bytes;
+    uint32_t height, width, channels; /* TL_IMAGE_U8 only */
+} tl_image;
+
+typedef struct tl_item {
+    tl_id id;              /* none: one is made; else the caller's own, unique in the loop */
+    tl_image image;        /* TL_INPUT_IMAGE */
+    tl_image reference;    /* its template, when the loop has one; none: a blank (black) template */
+    const float *features; /* TL_INPUT_FEATURES: [feature_count], finite */
+    size_t feature_count;
+    const char *site, *line, *part; /* NULL or UTF-8 under TL_TEXT_BYTES_MAX; borrowed */
+} tl_item;
+
+typedef struct tl_predict_request {
+    const tl_item *items;
+    size_t count;            /* 1..TL_ITEM_COUNT_MAX */
+    const char *request_id;  /* NULL, or the caller's: a retry with the same body gets the same answer */
+    uint64_t body_hash[2];   /* of the request's body; used with request_id only */
+    uint64_t version;        /* 0: the champion; else a kept version answers (not kept: ENOTFOUND) */
+} tl_predict_request;
+
+typedef struct tl_prediction {
+    tl_id id;
+    uint64_t position;     /* in the journal */
+    uint64_t version;      /* the immutable version that answered */
+    uint64_t epoch;        /* journal position of the last feedback its head had learned */
+    uint32_t label;        /* index of the most likely class */
+    uint32_t class_count;
+    float scores[TL_CLASS_COUNT_MAX]; /* probabilities, sum 1 */
+    float defect_score;    /* 1 - scores[0] */
+    float threshold;       /* flagged = defect_score >= threshold */
+    bool flagged;
+    bool review;           /* somebody should look: flagged, audit, or the loop is still cold */
+    float propensity;      /* probability with which `review` was set, fixed before the label */
+} tl_prediction;
+
+/* Called once for each accepted request, after its predictions are durable (status TL_OK) or could
+ * not be made (then predictions is NULL, count 0 and err says why). Arrays are borrowed until it
+ * returns. Runs on a thread of the runtime. */
+typedef void (*tl_predict_done)(void *context, tl_status status, const tl_prediction *predictions,
+                                size_t count, const tl_error *err);
+
+/* Decode and check the items on the calling thread, then queue them. TL_OK: `done` will be called
+ * exactly once. Any other status: it will not.
+ * Errors: TL_EINVAL, TL_ESHAPE, TL_ELIMIT (image too large), TL_ECONFLICT (item id known, or request
+ * id known with another body), TL_ENOTFOUND (version), TL_EFULL, TL_ENOSPC, TL_ECLOSED. */
+TL_API tl_status tl_loop_predict_async(tl_loop *loop, const tl_predict_request *request,
+                                       tl_predict_done done, void *context, tl_error *err);
+
+/* The same for one item, waiting until it is durable. */
+TL_API tl_status tl_loop_predict(tl_loop *loop, const tl_item *item, tl_prediction *out,
+                                 tl_error *err);
+
+/* ---- Feedback -------------------------------------------------------------------------------- */
+
+typedef enum tl_feedback_kind {
+    TL_FEEDBACK_LABEL,    /* the true class is `label` */
+    TL_FEEDBACK_VERDICT,  /* the answered class was correct or not */
+    TL_FEEDBACK_WITHDRAW  /* forget what was said of this prediction by this source */
+} tl_feedback_kind;
+
+typedef struct tl_feedback {
+    tl_id prediction_id;
+    tl_feedback_kind kind;
+    const char *label;       /* class name, for TL_FEEDBACK_LABEL */
+    bool correct;            /* for TL_FEEDBACK_VERDICT */
+    const char *source;      /* who says so; NULL: "local" */
+    int64_t time_us;         /* when it was observed, Unix microseconds; 0: now */
+} tl_feedback;
+
+typedef enum tl_feedback_state {
+    TL_FEEDBACK_APPLIED,   /* joined and learned from */
+    TL_FEEDBACK_CORRECTED, /* replaced what was said before */
+    TL_FEEDBACK_REPEATED,  /* the same was said before: no effect */
+    TL_FEEDBACK_PENDING,   /* the prediction is not known yet; joined when it arrives */
+    TL_FEEDBACK_WITHDRAWN, /* the earlier label was forgotten */
+    TL_FEEDBACK_NOTED      /* kept, but nothing to learn (verdict "incorrect" without a class, ...) */
+} tl_feedback_state;
+
+/* "applied", "corrected", ... Static. */
+TL_API const char *tl_feedback_state_text(tl_feedback_state state);
+
+typedef struct tl_feedback_result {
+    tl_feedback_state state;
+    uint64_t position; /* in the journal */
+    uint64_t epoch;    /* predictions of this epoch or later know it */
+} tl_feedback_result;
+
+/* Called once for each accepted request when all its feedback is durable and the head that knows it
+ * is published. Runs on a thread of the runtime. */
+typedef void (*tl_feedback_done)(void *context, tl_status status, const tl_feedback_result *results,
+                                 size_t count, const tl_error *err);
+
+typedef struct tl_feedback_request {
+    const tl_feedback *items;
+    size_t count;           /* 1..TL_ITEM_COUNT_MAX */
+    const char *request_id; /* as in tl_predict_request */
+    uint64_t body_hash[2];
+} tl_feedback_request;
+
+/* All or nothing: one malformed item refuses the request.
+ * Errors: TL_EINVAL (unknown class: the text lists the known ones), TL_ECONFLICT, TL_EFULL (also too
+ * many pending), TL_ENOSPC, TL_ECLOSED. */
+TL_API tl_status tl_loop_feedback_async(tl_loop *loop, const tl_feedback_request *request,
+                                        tl_feedback_done done, void *context, tl_error *err);
+
+/* The same for one, waiting until it is durable and learned. */
+TL_API tl_status tl_loop_feedback(tl_loop *loop, const tl_feedback *feedback,
+                                  tl_feedback_result *out, tl_error *err);
+
+/* ---- Status, versions, control --------------------------------------------------------------- */
+
+/* A share with its 95 % interval and the counts behind it; count 0: nothing known yet, 0..1. */
+typedef struct tl_share {
+    double value, low, high;
+    uint64_t hits, count;
+} tl_share;
+
+typedef struct tl_loop_state {
+    uint64_t predictions, flagged, reviews_wanted;
+    uint64_t feedback, labels, pending, withdrawn, clamped;
+    uint64_t champion;          /* version that answers */
+    uint64_t epoch;             /* last feedback that the champion's head knows */
+    uint64_t position;          /* last journal position applied */
+    uint64_t trained_labels;    /* labels the slow learner has worked through */
+    uint64_t publishes, rollbacks, refused; /* versions that went live, were taken back, were not better */
+    uint64_t golden;            /* items in the golden set */
+    bool learning;              /* false: paused */
+    bool cold;                  /* everything is put up for review */
+    float threshold;
+    tl_share precision, recall, accuracy; /* over the last labelled items, each predicted before its
+                                             label was learned; among reviewed items, see the docs */
+    double label_to_served_ms_p50, label_to_served_ms_p99; /* feedback arrival to published head */
+    double answer_ms_p50, answer_ms_p99;                   /* arrival to durable answer */
+    uint64_t digest;            /* chained over everything learned, for replay --verify */
+} tl_loop_state;
+
+TL_API void tl_loop_status(tl_loop *loop, tl_loop_state *out);
+
+typedef struct tl_version_info {
+    uint64_t number, parent;
+    char origin[TL_TEXT_BYTES_MAX]; /* "initial", "continuous", "import", ... */
+    int64_t created_us;
+    uint64_t position;              /* trained up to this journal position */
+    uint64_t labels;                /* labels seen by its weights */
+    double window_loss, parent_window_loss; /* mean prequential log loss, nats; NaN: not known */
+    uint32_t window_count;
+    uint32_t golden_errors, golden_count;
+    bool kept;                      /* weights are still there: may be promoted */
+    bool champion;
+    char verdict[128];              /* why it was published or refused, in words */
+} tl_version_info;
+
+/* Copy up to `capacity` of the newest versions, newest first; returns how many were written. */
+TL_API size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity);
+
+/* Put a kept version into service. `who` is journaled. Waits until it answers.
+ * TL_ENOTFOUND: no such version, or its weights were not kept. */
+TL_API tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_error *err);
+/* Back to `version`, or with 0 to the champion before this one; learning is paused until resumed. */
+TL_API tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_error *err);
+TL_API tl_status tl_loop_set_learning(tl_loop *loop, bool on, const char *who, tl_error *err);
+/* TL_ECONFLICT: exists already; TL_ELIMIT: too many. */
+TL_API tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *who, tl_error *err);
+
+/* The golden set: labelled items on which no published version may make more errors than the one it
+ * replaces. While it is empty that rule is void. Items of it are never trained on from then on. */
+TL_API tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who, tl_error *err);
+TL_API tl_status tl_loop_golden_remove(tl_loop *loop, tl_id prediction, const char *who,
+                                       tl_error *err);
+/* Copies up to `capacity` ids; returns how many there are. */
+TL_API size_t tl_loop_golden(tl_loop *loop, tl_id *out, size_t capacity);
+
+/* What happened, one line of JSON: {"type":"publish","loop":...,...}. `json` is borrowed until the
+ * callback returns. Runs on a thread of the runtime; must not block or call back into the loop. */
+typedef void (*tl_event_fn)(void *context, const char *json, size_t bytes);
+/* One listener a runtime; NULL removes it. */
+TL_API void tl_runtime_on_event(tl_runtime *runtime, tl_event_fn fn, void *context);
+
+/* Wait until the slow learner has worked through every label so far (for batch use and tests). */
+TL_API tl_status tl_loop_drain(tl_loop *loop, tl_error *err);
+
+/* Journal facts for /metrics and `doctor`. */
+typedef struct tl_journal_state {
+    uint64_t bytes, wal_bytes, quota_bytes, commits, records, images;
+    double commit_ms_p50, commit_ms_p99;
+    double days_until_full; /* forecast at the present rate; negative: no quota or not growing */
+} tl_journal_state;
+
+TL_API void tl_runtime_journal_state(tl_runtime *runtime, tl_journal_state *out);
+
+/* Copy the journal to `path` while serving. TL_ECONFLICT: a file is there already. */
+TL_API tl_status tl_runtime_backup(tl_runtime *runtime, const char *path, tl_error *err);
+
+/* "1.2.3" */
+TL_API const char *tl_version_text(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,23 @@
+/* queue.h - a bounded queue of pointers between threads. Layer: base.
+ * Any number of threads may push and pop. Full is an answer, not a wait. */
+#ifndef TL_BASE_QUEUE_H
+#define TL_BASE_QUEUE_H
+
+#include "base/status.h"
+
+typedef struct tl_queue tl_queue;
+
+tl_status tl_queue_create(size_t capacity, tl_queue **out);
+void tl_queue_destroy(tl_queue **queue); /* NULL-safe; pointers still inside are the caller's */
+
+/* TL_EFULL when full, TL_ECLOSED after tl_queue_close. */
+tl_status tl_queue_push(tl_queue *queue, void *pointer);
+/* Waits for at least one pointer, then takes up to `capacity` of them; returns how many.
+ * timeout_ns < 0: forever. 0 on time-out, or when closed and empty. */
+size_t tl_queue_pop_many(tl_queue *queue, void **out, size_t capacity, int64_t timeout_ns);
+/* No further pushes; what is inside can still be popped. */
+void tl_queue_close(tl_queue *queue);
+bool tl_queue_is_closed(tl_queue *queue);
+size_t tl_queue_count(tl_queue *queue);
+
+#endif
