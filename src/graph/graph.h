@@ -1,14 +1,14 @@
-/* graph.h - networks as graphs of operators: build or import, plan, run forward, run backward, export.
- * Layer: graph (above tensor). The same graph serves and learns.
+/* graph.h - networks as graphs of operators: build or import, plan, run forward, run backward,
+ * export. Layer: graph (above tensor). The same graph serves and learns.
  *
  * Three separate acts, three kinds of object:
  *   tl_graph    the topology: nodes, shapes for one item, the list of parameters. Immutable once
  *               finished; shared by every thread and version.
  *   tl_weights  one immutable set of numbers for a graph's parameters, reference-counted, with what
  *               the kernels prefer (reordered copies) made once. A version of a loop holds one.
- *   tl_plan     a graph compiled for (batch, mode): every buffer laid out in one arena, every oneDNN
- *               primitive created. Owned by one thread; running it allocates nothing.
- * So a publish is a pointer swap: plans stay, weights change.
+ *   tl_plan     a graph compiled for (batch, mode): every buffer laid out in one arena, every
+ * oneDNN primitive created. Owned by one thread; running it allocates nothing. So a publish is a
+ * pointer swap: plans stay, weights change.
  *
  * Tensors are NHWC, float32, dense: [batch, height, width, channels] or [batch, count].
  * Forward results do not depend on the batch, nor on the number of threads. */
@@ -23,21 +23,15 @@ typedef struct tl_plan tl_plan;
 
 /* ---- Parameters ------------------------------------------------------------------------------ */
 
-typedef enum tl_param_role {
-    TL_PARAM_WEIGHT,  /* convolution or matrix weights: weight decay applies */
-    TL_PARAM_BIAS,    /* biases, and the scale and shift of batch normalisation: it does not */
-    TL_PARAM_RUNNING  /* running mean or variance: not trained, moved by live batch normalisation */
-} tl_param_role;
-
 /* All parameters of a graph lie in one flat float buffer, so that optimisers, averages, digests and
- * the journal handle them as one vector. Canonical layout of a parameter is ONNX's (OIHW, [out,in]),
- * whatever the kernels use. */
+ * the journal handle them as one vector. Canonical layout of a parameter is ONNX's (OIHW,
+ * [out,in]), whatever the kernels use. */
 typedef struct tl_param {
-    char name[96];      /* the initializer's name, e.g. "c1.weight" */
+    char name[96]; /* the initializer's name, e.g. "c1.weight" */
     tl_shape shape;
     size_t offset, count; /* floats in the flat buffer */
     tl_param_role role;
-    uint32_t stage;     /* distance from the output in trainable layers, 0 = head */
+    uint32_t stage; /* distance from the output in trainable layers, 0 = head */
 } tl_param;
 
 size_t tl_graph_param_count(const tl_graph *graph);
@@ -54,13 +48,16 @@ size_t tl_graph_input_count(const tl_graph *graph);
 const tl_shape *tl_graph_input_shape(const tl_graph *graph, size_t index);
 size_t tl_graph_output_count(const tl_graph *graph);
 const tl_shape *tl_graph_output_shape(const tl_graph *graph, size_t index);
-/* The penultimate tensor: input of the last Gemm, [features]. 0 when the graph has no such layer. */
+/* The penultimate tensor: input of the last Gemm, [features]. 0 when the graph has no such layer.
+ */
 size_t tl_graph_feature_count(const tl_graph *graph);
-/* A hash over operators, attributes and shapes (not weights): graphs that agree in it are the same. */
+/* A hash over operators, attributes and shapes (not weights): graphs that agree in it are the same.
+ */
 uint64_t tl_graph_hash(const tl_graph *graph);
 
 void tl_graph_retain(tl_graph *graph);
-void tl_graph_release(tl_graph **graph); /* NULL-safe; clears *graph; freed with the last reference */
+void tl_graph_release(
+    tl_graph **graph); /* NULL-safe; clears *graph; freed with the last reference */
 
 /* ---- Weights --------------------------------------------------------------------------------- */
 
@@ -83,7 +80,7 @@ typedef enum tl_plan_mode {
 typedef struct tl_plan_options {
     uint32_t batch_max; /* >= 1; any batch up to this can be run */
     tl_plan_mode mode;
-    uint32_t threads;   /* oneDNN team of the calling thread; 1 */
+    uint32_t threads; /* oneDNN team of the calling thread; 1 */
 } tl_plan_options;
 
 /* Errors: TL_ENOMEM, TL_EUNSUPPORTED (an operator has no backward in a training mode). */

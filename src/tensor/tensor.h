@@ -1,0 +1,229 @@
+/* tensor.h - shapes and the operator table. Layer: tensor (above base).
+ *
+ * Every operator is one file (op_<name>.c) that defines `const tl_op tl_op_<name>`, and one line in
+ * TL_OP_MAP. The graph, the planner and the gradient check walk the table and know no operator by
+ * itself, except for the fusions in graph/fuse.c.
+ *
+ * Activations are dense NHWC float32: an item is [height, width, channels] or [count]; the batch is
+ * outside the shape. Parameters have ONNX's layouts ([out, in / groups, kh, kw] for convolutions,
+ * [out, in] for Gemm). A state is owned by one thread; the table is constant. */
+#ifndef TL_TENSOR_TENSOR_H
+#define TL_TENSOR_TENSOR_H
+
+#include "base/status.h"
+
+/* ---- Shapes ---------------------------------------------------------------------------------- */
+
+enum {
+    TL_RANK_MAX = 4,
+    TL_DIM_MAX = 1 << 24, /* a single dimension */
+    TL_OP_INPUT_MAX = 8,  /* operands of one node (Concat takes the most) */
+    TL_OP_PARAM_MAX = 6,  /* parameters of one node, a folded normalisation's included */
+    TL_ALIGN_BYTES = 64   /* of every buffer that an operator sees */
+};
+#define TL_ITEM_FLOATS_MAX ((size_t)1 << 28) /* floats in one item or parameter */
+
+/* Dimensions past `rank` are 0, so that shapes compare with tl_shape_equal and hash by field. */
+typedef struct tl_shape {
+    uint32_t rank;             /* 1..TL_RANK_MAX; an item is rank 1 [count] or rank 3 [h, w, c] */
+    uint32_t dim[TL_RANK_MAX]; /* each 1..TL_DIM_MAX */
+} tl_shape;
+
+tl_shape tl_shape_vector(uint32_t count); /* [count] */
+tl_shape tl_shape_image(uint32_t height, uint32_t width, uint32_t channels);
+tl_shape tl_shape_weights(uint32_t out, uint32_t in, uint32_t height, uint32_t width);
+bool tl_shape_equal(const tl_shape *a, const tl_shape *b);
+/* Product of the dimensions. */
+size_t tl_shape_count(const tl_shape *shape);
+/* Channels are the last dimension; pixels everything before it. [count] is one pixel. */
+uint32_t tl_shape_channels(const tl_shape *shape);
+size_t tl_shape_pixels(const tl_shape *shape);
+/* TL_ESHAPE when a rank or dimension is out of range or the product is over TL_ITEM_FLOATS_MAX. */
+tl_status tl_shape_check(const tl_shape *shape, tl_error *err);
+
+/* ---- The table ------------------------------------------------------------------------------- */
+
+/* X(NAME, name). Append only: the order is in graph hashes. What each computes, with its operands
+ * (x, a, b are tensors), attributes and parameters:
+ *
+ *   CONV        window, channels, groups, has_bias; params weight [o, i/groups, kh, kw], bias? [o]
+ *   BATCH_NORM  epsilon, momentum; params scale, shift, running mean, running variance, each [c]
+ *   RELU        max(x, 0)
+ *   CLIP        min(max(x, alpha), beta); ReLU6 is alpha 0, beta 6
+ *   HARD_SWISH  x * min(max(x / 6 + 1/2, 0), 1)
+ *   HARD_SIGMOID min(max(alpha * x + beta, 0), 1); ONNX's defaults are 0.2 and 0.5
+ *   SIGMOID     1 / (1 + exp(-x))
+ *   SILU        x * sigmoid(x)
+ *   ABS         |x|
+ *   ADD SUB MUL two operands of equal shape; or one of them is one number an item, or one number a
+ *               channel ([1, 1, c] or [c] beside [h, w, c])
+ *   MAX_POOL    window (dilation 1; padding counts as minus infinity; ceil_mode: enlarge the
+ * padding) GLOBAL_AVERAGE_POOL GLOBAL_MAX_POOL  [h, w, c] -> [1, 1, c]
+ *   CONCAT      1..TL_OP_INPUT_MAX operands along the channels
+ *   FLATTEN     [h, w, c] -> [c * h * w] in ONNX's order (channel-major)
+ *   SLICE       channels begin..end-1
+ *   GEMM        channels (= outputs), has_bias; [count] -> [channels]; params weight [out, in],
+ * bias? SOFTMAX     over the channels CONSTANT    no operand; attribute shape (an item's); params
+ * value (trained or not: see below) */
+#define TL_OP_MAP(X)                                                                               \
+    X(CONV, conv)                                                                                  \
+    X(BATCH_NORM, batch_norm)                                                                      \
+    X(RELU, relu)                                                                                  \
+    X(CLIP, clip)                                                                                  \
+    X(HARD_SWISH, hard_swish)                                                                      \
+    X(HARD_SIGMOID, hard_sigmoid)                                                                  \
+    X(SIGMOID, sigmoid)                                                                            \
+    X(SILU, silu)                                                                                  \
+    X(ABS, abs)                                                                                    \
+    X(ADD, add)                                                                                    \
+    X(SUB, sub)                                                                                    \
+    X(MUL, mul)                                                                                    \
+    X(MAX_POOL, max_pool)                                                                          \
+    X(GLOBAL_AVERAGE_POOL, global_average_pool)                                                    \
+    X(GLOBAL_MAX_POOL, global_max_pool)                                                            \
+    X(CONCAT, concat)                                                                              \
+    X(FLATTEN, flatten)                                                                            \
+    X(SLICE, slice)                                                                                \
+    X(GEMM, gemm)                                                                                  \
+    X(SOFTMAX, softmax)                                                                            \
+    X(CONSTANT, constant)
+
+typedef enum tl_op_kind {
+#define X(NAME, name) TL_OP_##NAME,
+    TL_OP_MAP(X)
+#undef X
+        TL_OP_COUNT
+} tl_op_kind;
+
+/* ---- Attributes ------------------------------------------------------------------------------ */
+
+typedef struct tl_window {
+    uint32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w; /* each >= 1 */
+    uint32_t pad_top, pad_left, pad_bottom, pad_right; /* any four; each below the kernel's reach */
+} tl_window;
+
+/* Elementwise function that conv and batch_norm can apply to what they write (set by graph/fuse.c,
+ * never by whoever builds a graph). TL_OP_COUNT: none. */
+typedef struct tl_activation {
+    tl_op_kind kind; /* RELU, CLIP, HARD_SWISH, HARD_SIGMOID, SIGMOID, SILU, ABS or TL_OP_COUNT */
+    float alpha, beta;
+} tl_activation;
+
+/* All attributes of all operators; those that an operator does not name are 0. */
+typedef struct tl_attrs {
+    tl_window window;
+    uint32_t channels, groups;
+    bool has_bias;
+    float alpha, beta;
+    float epsilon;  /* > 0 */
+    float momentum; /* PyTorch's: running = (1 - momentum) * running + momentum * batch; 0..1 */
+    uint32_t begin, end;
+    tl_shape shape;
+    bool trained; /* CONSTANT: its value is a parameter that learns */
+    /* Set by graph/fuse.c only: */
+    tl_activation activation;
+    bool folded_norm;  /* CONV: its parameters are followed by those of a BATCH_NORM */
+    bool has_residual; /* BATCH_NORM, CONV: a second operand is added before the activation */
+} tl_attrs;
+
+/* Attributes with neutral values: window 1x1 stride 1 dilation 1 no padding, groups 1, epsilon
+ * 1e-5, momentum 0.1, HARD_SIGMOID's and CLIP's (0, 6) defaults, no activation. Adjust what
+ * differs. */
+tl_attrs tl_attrs_default(tl_op_kind kind);
+
+/* ---- What an operator is --------------------------------------------------------------------- */
+
+typedef enum tl_param_role {
+    TL_PARAM_WEIGHT, /* convolution or matrix weights: weight decay applies */
+    TL_PARAM_BIAS,   /* biases, and the scale and shift of batch normalisation: it does not */
+    TL_PARAM_RUNNING /* not trained: running mean and variance (moved by live batch normalisation),
+                        constants */
+} tl_param_role;
+
+/* Seeded initial value of a parameter that is not given one. */
+typedef enum tl_init_kind {
+    TL_INIT_ZERO,
+    TL_INIT_ONE,
+    TL_INIT_HE_FAN_OUT,
+    TL_INIT_FAN_IN
+} tl_init_kind;
+
+typedef struct tl_param_spec {
+    const char *suffix; /* "weight", "bias" (also scale, shift), "running_mean",
+                           "running_var", "value" */
+    tl_shape shape;
+    tl_param_role role;
+    tl_init_kind init;
+    uint32_t fan; /* of the initialisation: fan-out or fan-in */
+} tl_param_spec;
+
+typedef enum tl_op_mode { TL_MODE_INFER, TL_MODE_TRAIN_FROZEN, TL_MODE_TRAIN_LIVE } tl_op_mode;
+
+/* What forward leaves for backward, and what prepare states about its memory. All bytes. */
+typedef struct tl_op_needs {
+    size_t saved;           /* kept from forward to backward */
+    size_t forward_scratch; /* garbage before and after */
+    size_t backward_scratch;
+    bool keeps_input[TL_OP_INPUT_MAX]; /* backward reads x[i] */
+    bool keeps_output;                 /* backward reads y */
+    bool in_place;                     /* forward may have y == x[0] (shapes equal) */
+    bool backward_in_place;            /* backward may have dx[0] == dy */
+} tl_op_needs;
+
+/* One operator compiled for one (batch, mode). The caller fills the first part, prepare the second.
+ * Pointers here are borrowed until destroy. */
+typedef struct tl_op_state {
+    const tl_attrs *attrs;
+    tl_op_mode mode;
+    uint32_t batch;
+    uint32_t threads; /* that kernels may use, the caller's included */
+    size_t input_count;
+    tl_shape inputs[TL_OP_INPUT_MAX], output; /* one item's */
+    bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */
+
+    tl_op_needs needs;
+    void *own; /* malloc'ed by prepare, freed by destroy */
+} tl_op_state;
+
+/* The buffers of one run, TL_ALIGN_BYTES aligned, not overlapping except as needs allow. */
+typedef struct tl_op_run {
+    const float *x[TL_OP_INPUT_MAX]; /* [batch, ...inputs[i]] */
+    float *y;                        /* [batch, ...output] */
+    float *params[TL_OP_PARAM_MAX];  /* canonical layout; only live running statistics are written.
+                                        Not aligned */
+    const void *packed;              /* inference: what pack wrote */
+    void *saved, *scratch;
+    const float *dy;                 /* [batch, ...output] */
+    float *dx[TL_OP_INPUT_MAX];      /* written, not added to; NULL when not wanted */
+    float *dparams[TL_OP_PARAM_MAX]; /* written; canonical layout; not aligned */
+} tl_op_run;
+
+typedef struct tl_op {
+    const char *name; /* as in TL_OP_MAP */
+    uint32_t input_min, input_max;
+    /* How many parameters, and which. NULL: none. Inputs have passed `shape`. */
+    size_t (*params)(const tl_attrs *attrs, const tl_shape *inputs,
+                     tl_param_spec specs[TL_OP_PARAM_MAX]);
+    /* Shape of the output item; checks attributes and operands. TL_ESHAPE, TL_EINVAL. */
+    tl_status (*shape)(const tl_attrs *attrs, const tl_shape *inputs, size_t input_count,
+                       tl_shape *output, tl_error *err);
+    /* Multiply-adds of one item, forward. NULL: none worth counting. */
+    uint64_t (*macs)(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output);
+    /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. Then destroy must not be called. */
+    tl_status (*prepare)(tl_op_state *state, tl_error *err);
+    /* Bytes of the packed parameters, and writing them: inference only, the same for every batch.
+     * `packed` is zeroed, TL_ALIGN_BYTES aligned. NULL: forward reads params. */
+    size_t (*packed_bytes)(const tl_attrs *attrs, const tl_shape *inputs);
+    tl_status (*pack)(const tl_attrs *attrs, const tl_shape *inputs, const float *const *params,
+                      void *packed, tl_error *err);
+    tl_status (*forward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
+    tl_status (*backward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
+    void (*destroy)(tl_op_state *state); /* NULL: nothing beyond `own` to free */
+} tl_op;
+
+/* The descriptor of `kind`, which must be below TL_OP_COUNT. */
+const tl_op *tl_op_get(tl_op_kind kind);
+/* By name as in TL_OP_MAP ("conv"); TL_OP_COUNT when there is none. */
+tl_op_kind tl_op_find(const char *name);
+
+#endif
