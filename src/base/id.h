@@ -9,7 +9,7 @@
 typedef struct tl_id_maker {
     const tl_env *env;
     uint64_t last_ms;
-    uint32_t counter; /* 12 bits within a millisecond (RFC 9562, 6.2, method 1) */
+    uint32_t counter;  /* 12 bits within a millisecond (RFC 9562, 6.2, method 1) */
     uint8_t pool[512]; /* randomness drawn ahead: one system call for many ids */
     size_t pool_left;
 } tl_id_maker;

@@ -72,9 +72,8 @@ size_t tl_queue_pop_many(tl_queue *queue, void **out, size_t capacity, int64_t t
     pthread_mutex_lock(&queue->mutex);
     while (queue->count == 0 && !queue->closed && timeout_ns != 0) {
         queue->waiting++;
-        int rc = timeout_ns < 0
-                     ? pthread_cond_wait(&queue->filled, &queue->mutex)
-                     : pthread_cond_timedwait(&queue->filled, &queue->mutex, &deadline);
+        int rc = timeout_ns < 0 ? pthread_cond_wait(&queue->filled, &queue->mutex)
+                                : pthread_cond_timedwait(&queue->filled, &queue->mutex, &deadline);
         queue->waiting--;
         if (rc == ETIMEDOUT) break;
     }

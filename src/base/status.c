@@ -54,6 +54,7 @@ tl_status tl_fail_context(tl_error *err, tl_status status, const char *format, .
 
 void tl_assert_failed(const char *condition, const char *file, int line, const char *function)
 {
-    fprintf(stderr, "tightloop: %s:%d: %s: assertion failed: %s\n", file, line, function, condition);
+    fprintf(stderr, "tightloop: %s:%d: %s: assertion failed: %s\n", file, line, function,
+            condition);
     abort();
 }

@@ -1,6 +1,6 @@
 /* text.h - a growing, bounded text buffer. Layer: base. One owner thread.
- * Appending never fails on the spot: a buffer that ran out of memory or over its bound remembers it,
- * and tl_text_ok tells in the end. So callers can write a whole document and check once. */
+ * Appending never fails on the spot: a buffer that ran out of memory or over its bound remembers
+ * it, and tl_text_ok tells in the end. So callers can write a whole document and check once. */
 #ifndef TL_BASE_TEXT_H
 #define TL_BASE_TEXT_H
 

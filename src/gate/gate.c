@@ -1,0 +1,29 @@
+#include "gate/gate.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static tl_gate_verdict verdict_of(bool publish, const char *reason,
+                                  const tl_gate_evidence *evidence)
+{
+    tl_gate_verdict verdict = { .publish = publish };
+    double count = evidence->count > 0 ? evidence->count : 1;
+    snprintf(verdict.words, sizeof verdict.words,
+             "%s: loss %.4f against %.4f over %u items; golden errors %u against %u of %u", reason,
+             evidence->candidate_loss / count, evidence->champion_loss / count, evidence->count,
+             evidence->golden_candidate_errors, evidence->golden_champion_errors,
+             evidence->golden_count);
+    return verdict;
+}
+
+tl_gate_verdict tl_gate_decide(const tl_gate_evidence *evidence)
+{
+    if (evidence->count == 0) return verdict_of(false, "refused, no evidence yet", evidence);
+    if (!isfinite(evidence->candidate_loss))
+        return verdict_of(false, "refused, its loss is not finite", evidence);
+    if (evidence->golden_candidate_errors > evidence->golden_champion_errors)
+        return verdict_of(false, "refused, new golden errors", evidence);
+    if (evidence->candidate_loss > evidence->champion_loss)
+        return verdict_of(false, "refused, not better", evidence);
+    return verdict_of(true, "published, no worse", evidence);
+}
