@@ -1,0 +1,44 @@
+/* pixels.h - 8-bit images to a network's input. Layer: learn. Any thread.
+ *
+ * Without a template an item is [h, w, c] bytes and the input has c channels: v / 127.5 - 1.
+ * With one, an item is two such images one after the other, the image and its template, and the
+ * input [h, w, 3c] holds, channel-wise: image, template (both v / 127.5 - 1), and their absolute
+ * difference |image - template| / 127.5 - 1, all in [-1, 1].
+ *
+ * The template is first moved by whole pixels, at most `align` in each direction, to where it
+ * differs least from the image (sum of absolute differences over the part that every shift covers;
+ * the shortest shift wins ties); what the shift leaves uncovered repeats the image, so that it
+ * shows no difference. */
+#ifndef TL_LEARN_PIXELS_H
+#define TL_LEARN_PIXELS_H
+
+#include "base/status.h"
+
+enum { TL_PIXELS_ALIGN_MAX = 8 };
+
+typedef struct tl_pixels_form {
+    uint32_t height, width, channels;
+    bool has_template;
+    uint32_t align; /* 0: as is; at most TL_PIXELS_ALIGN_MAX and a quarter of the shorter side */
+} tl_pixels_form;
+
+/* Bytes of one item: image, then template. */
+size_t tl_pixels_item_bytes(const tl_pixels_form *form);
+/* Channels of the network's input. */
+uint32_t tl_pixels_input_channels(const tl_pixels_form *form);
+/* Floats of one input: height * width * channels. */
+size_t tl_pixels_input_count(const tl_pixels_form *form);
+/* How many transforms there are: 8 for square images (the symmetries of the square), 4 otherwise
+ * (flips). Transform bits: 1 mirrors left and right, 2 top and bottom, 4 swaps rows and columns
+ * (applied first). 0 leaves the image as it is. */
+uint32_t tl_pixels_transform_count(const tl_pixels_form *form);
+
+/* Where the template fits best: *dy and *dx such that image[y, x] ~ template[y + dy, x + dx]. */
+void tl_pixels_align(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                     int *dy, int *dx);
+/* `image` and `reference` [h, w, c] (reference NULL without template) to out [h, w,
+ * input_channels], aligned, converted and transformed. */
+void tl_pixels_convert(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                       uint32_t transform, float *out);
+
+#endif
