@@ -1,8 +1,8 @@
 /* tensor.h - shapes and the operator table. Layer: tensor (above base).
  *
- * Every operator is one file (op_<name>.c) that defines `const tl_op tl_op_<name>`, and one line in
- * TL_OP_MAP. The graph, the planner and the gradient check walk the table and know no operator by
- * itself, except for the fusions in graph/fuse.c.
+ * Every operator is one file, or part of its family's (op_*.c), that defines `const tl_op
+ * tl_op_<name>`, and one line in TL_OP_MAP. The graph, the planner and the gradient check walk the
+ * table and know no operator by itself, except for the fusions in graph/fuse.c.
  *
  * Activations are dense NHWC float32: an item is [height, width, channels] or [count]; the batch is
  * outside the shape. Parameters have ONNX's layouts ([out, in / groups, kh, kw] for convolutions,
@@ -122,8 +122,8 @@ typedef struct tl_attrs {
     bool trained; /* CONSTANT: its value is a parameter that learns */
     /* Set by graph/fuse.c only: */
     tl_activation activation;
-    bool folded_norm;  /* CONV: its parameters are followed by those of a BATCH_NORM */
-    bool has_residual; /* BATCH_NORM, CONV: a second operand is added before the activation */
+    bool folded_norm; /* CONV, inference: its parameters are followed by those of a BATCH_NORM,
+                         whose epsilon is the attribute */
 } tl_attrs;
 
 /* Attributes with neutral values: window 1x1 stride 1 dilation 1 no padding, groups 1, epsilon
@@ -161,7 +161,8 @@ typedef enum tl_op_mode { TL_MODE_INFER, TL_MODE_TRAIN_FROZEN, TL_MODE_TRAIN_LIV
 
 /* What forward leaves for backward, and what prepare states about its memory. All bytes. */
 typedef struct tl_op_needs {
-    size_t saved;           /* kept from forward to backward */
+    size_t packed; /* parameters as kernels like them; inference, the same for every batch */
+    size_t saved;  /* kept from forward to backward */
     size_t forward_scratch; /* garbage before and after */
     size_t backward_scratch;
     bool keeps_input[TL_OP_INPUT_MAX]; /* backward reads x[i] */
@@ -176,7 +177,7 @@ typedef struct tl_op_state {
     const tl_attrs *attrs;
     tl_op_mode mode;
     uint32_t batch;
-    uint32_t threads; /* that kernels may use, the caller's included */
+    struct dnnl_stream *stream; /* of the owner thread */
     size_t input_count;
     tl_shape inputs[TL_OP_INPUT_MAX], output; /* one item's */
     bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */
@@ -201,6 +202,8 @@ typedef struct tl_op_run {
 typedef struct tl_op {
     const char *name; /* as in TL_OP_MAP */
     uint32_t input_min, input_max;
+    /* Kinds that attrs.activation may be, a bit each: when serving, when training. */
+    uint32_t fuses_infer, fuses_train;
     /* How many parameters, and which. NULL: none. Inputs have passed `shape`. */
     size_t (*params)(const tl_attrs *attrs, const tl_shape *inputs,
                      tl_param_spec specs[TL_OP_PARAM_MAX]);
@@ -211,11 +214,10 @@ typedef struct tl_op {
     uint64_t (*macs)(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output);
     /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. Then destroy must not be called. */
     tl_status (*prepare)(tl_op_state *state, tl_error *err);
-    /* Bytes of the packed parameters, and writing them: inference only, the same for every batch.
-     * `packed` is zeroed, TL_ALIGN_BYTES aligned. NULL: forward reads params. */
-    size_t (*packed_bytes)(const tl_attrs *attrs, const tl_shape *inputs);
-    tl_status (*pack)(const tl_attrs *attrs, const tl_shape *inputs, const float *const *params,
-                      void *packed, tl_error *err);
+    /* Inference: write needs.packed bytes of parameters in the kernels' layout. `packed` is zeroed,
+     * TL_ALIGN_BYTES aligned. May allocate. NULL: forward reads params. */
+    tl_status (*pack)(const tl_op_state *state, const float *const *params, void *packed,
+                      tl_error *err);
     tl_status (*forward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
     tl_status (*backward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
     void (*destroy)(tl_op_state *state); /* NULL: nothing beyond `own` to free */

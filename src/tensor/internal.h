@@ -1,0 +1,77 @@
+/* internal.h - what the operators share: oneDNN calls and vector kernels. Layer: tensor. */
+#ifndef TL_TENSOR_INTERNAL_H
+#define TL_TENSOR_INTERNAL_H
+
+#include "tensor/device.h"
+#include "tensor/kernels.h"
+#include "tensor/tensor.h"
+
+#include <oneapi/dnnl/dnnl.h>
+
+/* ---- oneDNN ---------------------------------------------------------------------------------- */
+
+/* The CPU engine, made once; NULL when oneDNN cannot make it. Any thread. */
+dnnl_engine_t tl_dnnl_engine(void);
+/* TL_OK, or the failure of `what` as a tl_status with text. */
+tl_status tl_dnnl_check(dnnl_status_t status, const char *what, tl_error *err);
+
+enum { TL_CALL_ARG_MAX = 6 };
+
+/* One primitive with the memories it runs on; the scratchpad, if any, is the last of them. */
+typedef struct tl_call {
+    dnnl_primitive_t primitive;
+    int arg_count;
+    dnnl_exec_arg_t args[TL_CALL_ARG_MAX];
+    void *handles[TL_CALL_ARG_MAX]; /* as last set: setting is not free */
+    size_t scratch_bytes;
+} tl_call;
+
+typedef struct tl_call_arg {
+    int arg; /* DNNL_ARG_... */
+    const dnnl_memory_desc_t *desc;
+    bool shared; /* read by other threads too: not even its padding is written */
+} tl_call_arg;
+
+/* Make the primitive of `desc` (still the caller's). On failure *call is empty. */
+tl_status tl_call_create(tl_call *call, const_dnnl_primitive_desc_t desc, const tl_call_arg *args,
+                         int arg_count, tl_error *err);
+/* A reorder between two layouts. */
+tl_status tl_call_create_reorder(tl_call *call, const dnnl_memory_desc_t *from,
+                                 const dnnl_memory_desc_t *to, tl_error *err);
+/* Run on `buffers`, in the order of creation; `scratch` has scratch_bytes. */
+tl_status tl_call_run(tl_call *call, dnnl_stream_t stream, void *const *buffers, void *scratch,
+                      tl_error *err);
+void tl_call_destroy(tl_call *call); /* harmless on an empty one */
+
+/* ---- Helpers of operators -------------------------------------------------------------------- */
+
+/* Size of one axis after a window; 0 when the window does not fit. */
+uint32_t tl_window_output(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t dilation,
+                          uint32_t pad_begin, uint32_t pad_end);
+/* Check a window's numbers and give the output's height and width. TL_ESHAPE. */
+tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32_t *height,
+                          uint32_t *width, tl_error *err);
+/* calloc for a state's `own`; TL_ENOMEM. */
+tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err);
+tl_activation tl_activation_none(void);
+#define TL_OP_BIT(kind) (1u << (kind))
+/* The kinds that tl_kernels' activation functions compute. */
+#define TL_ACTIVATION_BITS                                                                         \
+    (TL_OP_BIT(TL_OP_RELU) | TL_OP_BIT(TL_OP_CLIP) | TL_OP_BIT(TL_OP_HARD_SWISH) |                  \
+     TL_OP_BIT(TL_OP_HARD_SIGMOID) | TL_OP_BIT(TL_OP_SIGMOID) | TL_OP_BIT(TL_OP_SILU) |             \
+     TL_OP_BIT(TL_OP_ABS))
+
+static inline size_t tl_align(size_t bytes)
+{
+    return (bytes + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+}
+
+#define X(NAME, name) extern const tl_op tl_op_##name;
+TL_OP_MAP(X)
+#undef X
+
+/* op_depthwise.c: convolution with one input channel a group, for op_conv.c. */
+bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
+extern const tl_op tl_depthwise;
+
+#endif

@@ -1,0 +1,95 @@
+/* kernels.h - loops over floats, compiled once for each instruction set and chosen when the process
+ * starts. Layer: tensor. Pure functions: any thread. No aliasing unless said so.
+ *
+ * A *group* is as many whole pixels as make about 128 numbers (or one pixel): coefficients that differ
+ * by channel are repeated over a group, so that loops stay long when channels are few or odd. */
+#ifndef TL_TENSOR_KERNELS_H
+#define TL_TENSOR_KERNELS_H
+
+#include "tensor/tensor.h"
+
+/* Coefficients for a fused scale, shift and activation, one number for each position in a group. */
+typedef struct tl_norm_coefficients {
+    const float *scale, *shift; /* z = x * scale + shift */
+    /* Backward: dx = g * dz + h * x + k, where h and k may be NULL (frozen statistics). */
+    const float *g, *h, *k;
+} tl_norm_coefficients;
+
+typedef struct tl_gemm_args {
+    size_t rows, columns, inner;
+    const float *a; /* element (i, k) at a[i * a_row + k * a_inner] */
+    size_t a_row, a_inner;
+    const float *b; /* [inner, columns], row stride b_row */
+    size_t b_row;
+    const float *bias; /* [columns] or NULL */
+    float *c;          /* [rows, columns], row stride c_row; written */
+    size_t c_row;
+} tl_gemm_args;
+
+/* Depthwise convolution over one image. weights [kh * kw, c], tap-major. */
+typedef struct tl_depthwise_args {
+    const tl_window *window;
+    uint32_t height, width, channels, out_height, out_width;
+    const float *weights;
+    const float *bias; /* [c] or NULL */
+} tl_depthwise_args;
+
+typedef struct tl_kernels {
+    const char *name; /* "avx512", "avx2", "base" */
+
+    /* y = act(x); y may be x. Kinds of TL_ACTIVATION_BITS. */
+    void (*activate)(const tl_activation *act, size_t n, const float *x, float *y);
+    /* dx = dy * act'(x); dx may be dy. */
+    void (*activate_backward)(const tl_activation *act, size_t n, const float *x, const float *dy,
+                              float *dx);
+
+    void (*add)(size_t n, const float *a, const float *b, float *y); /* y may be a or b */
+    void (*sub)(size_t n, const float *a, const float *b, float *y);
+    void (*mul)(size_t n, const float *a, const float *b, float *y);
+    void (*scale)(size_t n, float factor, const float *x, float *y); /* y may be x */
+    /* sum[i] += x[g * group + i] over whole groups g of n, and the rest. */
+    void (*sum_groups)(size_t n, size_t group, const float *x, float *sum);
+    void (*dot_groups)(size_t n, size_t group, const float *x, const float *y, float *sum);
+    /* y = x op c, c repeated with period `group`; y may be x. op: '+', '-', 'r' (c - x), '*'. */
+    void (*apply_groups)(char op, size_t n, size_t group, const float *x, const float *c, float *y);
+
+    /* sum += (x - shift), square += (x - shift)^2 by position in the group. */
+    void (*norm_moments)(size_t n, size_t group, const float *x, const float *shift, float *sum,
+                         float *square);
+    /* y = act(x * scale + shift) by position in the group; y may be x. */
+    void (*norm_forward)(const tl_activation *act, size_t n, size_t group, const float *x,
+                         const tl_norm_coefficients *by, float *y);
+    /* With dz = dy * act'(x * scale + shift): sum += dz, dot += dz * x. */
+    void (*norm_reduce)(const tl_activation *act, size_t n, size_t group, const float *x,
+                        const float *dy, const tl_norm_coefficients *by, float *sum, float *dot);
+    /* dx = g * dz + h * x + k; dx may be dy. */
+    void (*norm_backward)(const tl_activation *act, size_t n, size_t group, const float *x,
+                          const float *dy, const tl_norm_coefficients *by, float *dx);
+
+    /* c = a b + bias, each sum in order of k whatever the number of rows. */
+    void (*gemm)(const tl_gemm_args *args);
+
+    void (*depthwise_forward)(const tl_depthwise_args *args, const float *x, float *y);
+    void (*depthwise_backward_data)(const tl_depthwise_args *args, const float *dy, float *dx);
+    /* dw [kh * kw, c] += */
+    void (*depthwise_backward_weights)(const tl_depthwise_args *args, const float *x,
+                                       const float *dy, float *dw);
+
+    /* One output pixel of a maximum: best[c], index[c] = tap for x[c] > best[c]. index may be NULL. */
+    void (*max_update)(size_t channels, const float *x, uint32_t tap, float *best, uint32_t *index);
+    /* dx[c] += dy[c] where index[c] == tap. */
+    void (*max_scatter)(size_t channels, uint32_t tap, const uint32_t *index, const float *dy,
+                        float *dx);
+    /* Softmax of one row. */
+    void (*softmax)(size_t n, const float *x, float *y);
+} tl_kernels;
+
+/* The best set for this processor. */
+const tl_kernels *tl_kernels_get(void);
+/* A set by name, or NULL when the processor (or the build) does not have it; for tests. */
+const tl_kernels *tl_kernels_find(const char *name);
+
+/* Numbers in a group for `channels`. */
+size_t tl_group_floats(uint32_t channels);
+
+#endif
