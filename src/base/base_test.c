@@ -1,6 +1,5 @@
 /* Unit tests of the base module. */
 #include "base/arena.h"
-#include "base/bytes.h"
 #include "base/histogram.h"
 #include "base/id.h"
 #include "base/queue.h"
@@ -179,45 +178,6 @@ static void queue_is_bounded_and_closes(void **state)
     tl_queue_destroy(&queue);
 }
 
-static void bytes_read_back_and_never_overrun(void **state)
-{
-    (void)state;
-    tl_text out;
-    tl_text_init(&out, 1 << 16);
-    tl_bytes_put_u8(&out, 7);
-    tl_bytes_put_u64(&out, 1ull << 60);
-    tl_bytes_put_f64(&out, 0.1);
-    tl_bytes_put_string(&out, "line 3");
-    for (size_t bytes = 0; bytes <= out.bytes; bytes++) {
-        tl_bytes in = tl_bytes_of(out.data, bytes);
-        char name[16];
-        uint8_t first = tl_bytes_get_u8(&in);
-        uint64_t second = tl_bytes_get_u64(&in);
-        double third = tl_bytes_get_f64(&in);
-        tl_bytes_get_string(&in, name, sizeof name);
-        assert_int_equal(tl_bytes_done(&in), bytes == out.bytes);
-        if (!tl_bytes_done(&in)) continue;
-        assert_int_equal(first, 7);
-        assert_true(second == 1ull << 60 && third == 0.1);
-        assert_string_equal(name, "line 3");
-    }
-    tl_text_destroy(&out);
-}
-
-static void hashes_depend_on_every_byte_and_the_length(void **state)
-{
-    (void)state;
-    char data[20] = { 0 };
-    uint64_t base = tl_hash64(data, sizeof data, 1);
-    assert_true(base != tl_hash64(data, sizeof data, 2));
-    assert_true(base != tl_hash64(data, sizeof data - 1, 1));
-    for (size_t i = 0; i < sizeof data; i++) {
-        data[i] = 1;
-        assert_true(base != tl_hash64(data, sizeof data, 1));
-        data[i] = 0;
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,8 +190,6 @@ int main(void)
         cmocka_unit_test(arena_respects_its_bound),
         cmocka_unit_test(histogram_quantiles_are_close),
         cmocka_unit_test(queue_is_bounded_and_closes),
-        cmocka_unit_test(bytes_read_back_and_never_overrun),
-        cmocka_unit_test(hashes_depend_on_every_byte_and_the_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
