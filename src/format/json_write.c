@@ -123,13 +123,12 @@ static double scale(double x, int power)
  * by a few units of 2^-53, where nine digits need 2^-30 to tell floats apart: no harm. */
 static uint32_t nine_digits(double x, int *exponent)
 {
-    int e = (int)floor(log10(x));
+    int binary;
+    frexp(x, &binary);
+    int e = (int)floor((binary - 1) * 0.30102999566398120); /* the right one, or one too low */
     uint64_t digits = (uint64_t)(scale(x, 8 - e) + 0.5);
     if (digits >= 1000000000) {
         e++;
-        digits = (uint64_t)(scale(x, 8 - e) + 0.5);
-    } else if (digits < 100000000) {
-        e--;
         digits = (uint64_t)(scale(x, 8 - e) + 0.5);
     }
     *exponent = e;
@@ -146,17 +145,22 @@ static bool reads_back(uint32_t digits, int power, float x)
 
 /* Drop the last one or two digits where fewer say the same; then zeros. Returns the digits' count.
  */
-static int shorten(uint32_t *digits, int exponent, float x)
+static int shorten(uint32_t *digits, int *exponent, float x)
 {
     uint32_t seven = (*digits + 50) / 100;
     uint32_t eight = (*digits + 5) / 10;
     int count = 9;
-    if (seven < 10000000 && reads_back(seven, exponent - 6, x)) {
+    if (reads_back(seven, *exponent - 6, x)) {
         *digits = seven;
         count = 7;
-    } else if (eight < 100000000 && reads_back(eight, exponent - 7, x)) {
+    } else if (reads_back(eight, *exponent - 7, x)) {
         *digits = eight;
         count = 8;
+    }
+    if (*digits == (count == 7 ? 10000000u : 100000000u) && count < 9) { /* rounded up to 10.0 */
+        *digits = 1;
+        *exponent += 1;
+        return 1;
     }
     while (count > 1 && *digits % 10 == 0) {
         *digits /= 10;
@@ -214,7 +218,7 @@ size_t tl_json_format_float(float value, char out[TL_JSON_FLOAT_BYTES])
     }
     int exponent;
     uint32_t digits = nine_digits((double)x, &exponent);
-    int count = shorten(&digits, exponent, x);
+    int count = shorten(&digits, &exponent, x);
     char text[10];
     digits_before(text + count, digits);
     if (exponent >= -5 && exponent < 9)
