@@ -21,8 +21,8 @@ typedef enum tl_image_format {
 
 typedef struct tl_image_limits {
     size_t bytes_max;        /* of the file; default 32 MiB */
-    uint64_t pixels_max;     /* height * width, checked before decoding; default 40,000,000 */
-    uint32_t jpeg_scans_max; /* of a progressive JPEG; default 64 */
+    uint64_t pixels_max;     /* height * width, checked before decoding; default 25,000,000 */
+    uint32_t jpeg_scans_max; /* of a progressive JPEG; default 32 */
 } tl_image_limits;
 
 typedef struct tl_image_info {
