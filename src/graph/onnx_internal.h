@@ -4,7 +4,9 @@
  * onnx_tensor.c  initializers -> numbers
  * onnx_attr.c    attributes and operands of a node
  * onnx_import.c  names, order of the nodes, inputs and outputs
- * onnx_layer.c, onnx_shape.c  operators: those with weights or arithmetic; those that move data */
+ * onnx_layer.c   operators with weights, functions of one number, pooling
+ * onnx_binary.c  arithmetic of two operands, constants among them
+ * onnx_shape.c   operators that move or rename data */
 #ifndef TL_GRAPH_ONNX_INTERNAL_H
 #define TL_GRAPH_ONNX_INTERNAL_H
 
@@ -112,6 +114,7 @@ typedef struct onnx_op_entry {
 /* NULL when there is none. */
 onnx_handler onnx_layer_find(const char *op);
 onnx_handler onnx_shape_find(const char *op);
+tl_status onnx_run_binary(onnx_import *import, onnx_node *node);
 /* What can be done about an operator that is not there. */
 const char *onnx_remedy(const char *op);
 
