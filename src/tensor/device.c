@@ -42,8 +42,8 @@ tl_status tl_device_create_stream(struct dnnl_stream **out, tl_error *err)
     dnnl_engine_t made = tl_dnnl_engine();
     if (made == NULL) return tl_fail(err, TL_ENOMEM, "oneDNN has no CPU engine");
     dnnl_stream_t stream = NULL;
-    tl_status status = tl_dnnl_check(
-        dnnl_stream_create(&stream, made, dnnl_stream_default_flags), "create a stream", err);
+    tl_status status = tl_dnnl_check(dnnl_stream_create(&stream, made, dnnl_stream_default_flags),
+                                     "create a stream", err);
     if (status != TL_OK) return status;
     *out = stream;
     return TL_OK;
@@ -95,9 +95,9 @@ tl_status tl_call_create(tl_call *call, const_dnnl_primitive_desc_t desc, const 
     memset(call, 0, sizeof *call);
     tl_status status =
         tl_dnnl_check(dnnl_primitive_create(&call->primitive, desc), "make a primitive", err);
-    for (int i = 0; i < arg_count && status == TL_OK; i++)
-        status = add_memory(call, &args[i], err);
-    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    for (int i = 0; i < arg_count && status == TL_OK; i++) status = add_memory(call, &args[i], err);
+    const dnnl_memory_desc_t *scratch =
+        dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     call->scratch_bytes = scratch == NULL ? 0 : dnnl_memory_desc_get_size(scratch);
     if (status == TL_OK && call->scratch_bytes > 0)
         status = add_memory(call, &(tl_call_arg){ DNNL_ARG_SCRATCHPAD, scratch, false }, err);
@@ -112,8 +112,9 @@ tl_status tl_call_create_reorder(tl_call *call, const dnnl_memory_desc_t *from,
     dnnl_primitive_desc_t desc = NULL;
     tl_status status = tl_dnnl_check(dnnl_primitive_attr_create(&attr), "make attributes", err);
     if (status == TL_OK)
-        status = tl_dnnl_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user),
-                               "set the scratchpad", err);
+        status =
+            tl_dnnl_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user),
+                          "set the scratchpad", err);
     if (status == TL_OK)
         status = tl_dnnl_check(dnnl_reorder_primitive_desc_create(&desc, from, tl_dnnl_engine(), to,
                                                                   tl_dnnl_engine(), attr),

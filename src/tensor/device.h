@@ -4,16 +4,18 @@
 
 #include "base/status.h"
 
+struct dnnl_stream;
+
 /* A oneDNN stream for one owner thread. TL_ENOMEM. */
 tl_status tl_device_create_stream(struct dnnl_stream **out, tl_error *err);
 void tl_device_destroy_stream(struct dnnl_stream **stream); /* NULL-safe */
 
 /* Set the number of threads that oneDNN uses for calls from this thread; returns what it was.
  *
- * oneDNN is built with GNU OpenMP, whose teams spin for some milliseconds after each parallel region
- * unless OMP_WAIT_POLICY=passive was in the environment when the process started (the library reads
- * it once, before main). A team of one never spins, so only processes that ask for more threads need
- * the variable: their program sets it and starts itself again. */
+ * oneDNN is built with GNU OpenMP, whose teams spin for some milliseconds after each parallel
+ * region unless OMP_WAIT_POLICY=passive was in the environment when the process started (the
+ * library reads it once, before main). A team of one never spins, so only processes that ask for
+ * more threads need the variable: their program sets it and starts itself again. */
 int tl_device_set_threads(int threads);
 
 #endif

@@ -57,8 +57,8 @@ tl_activation tl_activation_none(void);
 #define TL_OP_BIT(kind) (1u << (kind))
 /* The kinds that tl_kernels' activation functions compute. */
 #define TL_ACTIVATION_BITS                                                                         \
-    (TL_OP_BIT(TL_OP_RELU) | TL_OP_BIT(TL_OP_CLIP) | TL_OP_BIT(TL_OP_HARD_SWISH) |                  \
-     TL_OP_BIT(TL_OP_HARD_SIGMOID) | TL_OP_BIT(TL_OP_SIGMOID) | TL_OP_BIT(TL_OP_SILU) |             \
+    (TL_OP_BIT(TL_OP_RELU) | TL_OP_BIT(TL_OP_CLIP) | TL_OP_BIT(TL_OP_HARD_SWISH) |                 \
+     TL_OP_BIT(TL_OP_HARD_SIGMOID) | TL_OP_BIT(TL_OP_SIGMOID) | TL_OP_BIT(TL_OP_SILU) |            \
      TL_OP_BIT(TL_OP_ABS))
 
 static inline size_t tl_align(size_t bytes)
@@ -70,8 +70,15 @@ static inline size_t tl_align(size_t bytes)
 TL_OP_MAP(X)
 #undef X
 
-/* op_depthwise.c: convolution with one input channel a group, for op_conv.c. */
+/* ---- Convolution, shared by op_conv.c and op_depthwise.c ----------------------------------------
+ */
+
+/* Weights in canonical layout and bias with a folded normalisation applied (or plain copies).
+ * weights [out, per_output], bias [out]. */
+void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const float *const *params,
+                  float *weights, float *bias);
+/* One channel in and out a group. */
 bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
-extern const tl_op tl_depthwise;
+extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
 
 #endif

@@ -1,8 +1,9 @@
 /* kernels.h - loops over floats, compiled once for each instruction set and chosen when the process
  * starts. Layer: tensor. Pure functions: any thread. No aliasing unless said so.
  *
- * A *group* is as many whole pixels as make about 128 numbers (or one pixel): coefficients that differ
- * by channel are repeated over a group, so that loops stay long when channels are few or odd. */
+ * A *group* is as many whole pixels as make about 128 numbers (or one pixel): coefficients that
+ * differ by channel are repeated over a group, so that loops stay long when channels are few or
+ * odd. */
 #ifndef TL_TENSOR_KERNELS_H
 #define TL_TENSOR_KERNELS_H
 
@@ -11,8 +12,8 @@
 /* Coefficients for a fused scale, shift and activation, one number for each position in a group. */
 typedef struct tl_norm_coefficients {
     const float *scale, *shift; /* z = x * scale + shift */
-    /* Backward: dx = g * dz + h * x + k, where h and k may be NULL (frozen statistics). */
-    const float *g, *h, *k;
+    const float *center;        /* the mean, for backward */
+    const float *g, *h, *k;     /* backward: dx = g * dz + h * (x - center) + k */
 } tl_norm_coefficients;
 
 typedef struct tl_gemm_args {
@@ -59,10 +60,14 @@ typedef struct tl_kernels {
     /* y = act(x * scale + shift) by position in the group; y may be x. */
     void (*norm_forward)(const tl_activation *act, size_t n, size_t group, const float *x,
                          const tl_norm_coefficients *by, float *y);
-    /* With dz = dy * act'(x * scale + shift): sum += dz, dot += dz * x. */
+    /* With dz = dy * act'(x * scale + shift): sum += dz, dot += dz * (x - center). */
     void (*norm_reduce)(const tl_activation *act, size_t n, size_t group, const float *x,
                         const float *dy, const tl_norm_coefficients *by, float *sum, float *dot);
-    /* dx = g * dz + h * x + k; dx may be dy. */
+    /* The same, and dx = g * dz; dx may be dy, or NULL. */
+    void (*norm_backward_frozen)(const tl_activation *act, size_t n, size_t group, const float *x,
+                                 const float *dy, const tl_norm_coefficients *by, float *sum,
+                                 float *dot, float *dx);
+    /* dx = g * dz + h * (x - center) + k; dx may be dy. */
     void (*norm_backward)(const tl_activation *act, size_t n, size_t group, const float *x,
                           const float *dy, const tl_norm_coefficients *by, float *dx);
 
@@ -75,7 +80,8 @@ typedef struct tl_kernels {
     void (*depthwise_backward_weights)(const tl_depthwise_args *args, const float *x,
                                        const float *dy, float *dw);
 
-    /* One output pixel of a maximum: best[c], index[c] = tap for x[c] > best[c]. index may be NULL. */
+    /* One output pixel of a maximum: best[c], index[c] = tap for x[c] > best[c]. index may be NULL.
+     */
     void (*max_update)(size_t channels, const float *x, uint32_t tap, float *best, uint32_t *index);
     /* dx[c] += dy[c] where index[c] == tap. */
     void (*max_scatter)(size_t channels, uint32_t tap, const uint32_t *index, const float *dy,

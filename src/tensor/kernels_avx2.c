@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#define TL_KERNELS tl_kernels_avx2
+#define TL_KERNELS      tl_kernels_avx2
 #define TL_KERNELS_NAME "avx2"
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -19,5 +19,5 @@
 #pragma clang attribute pop
 #endif
 #else
-typedef int tl_kernels_; /* a translation unit is never empty */
+typedef int tl_kernels_not_built; /* a translation unit is never empty */
 #endif

@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-#define TL_KERNELS tl_kernels_avx512
+#define TL_KERNELS      tl_kernels_avx512
 #define TL_KERNELS_NAME "avx512"
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512"))), apply_to = function)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))), apply_to = function)
 #else
 #pragma GCC optimize("O3", "fp-contract=fast")
 #pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
@@ -19,5 +20,5 @@
 #pragma clang attribute pop
 #endif
 #else
-typedef int tl_kernels_; /* a translation unit is never empty */
+typedef int tl_kernels_not_built; /* a translation unit is never empty */
 #endif

@@ -53,8 +53,8 @@ tl_status tl_shape_check(const tl_shape *shape, tl_error *err)
     for (uint32_t i = 0; i < TL_RANK_MAX; i++) {
         uint32_t dim = shape->dim[i];
         if (i >= shape->rank ? dim != 0 : dim < 1 || dim > TL_DIM_MAX)
-            return tl_fail(err, TL_ESHAPE, "dimension %u is %u; want 1 to %d, and 0 past the rank", i,
-                           dim, TL_DIM_MAX);
+            return tl_fail(err, TL_ESHAPE, "dimension %u is %u; want 1 to %d, and 0 past the rank",
+                           i, dim, TL_DIM_MAX);
         if (i >= shape->rank) continue;
         if (count > TL_ITEM_FLOATS_MAX / dim)
             return tl_fail(err, TL_ESHAPE, "a shape has more than %zu numbers", TL_ITEM_FLOATS_MAX);
@@ -63,7 +63,10 @@ tl_status tl_shape_check(const tl_shape *shape, tl_error *err)
     return TL_OK;
 }
 
-tl_activation tl_activation_none(void) { return (tl_activation){ .kind = TL_OP_COUNT }; }
+tl_activation tl_activation_none(void)
+{
+    return (tl_activation){ .kind = TL_OP_COUNT };
+}
 
 tl_attrs tl_attrs_default(tl_op_kind kind)
 {
@@ -127,8 +130,9 @@ tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32
         return tl_fail(err, TL_ESHAPE, "want an image [h, w, c], got rank %u", image->rank);
     if (!axis_valid(w->kernel_h, w->stride_h, w->dilation_h, w->pad_top, w->pad_bottom) ||
         !axis_valid(w->kernel_w, w->stride_w, w->dilation_w, w->pad_left, w->pad_right))
-        return tl_fail(err, TL_ESHAPE, "kernel, stride and dilation must be 1 to 4096, and padding "
-                                       "below the kernel's reach");
+        return tl_fail(err, TL_ESHAPE,
+                       "kernel, stride and dilation must be 1 to 4096, and padding "
+                       "below the kernel's reach");
     *height = tl_window_output(image->dim[0], w->kernel_h, w->stride_h, w->dilation_h, w->pad_top,
                                w->pad_bottom);
     *width = tl_window_output(image->dim[1], w->kernel_w, w->stride_w, w->dilation_w, w->pad_left,
@@ -144,4 +148,21 @@ tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err)
     state->own = calloc(1, bytes);
     if (state->own == NULL) return tl_fail(err, TL_ENOMEM, "state of an operator");
     return TL_OK;
+}
+
+tl_status tl_op_prepare(tl_op_kind kind, tl_op_state *state, tl_error *err)
+{
+    memset(&state->needs, 0, sizeof state->needs);
+    state->own = NULL;
+    tl_status status = tl_op_get(kind)->prepare(state, err);
+    if (status != TL_OK) tl_op_release(kind, state);
+    return status;
+}
+
+void tl_op_release(tl_op_kind kind, tl_op_state *state)
+{
+    const tl_op *op = tl_op_get(kind);
+    if (state->own != NULL && op->destroy != NULL) op->destroy(state);
+    free(state->own);
+    state->own = NULL;
 }

@@ -183,7 +183,7 @@ typedef struct tl_op_state {
     bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */
 
     tl_op_needs needs;
-    void *own; /* malloc'ed by prepare, freed by destroy */
+    void *own; /* malloc'ed by prepare or NULL; tl_op_release frees it */
 } tl_op_state;
 
 /* The buffers of one run, TL_ALIGN_BYTES aligned, not overlapping except as needs allow. */
@@ -212,7 +212,7 @@ typedef struct tl_op {
                        tl_shape *output, tl_error *err);
     /* Multiply-adds of one item, forward. NULL: none worth counting. */
     uint64_t (*macs)(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output);
-    /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. Then destroy must not be called. */
+    /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. */
     tl_status (*prepare)(tl_op_state *state, tl_error *err);
     /* Inference: write needs.packed bytes of parameters in the kernels' layout. `packed` is zeroed,
      * TL_ALIGN_BYTES aligned. May allocate. NULL: forward reads params. */
@@ -220,12 +220,18 @@ typedef struct tl_op {
                       tl_error *err);
     tl_status (*forward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
     tl_status (*backward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
-    void (*destroy)(tl_op_state *state); /* NULL: nothing beyond `own` to free */
+    /* Free what `own` holds, not own itself; copes with what a failed prepare left. NULL: nothing.
+     */
+    void (*destroy)(tl_op_state *state);
 } tl_op;
 
 /* The descriptor of `kind`, which must be below TL_OP_COUNT. */
 const tl_op *tl_op_get(tl_op_kind kind);
 /* By name as in TL_OP_MAP ("conv"); TL_OP_COUNT when there is none. */
 tl_op_kind tl_op_find(const char *name);
+/* prepare and destroy by way of these: needs and own start cleared, and a failure leaves nothing.
+ */
+tl_status tl_op_prepare(tl_op_kind kind, tl_op_state *state, tl_error *err);
+void tl_op_release(tl_op_kind kind, tl_op_state *state);
 
 #endif

@@ -1,0 +1,147 @@
+/* Convolution with one channel in and out a group, by own kernels: oneDNN 2.6 is slow in the
+ * gradient by the weights when kernels are 5x5 or channels are no multiple of 16
+ * (docs/decisions/0001). */
+#include "tensor/internal.h"
+
+#include <string.h>
+
+enum { WEIGHT, BIAS };
+
+bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input)
+{
+    return attrs->groups > 1 && attrs->groups == input->dim[2] &&
+           attrs->groups == attrs->channels &&
+           (uint64_t)attrs->window.kernel_h * attrs->window.kernel_w <= 256;
+}
+
+static size_t taps_of(const tl_op_state *state)
+{
+    return (size_t)state->attrs->window.kernel_h * state->attrs->window.kernel_w;
+}
+
+static size_t weights_bytes(const tl_op_state *state)
+{
+    return tl_align(taps_of(state) * state->output.dim[2] * sizeof(float));
+}
+
+static size_t channels_bytes(const tl_op_state *state)
+{
+    return tl_align(state->output.dim[2] * sizeof(float));
+}
+
+static size_t group_bytes(const tl_op_state *state)
+{
+    return tl_align(tl_group_floats(state->output.dim[2]) * sizeof(float));
+}
+
+static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
+{
+    (void)err;
+    const size_t weights = weights_bytes(state);
+    if (state->mode == TL_MODE_INFER) {
+        state->needs.packed = weights + channels_bytes(state);
+        return TL_OK;
+    }
+    state->needs.forward_scratch = weights;
+    state->needs.backward_scratch = weights + group_bytes(state);
+    state->needs.keeps_input[0] = true;
+    return TL_OK;
+}
+
+/* [channels, taps] and back. */
+static void transpose(size_t rows, size_t columns, const float *from, float *to)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
+}
+
+static tl_status depthwise_pack(const tl_op_state *state, const float *const *params, void *packed,
+                                tl_error *err)
+{
+    (void)err;
+    const tl_attrs *attrs = state->attrs;
+    const size_t channels = state->output.dim[2], taps = taps_of(state);
+    float *weights = packed, *bias = (float *)((char *)packed + weights_bytes(state));
+    for (size_t c = 0; c < channels; c++) {
+        float folded[256], folded_bias;
+        const float *one[TL_OP_PARAM_MAX] = { params[WEIGHT] + c * taps };
+        const size_t count = 1u + attrs->has_bias + (attrs->folded_norm ? 4u : 0u);
+        for (size_t p = 1; p < count; p++) one[p] = params[p] + c;
+        tl_conv_fold(attrs, 1, taps, one, folded, &folded_bias);
+        for (size_t t = 0; t < taps; t++) weights[t * channels + c] = folded[t];
+        bias[c] = folded_bias;
+    }
+    return TL_OK;
+}
+
+static tl_depthwise_args args_of(const tl_op_state *state)
+{
+    return (tl_depthwise_args){ .window = &state->attrs->window,
+                                .height = state->inputs[0].dim[0],
+                                .width = state->inputs[0].dim[1],
+                                .channels = state->output.dim[2],
+                                .out_height = state->output.dim[0],
+                                .out_width = state->output.dim[1] };
+}
+
+static tl_status depthwise_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+{
+    (void)err;
+    const tl_kernels *k = tl_kernels_get();
+    const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
+    const tl_activation *act = &state->attrs->activation;
+    tl_depthwise_args args = args_of(state);
+    if (state->mode == TL_MODE_INFER) {
+        args.weights = run->packed;
+        args.bias = (const float *)((const char *)run->packed + weights_bytes(state));
+    } else {
+        transpose(args.channels, taps_of(state), run->params[WEIGHT], run->scratch);
+        args.weights = run->scratch;
+        args.bias = state->attrs->has_bias ? run->params[BIAS] : NULL;
+    }
+    for (uint32_t i = 0; i < state->batch; i++) {
+        float *y = run->y + i * out;
+        k->depthwise_forward(&args, run->x[0] + i * in, y);
+        if (act->kind != TL_OP_COUNT) k->activate(act, out, y, y);
+    }
+    return TL_OK;
+}
+
+static tl_status depthwise_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+{
+    (void)err;
+    const tl_kernels *k = tl_kernels_get();
+    const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
+    const size_t taps = taps_of(state), channels = state->output.dim[2];
+    tl_depthwise_args args = args_of(state);
+    float *weights = run->scratch;
+    if (run->dx[0] != NULL) {
+        transpose(channels, taps, run->params[WEIGHT], weights);
+        args.weights = weights;
+        for (uint32_t i = 0; i < state->batch; i++)
+            k->depthwise_backward_data(&args, run->dy + i * out, run->dx[0] + i * in);
+    }
+    memset(weights, 0, taps * channels * sizeof *weights);
+    for (uint32_t i = 0; i < state->batch; i++)
+        k->depthwise_backward_weights(&args, run->x[0] + i * in, run->dy + i * out, weights);
+    transpose(taps, channels, weights, run->dparams[WEIGHT]);
+    if (!state->attrs->has_bias) return TL_OK;
+    const size_t group = tl_group_floats((uint32_t)channels);
+    float *sum = (float *)((char *)run->scratch + weights_bytes(state));
+    memset(sum, 0, group * sizeof *sum);
+    k->sum_groups(state->batch * out, group, run->dy, sum);
+    for (size_t c = 0; c < channels; c++) {
+        double total = 0;
+        for (size_t at = c; at < group; at += channels) total += (double)sum[at];
+        run->dparams[BIAS][c] = (float)total;
+    }
+    return TL_OK;
+}
+
+const tl_op tl_depthwise = {
+    .name = "depthwise",
+    .prepare = depthwise_prepare,
+    .pack = depthwise_pack,
+    .forward = depthwise_forward,
+    .backward = depthwise_backward,
+};

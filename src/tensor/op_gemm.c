@@ -1,0 +1,149 @@
+/* y = x W' + b for items of [count]. Own kernel: the heads here are small, and each sum runs in the
+ * order of the inputs whatever the batch, which oneDNN's inner product does not promise. */
+#include "tensor/internal.h"
+
+#include <string.h>
+
+static size_t gemm_params(const tl_attrs *attrs, const tl_shape *inputs,
+                          tl_param_spec specs[TL_OP_PARAM_MAX])
+{
+    uint32_t in = inputs[0].dim[0], out = attrs->channels;
+    specs[0] = (tl_param_spec){ .suffix = "weight",
+                                .shape = { .rank = 2, .dim = { out, in } },
+                                .role = TL_PARAM_WEIGHT,
+                                .init = TL_INIT_FAN_IN,
+                                .fan = in };
+    if (!attrs->has_bias) return 1;
+    specs[1] = (tl_param_spec){ .suffix = "bias",
+                                .shape = tl_shape_vector(out),
+                                .role = TL_PARAM_BIAS,
+                                .init = TL_INIT_FAN_IN,
+                                .fan = in };
+    return 2;
+}
+
+static tl_status gemm_shape(const tl_attrs *attrs, const tl_shape *inputs, size_t input_count,
+                            tl_shape *output, tl_error *err)
+{
+    (void)input_count;
+    if (inputs[0].rank != 1)
+        return tl_fail(err, TL_ESHAPE, "want items of [count], got rank %u; flatten them first",
+                       inputs[0].rank);
+    if (attrs->channels < 1 || attrs->channels > TL_DIM_MAX)
+        return tl_fail(err, TL_ESHAPE, "%u outputs; want 1 to %d", attrs->channels, TL_DIM_MAX);
+    *output = tl_shape_vector(attrs->channels);
+    return TL_OK;
+}
+
+static uint64_t gemm_macs(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output)
+{
+    (void)attrs;
+    return (uint64_t)inputs[0].dim[0] * output->dim[0];
+}
+
+static size_t transposed_bytes(const tl_op_state *state)
+{
+    return tl_align((size_t)state->inputs[0].dim[0] * state->output.dim[0] * sizeof(float));
+}
+
+static tl_status gemm_prepare(tl_op_state *state, tl_error *err)
+{
+    (void)err;
+    size_t bytes = transposed_bytes(state);
+    if (state->mode == TL_MODE_INFER)
+        state->needs.packed = bytes + tl_align(state->output.dim[0] * sizeof(float));
+    else
+        state->needs.forward_scratch = bytes;
+    state->needs.keeps_input[0] = true;
+    return TL_OK;
+}
+
+static void transpose(size_t out, size_t in, const float *from, float *to)
+{
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++) to[i * out + o] = from[o * in + i];
+}
+
+static tl_status gemm_pack(const tl_op_state *state, const float *const *params, void *packed,
+                           tl_error *err)
+{
+    (void)err;
+    size_t in = state->inputs[0].dim[0], out = state->output.dim[0];
+    transpose(out, in, params[0], packed);
+    if (state->attrs->has_bias)
+        memcpy((char *)packed + transposed_bytes(state), params[1], out * sizeof(float));
+    return TL_OK;
+}
+
+static tl_status gemm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+{
+    (void)err;
+    size_t in = state->inputs[0].dim[0], out = state->output.dim[0];
+    tl_gemm_args args = { .rows = state->batch,
+                          .columns = out,
+                          .inner = in,
+                          .a = run->x[0],
+                          .a_row = in,
+                          .a_inner = 1,
+                          .b_row = out,
+                          .c = run->y,
+                          .c_row = out };
+    if (state->mode == TL_MODE_INFER) {
+        args.b = run->packed;
+        args.bias = (const float *)((const char *)run->packed + transposed_bytes(state));
+    } else {
+        transpose(out, in, run->params[0], run->scratch);
+        args.b = run->scratch;
+        if (state->attrs->has_bias) args.bias = run->params[1];
+    }
+    tl_kernels_get()->gemm(&args);
+    return TL_OK;
+}
+
+static tl_status gemm_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+{
+    (void)err;
+    size_t in = state->inputs[0].dim[0], out = state->output.dim[0];
+    const tl_kernels *k = tl_kernels_get();
+    tl_gemm_args weights = { .rows = out,
+                             .columns = in,
+                             .inner = state->batch,
+                             .a = run->dy,
+                             .a_row = 1,
+                             .a_inner = out,
+                             .b = run->x[0],
+                             .b_row = in,
+                             .c = run->dparams[0],
+                             .c_row = in };
+    k->gemm(&weights);
+    if (state->attrs->has_bias) {
+        memset(run->dparams[1], 0, out * sizeof(float));
+        k->sum_groups(state->batch * out, out, run->dy, run->dparams[1]);
+    }
+    if (run->dx[0] == NULL) return TL_OK;
+    tl_gemm_args data = { .rows = state->batch,
+                          .columns = in,
+                          .inner = out,
+                          .a = run->dy,
+                          .a_row = out,
+                          .a_inner = 1,
+                          .b = run->params[0],
+                          .b_row = in,
+                          .c = run->dx[0],
+                          .c_row = in };
+    k->gemm(&data);
+    return TL_OK;
+}
+
+const tl_op tl_op_gemm = {
+    .name = "gemm",
+    .input_min = 1,
+    .input_max = 1,
+    .params = gemm_params,
+    .shape = gemm_shape,
+    .macs = gemm_macs,
+    .prepare = gemm_prepare,
+    .pack = gemm_pack,
+    .forward = gemm_forward,
+    .backward = gemm_backward,
+};
