@@ -78,9 +78,17 @@ static tl_status scan_message(const ProtobufCMessageDescriptor *descriptor, wire
     return TL_OK;
 }
 
+typedef struct memory {
+    tl_arena *arena;
+    bool refused; /* a request went over the arena's bound */
+} memory;
+
 static void *model_alloc(void *context, size_t bytes)
 {
-    return tl_arena_alloc(context, bytes);
+    memory *m = context;
+    void *out = tl_arena_alloc(m->arena, bytes);
+    m->refused |= out == NULL;
+    return out;
 }
 
 /* Freed with the arena. */
@@ -96,9 +104,10 @@ tl_status onnx_model_parse(const void *data, size_t bytes, tl_arena *arena,
     wire w = { data, (const uint8_t *)data + bytes };
     tl_status status = scan_message(&onnx__model_proto__descriptor, w, 0, err);
     if (status != TL_OK) return status;
-    ProtobufCAllocator allocator = { model_alloc, model_free, arena };
+    memory m = { arena, false };
+    ProtobufCAllocator allocator = { model_alloc, model_free, &m };
     const Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, bytes, data);
-    if (model == NULL && arena->used_bytes > arena->bytes_max / 2)
+    if (m.refused)
         return tl_fail(err, TL_ELIMIT, "ONNX file: its structure needs over %zu MB of memory",
                        arena->bytes_max >> 20);
     if (model == NULL)

@@ -1,0 +1,527 @@
+/* Whole networks against PyTorch: outputs, losses, gradients, and parameters after three steps.
+ * The data and their tolerances are described in data/fixtures/README.md. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "format/file.h"
+#include "format/json.h"
+#include "format/npy.h"
+#include "graph/onnx.h"
+
+enum { STEPS = 3, BATCH = 4, PATH_BYTES = 512, FILE_BYTES_MAX = 1 << 28 };
+
+typedef struct network {
+    const char *name;
+    bool has_infer, has_state0, has_arrays; /* arrays: every number; else digests */
+    double gradient_frozen, gradient_live;  /* largest relative error of one tensor's gradient */
+} network;
+
+static const network NETWORKS[] = {
+    { "tiny_cnn", true, true, true, 5e-6, 1e-4 },
+    { "pcb_cnn", true, true, true, 5e-6, 1e-4 },
+    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-2 },
+    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-2 },
+};
+
+/* ---- Files ------------------------------------------------------------------------------------
+ */
+
+typedef struct file {
+    void *data;
+    size_t bytes;
+} file;
+
+static void path_of(char out[PATH_BYTES], const network *net, const char *name)
+{
+    snprintf(out, PATH_BYTES, "%s/fixtures/%s/%s", TL_SHARED_DATA, net->name, name);
+}
+
+static file load(const network *net, const char *format, const char *mode)
+{
+    char name[64], path[PATH_BYTES];
+    snprintf(name, sizeof name, format, mode);
+    path_of(path, net, name);
+    file f;
+    tl_error err = { .text = "" };
+    if (tl_file_read(path, FILE_BYTES_MAX, &f.data, &f.bytes, &err) != TL_OK)
+        fail_msg("%s", err.text);
+    return f;
+}
+
+static tl_npy array_of(const file *f)
+{
+    tl_npy array;
+    tl_error err = { .text = "" };
+    if (tl_npy_parse(f->data, f->bytes, &array, &err) != TL_OK) fail_msg("%s", err.text);
+    return array;
+}
+
+static tl_npy member_of(const tl_npz *archive, const char *format, const char *name)
+{
+    char full[160];
+    snprintf(full, sizeof full, format, name);
+    tl_npy array;
+    tl_error err = { .text = "" };
+    if (tl_npz_find(archive, full, &array, &err) != TL_OK) fail_msg("%s", err.text);
+    return array;
+}
+
+static float *floats_of(const network *net, const char *format, const char *mode)
+{
+    file f = load(net, format, mode);
+    tl_npy array = array_of(&f);
+    float *out = malloc(array.count * sizeof *out);
+    assert_non_null(out);
+    tl_npy_copy_f32(&array, out);
+    free(f.data);
+    return out;
+}
+
+/* [n, c, h, w] in the file, [n, h, w, c] here. */
+static float *image_of(const network *net, const char *name)
+{
+    file f = load(net, "%s", name);
+    tl_npy array = array_of(&f);
+    assert_int_equal(array.rank, 4);
+    size_t channels = array.shape[1], pixels = array.shape[2] * array.shape[3];
+    float *out = malloc(array.count * sizeof *out);
+    assert_non_null(out);
+    for (size_t n = 0; n < array.shape[0]; n++)
+        for (size_t p = 0; p < pixels; p++)
+            for (size_t c = 0; c < channels; c++)
+                out[(n * pixels + p) * channels + c] =
+                    (float)tl_npy_number(&array, (n * channels + c) * pixels + p);
+    free(f.data);
+    return out;
+}
+
+typedef struct meta {
+    double learning_rate, momentum, losses[STEPS + 1], update_error;
+} meta;
+
+static double number_of(const tl_json *root, const char *format, const char *mode)
+{
+    char key[64];
+    double value = 0.0;
+    snprintf(key, sizeof key, format, mode);
+    assert_true(tl_json_number(tl_json_get(root, key), &value));
+    return value;
+}
+
+static meta meta_of(const network *net, const char *mode)
+{
+    file f = load(net, "%s", "meta.json");
+    tl_json_limits limits = { .members_max = 4096 };
+    tl_json_parser *parser;
+    tl_arena arena;
+    const tl_json *root;
+    tl_arena_init(&arena, FILE_BYTES_MAX);
+    assert_int_equal(tl_json_parser_create(&limits, &parser, NULL), TL_OK);
+    assert_int_equal(tl_json_parse(parser, f.data, f.bytes, &arena, &root, NULL), TL_OK);
+    meta m = { .learning_rate = number_of(root, "%s", "lr"),
+               .momentum = number_of(root, "%s", "momentum"),
+               .update_error = number_of(root, "after3_fp32_vs_fp64_rel_to_update_%s", mode) };
+    char key[32];
+    snprintf(key, sizeof key, "losses_%s", mode);
+    const tl_json *losses = tl_json_get(root, key);
+    assert_int_equal(tl_json_count(losses), STEPS + 1);
+    assert_int_equal(losses->kind, TL_JSON_NUMBERS);
+    memcpy(m.losses, losses->as.numbers.values, sizeof m.losses);
+    tl_json_parser_destroy(&parser);
+    tl_arena_destroy(&arena);
+    free(f.data);
+    return m;
+}
+
+static void import(const network *net, const char *kind, tl_graph **graph, float **flat)
+{
+    char name[64], path[PATH_BYTES];
+    snprintf(name, sizeof name, "%s.%s.onnx", net->name, kind);
+    path_of(path, net, name);
+    tl_error err = { .text = "" };
+    if (tl_onnx_import_file(path, NULL, graph, flat, &err) != TL_OK) fail_msg("%s", err.text);
+}
+
+static void skip_without_data(const network *net)
+{
+    char path[PATH_BYTES];
+    path_of(path, net, "meta.json");
+    if (access(path, R_OK) != 0) skip();
+}
+
+/* ---- Comparing --------------------------------------------------------------------------------
+ */
+
+static void assert_close(const char *what, const float *ours, const float *theirs, size_t count,
+                         double share)
+{
+    double largest = 1.0;
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)theirs[i]));
+    for (size_t i = 0; i < count; i++) {
+        double error = fabs((double)ours[i] - (double)theirs[i]);
+        if (!(error <= share * largest))
+            fail_msg("%s: number %zu of %zu is %.9g, not %.9g", what, i, count, (double)ours[i],
+                     (double)theirs[i]);
+    }
+}
+
+/* What is known of one parameter: all of its numbers, or those at some positions. */
+typedef struct sample {
+    tl_npy positions, values;
+    bool whole;
+} sample;
+
+static sample sample_of(const network *net, const tl_npz *archive, const char *prefix,
+                        const char *name)
+{
+    char format[64];
+    sample s = { .whole = net->has_arrays };
+    if (s.whole) {
+        s.values = member_of(archive, "%s", name);
+        return s;
+    }
+    snprintf(format, sizeof format, "%s/%%s/idx", prefix);
+    s.positions = member_of(archive, format, name);
+    snprintf(format, sizeof format, "%s/%%s/val", prefix);
+    s.values = member_of(archive, format, name);
+    assert_int_equal(s.positions.count, s.values.count);
+    return s;
+}
+
+static size_t sample_position(const sample *s, size_t index, const tl_param *param)
+{
+    int64_t at = s->whole ? (int64_t)index : tl_npy_integer(&s->positions, index);
+    assert_true(at >= 0 && (size_t)at < param->count);
+    return param->offset + (size_t)at;
+}
+
+typedef struct distance {
+    double error, change, size; /* squared norms: ours - theirs, theirs - start, theirs */
+} distance;
+
+static distance measure(const tl_param *param, const sample *s, const float *ours,
+                        const float *start)
+{
+    distance d = { 0.0, 0.0, 0.0 };
+    if (s->whole) assert_int_equal(s->values.count, param->count);
+    for (size_t i = 0; i < s->values.count; i++) {
+        size_t at = sample_position(s, i, param);
+        double theirs = tl_npy_number(&s->values, i);
+        double error = (double)ours[at] - theirs;
+        double change = theirs - (start != NULL ? (double)start[at] : 0.0);
+        d.error += error * error;
+        d.change += change * change;
+        d.size += theirs * theirs;
+    }
+    return d;
+}
+
+/* ---- Inference --------------------------------------------------------------------------------
+ */
+
+static void infer(tl_graph *graph, const float *flat, const float *x, uint32_t batch, float *out)
+{
+    tl_weights *weights;
+    tl_plan *plan;
+    tl_plan_options options = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = 1 };
+    tl_error err = { .text = "" };
+    if (tl_weights_create(graph, flat, &weights, &err) != TL_OK) fail_msg("%s", err.text);
+    if (tl_plan_create(graph, &options, &plan, &err) != TL_OK) fail_msg("%s", err.text);
+    size_t in_count = tl_shape_count(tl_graph_input_shape(graph, 0));
+    size_t out_count = tl_shape_count(tl_graph_output_shape(graph, 0));
+    memcpy(tl_plan_input(plan, 0), x, batch * in_count * sizeof *x);
+    if (tl_plan_infer(plan, weights, batch, &err) != TL_OK) fail_msg("%s", err.text);
+    memcpy(out, tl_plan_output(plan, 0), batch * out_count * sizeof *out);
+    tl_plan_destroy(&plan);
+    tl_weights_release(&weights);
+}
+
+static void check_output(const network *net, const char *kind)
+{
+    tl_graph *graph;
+    float *flat, out[64];
+    import(net, kind, &graph, &flat);
+    assert_int_equal(tl_graph_input_count(graph), 1);
+    assert_int_equal(tl_graph_output_count(graph), 1);
+    size_t count = tl_shape_count(tl_graph_output_shape(graph, 0));
+    assert_true(count <= 64 / BATCH);
+    float *x = image_of(net, "input.npy"), *y = floats_of(net, "%s", "output.npy");
+    infer(graph, flat, x, 1, out);
+    assert_close(kind, out, y, count, 1e-5);
+    free(x);
+    free(y);
+    /* Frozen normalisation computes the same as inference. */
+    x = image_of(net, "batch_x.npy");
+    y = floats_of(net, "logits_%s.npy", "frozen");
+    infer(graph, flat, x, BATCH, out);
+    assert_close(kind, out, y, BATCH * count, 1e-5);
+    free(x);
+    free(y);
+    free(flat);
+    tl_graph_release(&graph);
+}
+
+static void outputs_agree(void **state)
+{
+    const network *net = *state;
+    skip_without_data(net);
+    if (net->has_infer) check_output(net, "infer");
+    check_output(net, "train");
+}
+
+static void parameters_are_those_of_the_file(void **state)
+{
+    const network *net = *state;
+    skip_without_data(net);
+    if (!net->has_state0) skip();
+    tl_graph *graph;
+    float *flat;
+    import(net, "train", &graph, &flat);
+    file f = load(net, "%s", "state0.npz");
+    tl_npz archive;
+    assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
+    size_t named = 0;
+    for (size_t i = 0; i < tl_graph_param_count(graph); i++) {
+        const tl_param *param = tl_graph_param(graph, i);
+        tl_npy array = member_of(&archive, "%s", param->name);
+        assert_int_equal(array.count, param->count);
+        for (size_t k = 0; k < array.count; k++)
+            assert_true((float)tl_npy_number(&array, k) == flat[param->offset + k]);
+        bool running = strstr(param->name, "running_") != NULL;
+        assert_int_equal(param->role == TL_PARAM_RUNNING, running);
+        named++;
+    }
+    assert_int_equal(named, archive.count);
+    free(f.data);
+    free(flat);
+    tl_graph_release(&graph);
+}
+
+/* ---- Training ---------------------------------------------------------------------------------
+ */
+
+typedef struct training {
+    const network *net;
+    const char *mode;
+    meta meta;
+    tl_graph *graph;
+    tl_plan *plan;
+    float *flat, *start, *gradient, *velocity, *logits_gradient;
+    int64_t labels[BATCH];
+    size_t classes;
+} training;
+
+static void training_open(training *t, const network *net, const char *mode, tl_plan_mode plan_mode)
+{
+    *t = (training){ .net = net, .mode = mode, .meta = meta_of(net, mode) };
+    import(net, "train", &t->graph, &t->flat);
+    size_t count = tl_graph_float_count(t->graph);
+    t->classes = tl_shape_count(tl_graph_output_shape(t->graph, 0));
+    t->start = malloc(count * sizeof *t->start);
+    t->gradient = malloc(count * sizeof *t->gradient);
+    t->velocity = calloc(count, sizeof *t->velocity);
+    t->logits_gradient = malloc(BATCH * t->classes * sizeof *t->logits_gradient);
+    assert_true(t->start && t->gradient && t->velocity && t->logits_gradient);
+    memcpy(t->start, t->flat, count * sizeof *t->start);
+    for (size_t i = 0; i < count; i++) t->gradient[i] = NAN; /* must all be written */
+    file f = load(net, "%s", "batch_y.npy");
+    tl_npy labels = array_of(&f);
+    assert_int_equal(labels.count, BATCH);
+    for (size_t i = 0; i < BATCH; i++) t->labels[i] = tl_npy_integer(&labels, i);
+    free(f.data);
+    tl_plan_options options = { .batch_max = BATCH, .mode = plan_mode, .threads = 1 };
+    tl_error err = { .text = "" };
+    if (tl_plan_create(t->graph, &options, &t->plan, &err) != TL_OK) fail_msg("%s", err.text);
+}
+
+static void training_close(training *t)
+{
+    tl_plan_destroy(&t->plan);
+    tl_graph_release(&t->graph);
+    free(t->flat);
+    free(t->start);
+    free(t->gradient);
+    free(t->velocity);
+    free(t->logits_gradient);
+}
+
+/* Mean softmax cross-entropy in nats, and its gradient by the logits. */
+static double cross_entropy(const float *logits, const int64_t *labels, size_t classes,
+                            float *gradient)
+{
+    double loss = 0.0;
+    for (size_t n = 0; n < BATCH; n++) {
+        const float *z = logits + n * classes;
+        double largest = -HUGE_VAL, sum = 0.0;
+        for (size_t c = 0; c < classes; c++) largest = fmax(largest, (double)z[c]);
+        for (size_t c = 0; c < classes; c++) sum += exp((double)z[c] - largest);
+        loss += (log(sum) + largest - (double)z[labels[n]]) / BATCH;
+        for (size_t c = 0; c < classes; c++) {
+            double p = exp((double)z[c] - largest) / sum;
+            gradient[n * classes + c] = (float)((p - (c == (size_t)labels[n])) / BATCH);
+        }
+    }
+    return loss;
+}
+
+/* Forward on the batch; returns the loss. */
+static double training_forward(training *t)
+{
+    tl_error err = { .text = "" };
+    float *x = image_of(t->net, "batch_x.npy");
+    size_t count = tl_shape_count(tl_graph_input_shape(t->graph, 0));
+    memcpy(tl_plan_input(t->plan, 0), x, BATCH * count * sizeof *x);
+    free(x);
+    if (tl_plan_train_forward(t->plan, t->flat, BATCH, &err) != TL_OK) fail_msg("%s", err.text);
+    return cross_entropy(tl_plan_output(t->plan, 0), t->labels, t->classes, t->logits_gradient);
+}
+
+static void training_backward(training *t)
+{
+    tl_error err = { .text = "" };
+    if (tl_plan_train_backward(t->plan, t->flat, t->logits_gradient, t->gradient, &err) != TL_OK)
+        fail_msg("%s", err.text);
+}
+
+/* PyTorch's SGD: v = momentum v + g, w = w - lr v, in float32. */
+static void training_step(training *t)
+{
+    float rate = (float)t->meta.learning_rate, momentum = (float)t->meta.momentum;
+    for (size_t i = 0; i < tl_graph_param_count(t->graph); i++) {
+        const tl_param *param = tl_graph_param(t->graph, i);
+        for (size_t k = param->offset; k < param->offset + param->count; k++) {
+            if (param->role == TL_PARAM_RUNNING) {
+                assert_true(t->gradient[k] == 0.0f);
+                continue;
+            }
+            t->velocity[k] = momentum * t->velocity[k] + t->gradient[k];
+            t->flat[k] -= rate * t->velocity[k];
+        }
+    }
+}
+
+static void check_gradients(const training *t)
+{
+    file f = load(t->net, t->net->has_arrays ? "grads_%s.npz" : "digest_%s.npz", t->mode);
+    tl_npz archive;
+    assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
+    double share = strcmp(t->mode, "live") == 0 ? t->net->gradient_live : t->net->gradient_frozen;
+    double all = 0.0, worst = 0.0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < tl_graph_param_count(t->graph); i++) {
+            const tl_param *param = tl_graph_param(t->graph, i);
+            if (param->role == TL_PARAM_RUNNING) continue;
+            sample s = sample_of(t->net, &archive, "grad", param->name);
+            distance d = measure(param, &s, t->gradient, NULL);
+            if (pass == 0) {
+                all += d.size; /* the norm of the whole gradient, for those that are 0 in theory */
+                continue;
+            }
+            double allowed = share * sqrt(d.size) + 1e-6 * sqrt(all);
+            if (!(sqrt(d.error) <= allowed))
+                fail_msg("%s %s: gradient of %s differs by %.3g of %.3g", t->net->name, t->mode,
+                         param->name, sqrt(d.error), sqrt(d.size));
+            worst = fmax(worst, (sqrt(d.error) - 1e-6 * sqrt(all)) / sqrt(d.size + 1e-300));
+        }
+    }
+    print_message("%s %s: worst gradient %.2g\n", t->net->name, t->mode, worst);
+    free(f.data);
+}
+
+/* Parameters and running statistics: together to the error that float32 makes, each one roughly. */
+static void check_after_steps(const training *t)
+{
+    file f = load(t->net, t->net->has_arrays ? "after3_%s.npz" : "digest_%s.npz", t->mode);
+    tl_npz archive;
+    assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
+    distance all = { 0.0, 0.0, 0.0 };
+    double worst = 0.0;
+    for (size_t i = 0; i < tl_graph_param_count(t->graph); i++) {
+        const tl_param *param = tl_graph_param(t->graph, i);
+        sample s = sample_of(t->net, &archive, "after3", param->name);
+        distance d = measure(param, &s, t->flat, t->start);
+        double rounding = 3e-7 * sqrt(d.size) + 1e-7;
+        bool running = param->role == TL_PARAM_RUNNING;
+        double share = running ? 1e-4 : 1e-2;
+        if (!(sqrt(d.error) <= share * sqrt(d.change) + rounding))
+            fail_msg("%s %s: %s after %d steps differs by %.3g of a change of %.3g", t->net->name,
+                     t->mode, param->name, STEPS, sqrt(d.error), sqrt(d.change));
+        worst = fmax(worst, (sqrt(d.error) - rounding) / sqrt(d.change + 1e-300));
+        if (running) continue;
+        all.error += d.error;
+        all.change += d.change;
+    }
+    double share = 4.0 * t->meta.update_error + 1e-5;
+    print_message("%s %s: after %d steps %.2g (allowed %.2g), worst tensor %.2g\n", t->net->name,
+                  t->mode, STEPS, sqrt(all.error / all.change), share, worst);
+    assert_true(sqrt(all.error) <= share * sqrt(all.change));
+    free(f.data);
+}
+
+static void check_training(const network *net, const char *mode, tl_plan_mode plan_mode)
+{
+    training t;
+    training_open(&t, net, mode, plan_mode);
+    for (int step = 0; step < STEPS; step++) {
+        double loss = training_forward(&t);
+        if (!(fabs(loss - t.meta.losses[step]) <= 1e-5))
+            fail_msg("%s %s: loss %d is %.7f, not %.7f", net->name, mode, step, loss,
+                     t.meta.losses[step]);
+        if (step == 0) {
+            float *logits = floats_of(net, "logits_%s.npy", mode);
+            assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes, 1e-5);
+            free(logits);
+        }
+        training_backward(&t);
+        if (step == 0) check_gradients(&t);
+        training_step(&t);
+    }
+    check_after_steps(&t);
+    double loss = training_forward(&t);
+    assert_true(fabs(loss - t.meta.losses[STEPS]) <= 2e-5);
+    training_close(&t);
+}
+
+static void training_with_frozen_normalisation_agrees(void **state)
+{
+    skip_without_data(*state);
+    check_training(*state, "frozen", TL_PLAN_TRAIN_FROZEN);
+}
+
+static void training_with_live_normalisation_agrees(void **state)
+{
+    skip_without_data(*state);
+    check_training(*state, "live", TL_PLAN_TRAIN_LIVE);
+}
+
+int main(void)
+{
+    if (access(TL_SHARED_DATA "/fixtures", R_OK) != 0) return 77;
+    struct CMUnitTest tests[4 * TL_COUNT_OF(NETWORKS)];
+    static char names[4 * TL_COUNT_OF(NETWORKS)][96];
+    static const struct {
+        const char *name;
+        CMUnitTestFunction run;
+    } kinds[4] = { { "parameters", parameters_are_those_of_the_file },
+                   { "outputs", outputs_agree },
+                   { "frozen", training_with_frozen_normalisation_agrees },
+                   { "live", training_with_live_normalisation_agrees } };
+    for (size_t i = 0; i < TL_COUNT_OF(tests); i++) {
+        const network *net = &NETWORKS[i / 4];
+        snprintf(names[i], sizeof names[i], "%s %s", net->name, kinds[i % 4].name);
+        tests[i] = (struct CMUnitTest){ .name = names[i],
+                                        .test_func = kinds[i % 4].run,
+                                        .initial_state = (void *)(uintptr_t)net };
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
