@@ -265,6 +265,7 @@ TL_KERNEL static void update_trailing(double *matrix, size_t stride, size_t k0, 
         for (size_t j = i / TILE_COLUMNS * TILE_COLUMNS; j < stride; j += TILE_COLUMNS) {
             double *at = matrix + i * stride + j;
             tl_f64x8 tile[TILE_ROWS][2];
+            TL_UNROLL_4
             for (size_t r = 0; r < TILE_ROWS; r++) {
                 tile[r][0] = *(tl_f64x8 *)(at + r * stride);
                 tile[r][1] = *(tl_f64x8 *)(at + r * stride + TL_LANES);
@@ -273,11 +274,13 @@ TL_KERNEL static void update_trailing(double *matrix, size_t stride, size_t k0, 
                 const double *row = matrix + k * stride;
                 tl_f64x8 low = *(const tl_f64x8 *)(row + j);
                 tl_f64x8 high = *(const tl_f64x8 *)(row + j + TL_LANES);
+                TL_UNROLL_4
                 for (size_t r = 0; r < TILE_ROWS; r++) {
                     tile[r][0] -= low * row[i + r];
                     tile[r][1] -= high * row[i + r];
                 }
             }
+            TL_UNROLL_4
             for (size_t r = 0; r < TILE_ROWS; r++) {
                 *(tl_f64x8 *)(at + r * stride) = tile[r][0];
                 *(tl_f64x8 *)(at + r * stride + TL_LANES) = tile[r][1];
@@ -311,9 +314,9 @@ TL_KERNEL static void solve_lanes(const double *matrix, size_t stride, size_t d,
         const double *row = matrix + k * stride;
         tl_f64x8 sum[4] = { { 0 } }; /* four chains: additions need not wait for one another */
         size_t j = k + 1;
-        for (; j + 4 <= d; j += 4)
-            for (size_t lane = 0; lane < 4; lane++)
-                sum[lane] += *(tl_f64x8 *)(right + (j + lane) * right_stride) * row[j + lane];
+        for (; j + 4 <= d; j += 4) TL_UNROLL_4
+        for (size_t lane = 0; lane < 4; lane++)
+            sum[lane] += *(tl_f64x8 *)(right + (j + lane) * right_stride) * row[j + lane];
         for (; j < d; j++) sum[0] += *(tl_f64x8 *)(right + j * right_stride) * row[j];
         tl_f64x8 y = *(tl_f64x8 *)(right + k * right_stride);
         *(tl_f64x8 *)(right + k * right_stride) =

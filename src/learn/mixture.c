@@ -6,6 +6,7 @@ enum { MIXTURE_VERSION = 1 };
 static const double LOG_MIN = -27.6310211159285; /* ln 1e-12: the least that a head may say */
 static const double A_MIN = 0.02, A_MAX = 4.0, B_MAX = 6.0;
 static const double STEP_A_MAX = 0.25, STEP_B_MAX = 1.0;
+static const double SURPRISE = 0.05;
 
 tl_mixture_options tl_mixture_options_default(uint32_t head_count)
 {
@@ -87,8 +88,9 @@ static double clamp(double value, double low, double high)
 }
 
 /* One Newton step of the decayed log loss plus a quadratic belief in a = 1, b = 0. The curvature is
- * the mean of Fisher's and of the gradient's square: the one alone vanishes where a head is sure of
- * itself, and then a single surprise would throw the calibration far off. */
+ * Fisher's, which vanishes where a head is sure of itself, plus a little of the gradient's square,
+ * so that many surprises do not each throw the calibration as far as the first one; a larger part
+ * of it would hold back the way down from gross overconfidence. */
 static void learn_calibration(struct tl_calibration *calibration, const tl_mixture_options *options,
                               const double *logs, const double *scores, uint32_t class_count,
                               uint32_t label)
@@ -101,9 +103,9 @@ static void learn_calibration(struct tl_calibration *calibration, const tl_mixtu
     double ga = mean - logs[label], gb = scores[0] - (label == 0 ? 1.0 : 0.0);
     double keep = 1.0 - 1.0 / options->memory;
     double *h = calibration->curvature;
-    h[0] = keep * h[0] + 0.5 * (fmax(square - mean * mean, 0.0) + ga * ga);
-    h[1] = keep * h[1] + 0.5 * (scores[0] * (logs[0] - mean) + ga * gb);
-    h[2] = keep * h[2] + 0.5 * (scores[0] * (1.0 - scores[0]) + gb * gb);
+    h[0] = keep * h[0] + fmax(square - mean * mean, 0.0) + SURPRISE * ga * ga;
+    h[1] = keep * h[1] + scores[0] * (logs[0] - mean) + SURPRISE * ga * gb;
+    h[2] = keep * h[2] + scores[0] * (1.0 - scores[0]) + SURPRISE * gb * gb;
 
     double belief_a = options->pseudo_count, belief_b = 0.25 * options->pseudo_count;
     ga += (1.0 - keep) * belief_a * (calibration->a - 1.0);
