@@ -1,0 +1,206 @@
+/* Opening the SQLite file, and what its error codes mean for a journal. */
+#include "journal/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BUSY_TIMEOUT_MS = 5000, WRITER_CACHE_KIB = 8192, READER_CACHE_KIB = 2048 };
+
+static bool out_of_space(sqlite3 *db, int rc)
+{
+    if ((rc & 0xff) == SQLITE_FULL) return true;
+    /* The shared index of the WAL grows in its own file, with its own codes. A *sync* that failed
+     * for want of space stays an input/output error: nobody knows what it wrote. */
+    bool grows =
+        rc == SQLITE_IOERR_SHMSIZE || rc == SQLITE_IOERR_SHMMAP || rc == SQLITE_IOERR_SHMOPEN;
+    return grows && db != NULL && sqlite3_system_errno(db) == ENOSPC;
+}
+
+tl_status tl_db_status(sqlite3 *db, int rc)
+{
+    if (rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE) return TL_OK;
+    if (out_of_space(db, rc)) return TL_ENOSPC;
+    if (rc == SQLITE_IOERR_NOMEM) return TL_ENOMEM;
+    switch (rc & 0xff) {
+    case SQLITE_NOMEM: return TL_ENOMEM;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return TL_ECORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return TL_EBUSY;
+    case SQLITE_CONSTRAINT: return TL_ECONFLICT;
+    case SQLITE_TOOBIG: return TL_ELIMIT;
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+    case SQLITE_READONLY: return TL_EPERM;
+    default: return TL_EIO;
+    }
+}
+
+tl_status tl_db_fail(tl_error *err, sqlite3 *db, int rc, const char *what)
+{
+    tl_status status = tl_db_status(db, rc);
+    if (status == TL_OK) status = TL_EIO; /* a row too many or too few */
+    const char *text =
+        db != NULL && sqlite3_errcode(db) != SQLITE_OK ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+    const char *todo = "";
+    if (status == TL_ECORRUPT) todo = "; run `tightloop doctor` on it";
+    if (status == TL_ENOSPC) todo = "; free some space, the journal goes on by itself";
+    return tl_fail(err, status, "%s: %s%s", what, text, todo);
+}
+
+tl_status tl_db_exec(sqlite3 *db, const char *sql, tl_error *err)
+{
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    if (rc == SQLITE_OK) return TL_OK;
+    return tl_db_fail(err, db, sqlite3_extended_errcode(db), "journal");
+}
+
+tl_status tl_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, tl_error *err)
+{
+    int rc = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    if (rc == SQLITE_OK) return TL_OK;
+    return tl_db_fail(err, db, rc, "journal statement");
+}
+
+tl_status tl_db_int64(sqlite3 *db, const char *sql, int64_t fallback, int64_t *out, tl_error *err)
+{
+    sqlite3_stmt *stmt;
+    tl_status status = tl_db_prepare(db, sql, &stmt, err);
+    if (status != TL_OK) return status;
+    int rc = sqlite3_step(stmt);
+    int64_t value = fallback;
+    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL)
+        value = sqlite3_column_int64(stmt, 0);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) status = tl_db_fail(err, db, rc, "journal");
+    sqlite3_finalize(stmt);
+    if (status == TL_OK) *out = value;
+    return status;
+}
+
+int tl_db_run(sqlite3_stmt *stmt)
+{
+    int rc = sqlite3_step(stmt);
+    int reset = sqlite3_reset(stmt);
+    if (rc == SQLITE_DONE || rc == SQLITE_ROW) return SQLITE_OK;
+    return reset != SQLITE_OK ? reset : rc;
+}
+
+static tl_status open_with(const char *file, const char *vfs, int flags, sqlite3 **out,
+                           tl_error *err)
+{
+    sqlite3 *db = NULL;
+    int rc = sqlite3_open_v2(file, &db, flags | SQLITE_OPEN_NOMUTEX, vfs);
+    if (rc == SQLITE_OK) {
+        sqlite3_extended_result_codes(db, 1);
+        sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
+        *out = db;
+        return TL_OK;
+    }
+    tl_error below;
+    tl_status status = tl_db_fail(&below, db, rc, "cannot open");
+    sqlite3_close(db);
+    return tl_fail(err, status, "%s: %s", file, below.text);
+}
+
+static void uri_immutable(const char *file, char *out, size_t bytes)
+{
+    size_t at = (size_t)snprintf(out, bytes, "file:");
+    for (const char *c = file; *c != '\0' && at + 32 < bytes; c++) {
+        bool plain = *c != '%' && *c != '?' && *c != '#';
+        at += (size_t)snprintf(out + at, bytes - at, plain ? "%c" : "%%%02X", (unsigned char)*c);
+    }
+    snprintf(out + at, bytes - at, "?immutable=1");
+}
+
+tl_status tl_db_open_reader(const char *file, const char *vfs, sqlite3 **out, tl_error *err)
+{
+    sqlite3 *db = NULL;
+    tl_status status = open_with(file, vfs, SQLITE_OPEN_READONLY, &db, err);
+    if (status != TL_OK) return status;
+    /* Never let a reader that happens to be the last one checkpoint. */
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    int64_t ignored;
+    status = tl_db_int64(db, "SELECT count(*) FROM sqlite_schema", 0, &ignored, err);
+    if (status == TL_EIO && vfs == NULL && sqlite3_errcode(db) == SQLITE_CANTOPEN) {
+        /* A WAL database needs its shared index, which a folder without write permission does not
+         * let us make. Nobody serves it then; read the file as it stands. */
+        sqlite3_close(db);
+        char uri[3 * JOURNAL_PATH_BYTES_MAX + 32];
+        uri_immutable(file, uri, sizeof uri);
+        status = open_with(uri, vfs, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &db, err);
+        if (status != TL_OK) return status;
+        status = tl_db_int64(db, "SELECT count(*) FROM sqlite_schema", 0, &ignored, err);
+    }
+    if (status == TL_OK) {
+        char sql[64];
+        snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d", READER_CACHE_KIB);
+        status = tl_db_exec(db, sql, err);
+    }
+    if (status != TL_OK) {
+        sqlite3_close(db);
+        return status;
+    }
+    *out = db;
+    return TL_OK;
+}
+
+static tl_status settings_apply(sqlite3 *db, bool relaxed, tl_error *err)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "PRAGMA wal_autocheckpoint=0;PRAGMA synchronous=%s;PRAGMA cache_size=-%d;"
+             "PRAGMA temp_store=MEMORY;PRAGMA secure_delete=FAST;",
+             relaxed ? "NORMAL" : "FULL", WRITER_CACHE_KIB);
+    return tl_db_exec(db, sql, err);
+}
+
+/* WAL is a property of the file; switching can fail without an error. */
+static tl_status wal_enter(sqlite3 *db, tl_error *err)
+{
+    sqlite3_stmt *stmt;
+    tl_status status = tl_db_prepare(db, "PRAGMA journal_mode=WAL", &stmt, err);
+    if (status != TL_OK) return status;
+    int rc = sqlite3_step(stmt);
+    const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+    bool entered = mode != NULL && strcmp(mode, "wal") == 0;
+    if (!entered && rc != SQLITE_ROW) {
+        status = tl_db_fail(err, db, rc, "switching to WAL");
+    } else if (!entered) {
+        status =
+            tl_fail(err, TL_EUNSUPPORTED,
+                    "SQLite cannot use a write-ahead log here; put the journal on a local disk");
+    }
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+static tl_status writer_set_up(sqlite3 *db, bool relaxed, const tl_env *env, tl_error *err)
+{
+    int format;
+    tl_status status = tl_schema_check(db, &format, err);
+    /* Before the first page is written; without effect later. */
+    if (status == TL_OK && format < 0)
+        status = tl_db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL", err);
+    if (status == TL_OK) status = wal_enter(db, err);
+    if (status == TL_OK) status = settings_apply(db, relaxed, err);
+    if (status != TL_OK) return status;
+    if (format < 0) return tl_schema_create(db, env, err);
+    if (format < JOURNAL_FORMAT) return tl_schema_migrate(db, format, err);
+    return TL_OK;
+}
+
+tl_status tl_db_open_writer(const char *file, const char *vfs, bool relaxed, const tl_env *env,
+                            sqlite3 **out, tl_error *err)
+{
+    sqlite3 *db = NULL;
+    tl_status status = open_with(file, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
+    if (status != TL_OK) return status;
+    status = writer_set_up(db, relaxed, env, err);
+    if (status != TL_OK) {
+        sqlite3_close(db);
+        return tl_fail_context(err, status, "%s", file);
+    }
+    *out = db;
+    return TL_OK;
+}
