@@ -17,9 +17,14 @@ void tl_image_jpeg_close(tl_image_decoder *decoder)
     decoder->jpeg = NULL;
 }
 
+/* The library's handle can be left in the middle of the bad file, so that even a good one fails
+ * next: start afresh. */
 static tl_status fail_jpeg(tl_image_decoder *decoder, tl_error *err)
 {
-    return tl_fail(err, TL_EINVAL, "JPEG: damaged or truncated: %s", tjGetErrorStr2(decoder->jpeg));
+    tl_status status =
+        tl_fail(err, TL_EINVAL, "JPEG: damaged or truncated: %s", tjGetErrorStr2(decoder->jpeg));
+    tl_image_jpeg_close(decoder);
+    return status;
 }
 
 tl_status tl_image_jpeg_probe(tl_image_decoder *decoder, const uint8_t *data, size_t bytes,
