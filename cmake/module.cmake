@@ -5,7 +5,10 @@
 # needs TL_SHARED_DATA and exits with 77 where that is missing) and x_fuzz.c (a libFuzzer target).
 
 set(TL_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-                -Wvla -Wno-sign-conversion -Wno-format-truncation)
+                -Wvla -Wno-sign-conversion)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  list(APPEND TL_WARNINGS -Wno-format-truncation) # clang does not know it
+endif()
 if(TL_WERROR)
   list(APPEND TL_WARNINGS -Werror)
 endif()
