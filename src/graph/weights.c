@@ -1,0 +1,174 @@
+#include "graph/internal.h"
+#include "tensor/device.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tl_weights {
+    _Atomic uint32_t references;
+    tl_graph *graph;
+    float *flat;  /* as given */
+    void *packed; /* as kernels like them */
+};
+
+/* ---- Packer ---------------------------------------------------------------------------------- */
+
+void tl_packer_destroy(tl_packer *packer)
+{
+    if (packer == NULL) return;
+    for (size_t s = 0; packer->states != NULL && s < packer->step_count; s++)
+        if (packer->states[s].attrs != NULL)
+            tl_op_release(packer->steps[s].kind, &packer->states[s]);
+    tl_device_destroy_stream(&packer->stream);
+    free(packer->steps);
+    free(packer->states);
+    free(packer->offsets);
+    free(packer);
+}
+
+static tl_status prepare_steps(const tl_graph *graph, tl_packer *packer, tl_error *err)
+{
+    packer->states = calloc(packer->step_count + 1, sizeof *packer->states);
+    packer->offsets = calloc(packer->step_count + 1, sizeof *packer->offsets);
+    if (packer->states == NULL || packer->offsets == NULL)
+        return tl_fail(err, TL_ENOMEM, "packing of weights");
+    for (size_t s = 0; s < packer->step_count; s++) {
+        const tl_node *step = &packer->steps[s];
+        tl_op_state *state = &packer->states[s];
+        tl_step_describe(graph, step, TL_MODE_INFER, 1, packer->stream, state);
+        tl_status status = tl_op_prepare(step->kind, state, err);
+        if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->name);
+        packer->offsets[s] = packer->bytes;
+        packer->bytes +=
+            (state->needs.packed + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+    }
+    return TL_OK;
+}
+
+static tl_status packer_create(const tl_graph *graph, tl_packer **out, tl_error *err)
+{
+    tl_packer *packer = calloc(1, sizeof *packer);
+    if (packer == NULL) return tl_fail(err, TL_ENOMEM, "packing of weights");
+    int threads = tl_device_set_threads(1);
+    tl_status status =
+        tl_program_make(graph, TL_MODE_INFER, &packer->steps, &packer->step_count, err);
+    if (status == TL_OK) status = tl_device_create_stream(&packer->stream, err);
+    if (status == TL_OK) status = prepare_steps(graph, packer, err);
+    tl_device_set_threads(threads);
+    if (status != TL_OK) {
+        tl_packer_destroy(packer);
+        return status;
+    }
+    *out = packer;
+    return TL_OK;
+}
+
+tl_status tl_graph_packer(tl_graph *graph, const tl_packer **out, tl_error *err)
+{
+    tl_status status = TL_OK;
+    pthread_mutex_lock(&graph->mutex);
+    if (graph->packer == NULL) status = packer_create(graph, &graph->packer, err);
+    if (status == TL_OK) *out = graph->packer;
+    pthread_mutex_unlock(&graph->mutex);
+    return status;
+}
+
+static tl_status pack_all(const tl_graph *graph, const tl_packer *packer, const float *flat,
+                          char *packed, tl_error *err)
+{
+    for (size_t s = 0; s < packer->step_count; s++) {
+        const tl_node *step = &packer->steps[s];
+        const tl_op *op = tl_op_get(step->kind);
+        if (op->pack == NULL) continue;
+        const float *params[TL_OP_PARAM_MAX] = { NULL };
+        for (uint32_t p = 0; p < step->param_count; p++)
+            params[p] = flat + graph->params[step->params[p]].offset;
+        tl_status status = op->pack(&packer->states[s], params, packed + packer->offsets[s], err);
+        if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->name);
+    }
+    return TL_OK;
+}
+
+/* ---- Weights --------------------------------------------------------------------------------- */
+
+static void weights_free(tl_weights *weights)
+{
+    tl_graph_release(&weights->graph);
+    free(weights->flat);
+    free(weights->packed);
+    free(weights);
+}
+
+static tl_status check_finite(const tl_graph *graph, const float *flat, tl_error *err)
+{
+    for (size_t p = 0; p < graph->param_count; p++) {
+        const tl_param *param = &graph->params[p];
+        for (size_t i = 0; i < param->count; i++)
+            if (!isfinite(flat[param->offset + i]))
+                return tl_fail(err, TL_EINVAL, "parameter %s holds a number that is not finite",
+                               param->name);
+    }
+    return TL_OK;
+}
+
+tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out, tl_error *err)
+{
+    TL_ASSERT(graph != NULL);
+    TL_ASSERT(flat != NULL);
+    const tl_packer *packer = NULL;
+    tl_status status = check_finite(graph, flat, err);
+    if (status == TL_OK) status = tl_graph_packer(graph, &packer, err);
+    if (status != TL_OK) return status;
+    tl_weights *weights = calloc(1, sizeof *weights);
+    if (weights == NULL) return tl_fail(err, TL_ENOMEM, "weights");
+    atomic_init(&weights->references, 1);
+    weights->graph = graph;
+    tl_graph_retain(graph);
+    weights->flat = malloc((graph->float_count + 1) * sizeof *weights->flat);
+    weights->packed = tl_aligned_calloc(packer->bytes);
+    if (weights->flat == NULL || weights->packed == NULL) {
+        weights_free(weights);
+        return tl_fail(err, TL_ENOMEM, "weights of %zu numbers", graph->float_count);
+    }
+    memcpy(weights->flat, flat, graph->float_count * sizeof *flat);
+    /* The packer's primitives have one owner at a time. */
+    pthread_mutex_lock(&graph->mutex);
+    int threads = tl_device_set_threads(1);
+    status = pack_all(graph, packer, weights->flat, weights->packed, err);
+    tl_device_set_threads(threads);
+    pthread_mutex_unlock(&graph->mutex);
+    if (status != TL_OK) {
+        weights_free(weights);
+        return status;
+    }
+    *out = weights;
+    return TL_OK;
+}
+
+const float *tl_weights_flat(const tl_weights *weights)
+{
+    return weights->flat;
+}
+tl_graph *tl_weights_graph(const tl_weights *weights)
+{
+    return weights->graph;
+}
+const void *tl_weights_packed(const tl_weights *weights)
+{
+    return weights->packed;
+}
+
+void tl_weights_retain(tl_weights *weights)
+{
+    atomic_fetch_add_explicit(&weights->references, 1, memory_order_relaxed);
+}
+
+void tl_weights_release(tl_weights **weights)
+{
+    tl_weights *old = *weights;
+    *weights = NULL;
+    if (old == NULL) return;
+    if (atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) == 1)
+        weights_free(old);
+}
