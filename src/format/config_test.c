@@ -266,6 +266,8 @@ static void the_template_reads_back(void **state)
         tl_text_init(&text, 1 << 16);
         tl_config_write_template(&defaults, &loop, &text);
         assert_true(tl_text_ok(&text));
+        assert_non_null(
+            strstr(text.data, "[ok, \"no\", ")); /* other readers of YAML see no boolean */
         tl_config *c = read_ok(text.data);
         assert_int_equal(c->loop_count, 1);
         const tl_loop_options *l = &c->loops[0];

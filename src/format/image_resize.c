@@ -28,9 +28,8 @@ static span span_area(axis a, uint32_t o)
     span s = { .first = (uint32_t)(start / a.out) };
     uint32_t last = (uint32_t)((end - 1) / a.out);
     s.count = last - s.first + 1;
-    s.head = (uint32_t)((uint64_t)(s.first + 1) * a.out - start);
+    s.head = (uint32_t)((uint64_t)(s.first + 1) * a.out - start); /* a.in when it is the only one */
     s.tail = (uint32_t)(end - (uint64_t)last * a.out);
-    if (s.count == 1) s.head = a.in;
     return s;
 }
 

@@ -151,7 +151,6 @@ static bool numbers_unpack(tl_json_parser *parser)
             node->as.number.whole_bits = (uint64_t)(int64_t)value;
         }
     }
-    parser->number_count = 0;
     return true;
 }
 

@@ -222,8 +222,10 @@ static void refuses_broken_text(void **state)
     fixture *f = *state;
     refused(f, TL_EINVAL, "\"\xFF\"", "byte 1: invalid UTF-8");
     refused(f, TL_EINVAL, "\"abcdefgh\xC0\xAF\"", "byte 9: invalid UTF-8"); /* overlong */
-    refused(f, TL_EINVAL, "\"\xED\xA0\x80\"", "UTF-8");                     /* surrogate */
-    refused(f, TL_EINVAL, "\"\xF4\x90\x80\x80\"", "UTF-8");                 /* above U+10FFFF */
+    refused(f, TL_EINVAL, "\"\xE0\x80\xAF\"", "byte 1: invalid UTF-8");
+    refused(f, TL_EINVAL, "\"\xF0\x80\x80\xAF\"", "byte 1: invalid UTF-8");
+    refused(f, TL_EINVAL, "\"\xED\xA0\x80\"", "UTF-8");     /* surrogate */
+    refused(f, TL_EINVAL, "\"\xF4\x90\x80\x80\"", "UTF-8"); /* above U+10FFFF */
     refused(f, TL_EINVAL, "\"\xE2\x82\"", "UTF-8");
     refused(f, TL_EINVAL, "\"\\ud800\"", "byte 1: half of a surrogate pair");
     refused(f, TL_EINVAL, "\"\\udc00\"", "surrogate");
@@ -418,7 +420,9 @@ static void doubles_read_back(void **state)
         assert_memory_equal(&back, &x, sizeof x);
     }
     tl_text_clear(&text);
+    locale_t before = uselocale((locale_t)0);
     tl_json_write_double(&text, 0.1);
+    assert_true(uselocale((locale_t)0) == before);
     tl_json_write_double(&text, NAN);
     tl_json_write_double(&text, 3.0);
     tl_json_write_double(&text, -0.0);
