@@ -24,13 +24,15 @@ typedef struct network {
     const char *name;
     bool has_infer, has_state0, has_arrays; /* arrays: every number; else digests */
     double gradient_frozen, gradient_live;  /* largest relative error of one tensor's gradient */
+    double logits_live; /* largest error of a logit beside max(1, the largest), and of the loss */
+    double slack;       /* absolute error of a parameter after the steps, as a norm */
 } network;
 
 static const network NETWORKS[] = {
-    { "tiny_cnn", true, true, true, 5e-6, 1e-4 },
-    { "pcb_cnn", true, true, true, 5e-6, 1e-4 },
-    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-2 },
-    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-2 },
+    { "tiny_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7 },
+    { "pcb_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7 },
+    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7 },
+    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-3, 1e-4, 1e-6 },
 };
 
 /* ---- Files ------------------------------------------------------------------------------------
@@ -290,7 +292,7 @@ static void parameters_are_those_of_the_file(void **state)
     file f = load(net, "%s", "state0.npz");
     tl_npz archive;
     assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
-    size_t named = 0;
+    size_t named = tl_graph_param_count(graph);
     for (size_t i = 0; i < tl_graph_param_count(graph); i++) {
         const tl_param *param = tl_graph_param(graph, i);
         tl_npy array = member_of(&archive, "%s", param->name);
@@ -299,7 +301,11 @@ static void parameters_are_those_of_the_file(void **state)
             assert_true((float)tl_npy_number(&array, k) == flat[param->offset + k]);
         bool running = strstr(param->name, "running_") != NULL;
         assert_int_equal(param->role == TL_PARAM_RUNNING, running);
-        named++;
+    }
+    for (size_t i = 0; i < archive.count; i++) { /* PyTorch's counters are no parameters */
+        size_t bytes;
+        const char *name = tl_npz_name(&archive, i, &bytes);
+        named += memmem(name, bytes, "num_batches_tracked", 19) != NULL;
     }
     assert_int_equal(named, archive.count);
     free(f.data);
@@ -431,10 +437,11 @@ static void check_gradients(const training *t)
             if (!(sqrt(d.error) <= allowed))
                 fail_msg("%s %s: gradient of %s differs by %.3g of %.3g", t->net->name, t->mode,
                          param->name, sqrt(d.error), sqrt(d.size));
-            worst = fmax(worst, (sqrt(d.error) - 1e-6 * sqrt(all)) / sqrt(d.size + 1e-300));
+            worst = fmax(worst, sqrt(d.error) / allowed);
         }
     }
-    print_message("%s %s: worst gradient %.2g\n", t->net->name, t->mode, worst);
+    print_message("%s %s: worst gradient at %.2g of what is allowed\n", t->net->name, t->mode,
+                  worst);
     free(f.data);
 }
 
@@ -450,7 +457,7 @@ static void check_after_steps(const training *t)
         const tl_param *param = tl_graph_param(t->graph, i);
         sample s = sample_of(t->net, &archive, "after3", param->name);
         distance d = measure(param, &s, t->flat, t->start);
-        double rounding = 3e-7 * sqrt(d.size) + 1e-7;
+        double rounding = 3e-7 * sqrt(d.size) + t->net->slack;
         bool running = param->role == TL_PARAM_RUNNING;
         double share = running ? 1e-4 : 1e-2;
         if (!(sqrt(d.error) <= share * sqrt(d.change) + rounding))
@@ -470,25 +477,27 @@ static void check_after_steps(const training *t)
 
 static void check_training(const network *net, const char *mode, tl_plan_mode plan_mode)
 {
+    double allowed = plan_mode == TL_PLAN_TRAIN_LIVE ? net->logits_live : 1e-5;
     training t;
     training_open(&t, net, mode, plan_mode);
     for (int step = 0; step < STEPS; step++) {
         double loss = training_forward(&t);
-        if (!(fabs(loss - t.meta.losses[step]) <= 1e-5))
+        if (!(fabs(loss - t.meta.losses[step]) <= allowed))
             fail_msg("%s %s: loss %d is %.7f, not %.7f", net->name, mode, step, loss,
                      t.meta.losses[step]);
         if (step == 0) {
             float *logits = floats_of(net, "logits_%s.npy", mode);
-            assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes, 1e-5);
+            assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes, allowed);
             free(logits);
         }
         training_backward(&t);
         if (step == 0) check_gradients(&t);
         training_step(&t);
     }
-    check_after_steps(&t);
+    /* The last loss first: the running statistics in the file have seen that forward pass too. */
     double loss = training_forward(&t);
-    assert_true(fabs(loss - t.meta.losses[STEPS]) <= 2e-5);
+    assert_true(fabs(loss - t.meta.losses[STEPS]) <= 2.0 * allowed);
+    check_after_steps(&t);
     training_close(&t);
 }
 

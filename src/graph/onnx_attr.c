@@ -148,14 +148,19 @@ float *onnx_floats(const onnx_import *import, const onnx_value *constant)
 {
     float *out = onnx_floats_alloc(import, constant->dims.count);
     if (out == NULL) return NULL;
-    for (size_t i = 0; i < constant->dims.count; i++)
-        out[i] = (float)onnx_tensor_number(constant->constant, i);
+    size_t rows = constant->dims.dim[0], columns = constant->dims.dim[1];
+    bool turned = constant->transposed != ONNX_NONE;
+    for (size_t i = 0; i < constant->dims.count; i++) {
+        size_t at = turned ? i % columns * rows + i / columns : i;
+        out[i] = (float)onnx_tensor_number(constant->constant, at);
+    }
     return out;
 }
 
 const char *onnx_param_name(onnx_import *import, onnx_value *value)
 {
     enum { NAME_BYTES = sizeof((tl_param *)NULL)->name, TAIL_BYTES = 20 };
+    if (value->transposed != ONNX_NONE) value = &import->values[value->transposed];
     size_t bytes = strlen(value->name);
     char *name = tl_arena_alloc(import->arena, NAME_BYTES);
     if (name == NULL) {
@@ -217,6 +222,7 @@ tl_status onnx_yield_same(onnx_import *import, onnx_node *node, const onnx_value
     value->kind = source->kind;
     value->constant = source->constant;
     value->dims = source->dims;
+    value->transposed = source->transposed;
     value->tensor = source->tensor;
     value->rank = source->rank;
     memcpy(value->pad, source->pad, sizeof value->pad);

@@ -127,6 +127,9 @@ static tl_status run_binary_constant(onnx_import *import, onnx_node *node, size_
 tl_status onnx_run_binary(onnx_import *import, onnx_node *node)
 {
     onnx_value *a = onnx_operand(import, node, 0), *b = onnx_operand(import, node, 1);
+    if (onnx_attr(node, "axis") != NULL) /* operator set 6 could align operands elsewhere */
+        return onnx_fail(import, node, TL_EUNSUPPORTED,
+                         "axis is not supported; convert the model with onnx.version_converter");
     if (a != NULL && a->kind == ONNX_VALUE_CONSTANT) return run_binary_constant(import, node, 1);
     if (b != NULL && b->kind == ONNX_VALUE_CONSTANT) return run_binary_constant(import, node, 0);
     tl_status status = onnx_operand_tensor(import, node, 0, &a);

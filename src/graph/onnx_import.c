@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_BYTES_MAX = 1 << 30, OPSET_MIN = 7 };
+enum { FILE_BYTES_MAX = 1 << 30, OPSET_MIN = 6 };
 static const size_t ARENA_BYTES_BASE = (size_t)64 << 20;
 
 /* ---- Texts ------------------------------------------------------------------------------------
@@ -63,9 +63,11 @@ static bool is_named(const char *name)
 static void add_name(onnx_import *import, const char *name)
 {
     if (!is_named(name)) return;
-    import->values[import->value_count++] = (onnx_value){
-        .name = name, .tensor = TL_TENSOR_NONE, .producer = ONNX_NONE, .consumer = ONNX_NONE
-    };
+    import->values[import->value_count++] = (onnx_value){ .name = name,
+                                                          .tensor = TL_TENSOR_NONE,
+                                                          .transposed = ONNX_NONE,
+                                                          .producer = ONNX_NONE,
+                                                          .consumer = ONNX_NONE };
 }
 
 /* One entry for each name that an initializer, an input or a node defines. */
@@ -192,6 +194,7 @@ static tl_status define_inputs(onnx_import *import)
         if (value->tensor == TL_TENSOR_NONE) return tl_builder_status(import->builder, import->err);
         value->kind = ONNX_VALUE_TENSOR;
         value->rank = shape.rank == 3 ? 4 : 2;
+        import->input_end = value->tensor + 1;
     }
     return TL_OK;
 }
@@ -362,7 +365,8 @@ static tl_status define_outputs(onnx_import *import)
     for (size_t i = 0; i < import->graph->n_output; i++) {
         const onnx_value *value = find_value(import, import->graph->output[i]->name);
         bool padded = (value->pad[0] | value->pad[1] | value->pad[2] | value->pad[3]) != 0;
-        if (value->kind != ONNX_VALUE_TENSOR || padded)
+        bool is_input = value->kind == ONNX_VALUE_TENSOR && value->tensor < import->input_end;
+        if (value->kind != ONNX_VALUE_TENSOR || padded || is_input)
             return tl_fail(import->err, TL_EUNSUPPORTED,
                            "ONNX output %s is not computed by a supported layer; leave it out of "
                            "the export",

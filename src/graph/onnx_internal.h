@@ -64,6 +64,7 @@ typedef struct onnx_value {
     onnx_value_kind kind;
     const Onnx__TensorProto *constant; /* checked; may be shared by values behind Identity */
     onnx_dims dims;                    /* the constant's */
+    int32_t transposed;                /* the matrix of that value, seen transposed; or ONNX_NONE */
     tl_tensor_index tensor;
     uint32_t rank;   /* TENSOR: ONNX's, 2 [n, c] or 4 [n, c, h, w] */
     uint32_t pad[4]; /* TENSOR: zeros to add before use (top, left, bottom, right), from a Pad */
@@ -93,6 +94,7 @@ typedef struct onnx_import {
     onnx_node *nodes;
     size_t node_count;
     tl_builder *builder;
+    tl_tensor_index input_end; /* tensors below it are the graph's inputs */
     tl_error *err;
 } onnx_import;
 

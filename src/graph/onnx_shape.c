@@ -73,6 +73,30 @@ static tl_status run_constant(onnx_import *import, onnx_node *node)
     return TL_OK;
 }
 
+/* A matrix of weights turned around, as some exporters have it before a MatMul. The parameter keeps
+ * the initializer's name. */
+static tl_status run_transpose(onnx_import *import, onnx_node *node)
+{
+    const onnx_value *source = onnx_operand(import, node, 0);
+    int64_t order[2];
+    if (source == NULL || source->kind != ONNX_VALUE_CONSTANT || source->dims.rank != 2)
+        return onnx_fail(import, node, TL_EUNSUPPORTED,
+                         "only a constant matrix can be transposed; export the model in "
+                         "channels-first order (NCHW) without transpositions");
+    tl_status status = onnx_attr_sizes(import, node, "perm", 2, 0, 1, -1, order);
+    if (status != TL_OK) return status;
+    if (order[0] != -1 && order[0] == order[1])
+        return onnx_fail(import, node, TL_EINVAL, "perm names an axis twice");
+    onnx_value turned = *source;
+    if (order[0] != 0) {
+        bool back = source->transposed != ONNX_NONE;
+        turned.transposed = back ? ONNX_NONE : (int32_t)(source - import->values);
+        turned.dims.dim[0] = source->dims.dim[1];
+        turned.dims.dim[1] = source->dims.dim[0];
+    }
+    return onnx_yield_same(import, node, &turned);
+}
+
 /* ---- Between images and vectors ---------------------------------------------------------------
  */
 
@@ -305,10 +329,11 @@ static tl_status run_pad(onnx_import *import, onnx_node *node)
  */
 
 static const onnx_op_entry SHAPES[] = {
-    { "Identity", run_identity }, { "Dropout", run_identity },  { "Cast", run_cast },
-    { "Constant", run_constant }, { "Flatten", run_flatten },   { "Reshape", run_reshape },
-    { "Squeeze", run_squeeze },   { "Unsqueeze", run_squeeze }, { "Concat", run_concat },
-    { "Slice", run_slice },       { "Split", run_split },       { "Pad", run_pad },
+    { "Identity", run_identity },   { "Dropout", run_identity },  { "Cast", run_cast },
+    { "Constant", run_constant },   { "Flatten", run_flatten },   { "Reshape", run_reshape },
+    { "Squeeze", run_squeeze },     { "Unsqueeze", run_squeeze }, { "Concat", run_concat },
+    { "Slice", run_slice },         { "Split", run_split },       { "Pad", run_pad },
+    { "Transpose", run_transpose },
 };
 
 onnx_handler onnx_shape_find(const char *op)
@@ -324,7 +349,6 @@ static const struct {
     { "Shape", "export the model with fixed sizes, or fold constants first (onnxsim)" },
     { "Gather", "export the model with fixed sizes, or fold constants first (onnxsim)" },
     { "ConstantOfShape", "export the model with fixed sizes, or fold constants first (onnxsim)" },
-    { "Transpose", "export the model in channels-first order (NCHW) without transpositions" },
     { "LeakyRelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
     { "PRelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
     { "Elu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },

@@ -364,6 +364,23 @@ static void matmul_and_add_are_one_layer(void **state)
     check_run(m, (const float[]){ 1, 10 }, FLOATS(31.5f, 41.5f));
 }
 
+static void a_transposed_matrix_keeps_its_name(void **state)
+{
+    (void)state;
+    model *m = model_of(DIMS(1, 3));
+    attr_ints(m, add_node(m, "Transpose", "fc.weight", "t"), "perm", DIMS(1, 0));
+    add_node(m, "MatMul", "x,t", "y");
+    add_floats(m, "fc.weight", DIMS(2, 3), FLOATS(1, 0, 2, 0, 1, -1));
+    add_output(m, "y");
+    imported i = import_model(m);
+    assert_int_equal(i.status, TL_OK);
+    size_t index = tl_graph_find_param(i.graph, "fc.weight");
+    assert_true(index != SIZE_MAX);
+    assert_true(i.flat[tl_graph_param(i.graph, index)->offset + 2] == 2.0f);
+    imported_free(&i);
+    check_run(m, (const float[]){ 1, 2, 3 }, FLOATS(7, -1));
+}
+
 /* [1, 2, 2, 2]: channel 0 is 1 2 / 3 4, channel 1 is 5 6 / 7 8. */
 static const float IMAGE[8] = { 1, 5, 2, 6, 3, 7, 4, 8 };
 
@@ -692,6 +709,12 @@ static void refuses_wrong_graphs(void **state)
     m->graph.n_initializer = 1;
     check_refused(m, TL_EINVAL, "it reads b");
     m = small_model();
+    m->outputs[0]->name = text(m, "x");
+    check_refused(m, TL_EUNSUPPORTED, "not computed by a supported layer");
+    m = small_model();
+    m->outputs[0]->name = text(m, "w");
+    check_refused(m, TL_EUNSUPPORTED, "not computed by a supported layer");
+    m = small_model();
     m->opset.version = 3;
     check_refused(m, TL_EUNSUPPORTED, "version_converter");
     m = small_model();
@@ -838,7 +861,7 @@ static size_t put_length(uint8_t *out, size_t value)
 static void refuses_deep_nesting(void **state)
 {
     (void)state;
-    enum { LEVELS = 60000, CAPACITY = LEVELS * 12 };
+    enum { LEVELS = 60001, CAPACITY = LEVELS * 12 };
     uint8_t *data = malloc(CAPACITY);
     assert_non_null(data);
     size_t start = CAPACITY; /* written from the inside out */
@@ -926,6 +949,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_takes_either_order_and_factors),
         cmocka_unit_test(matmul_and_add_are_one_layer),
+        cmocka_unit_test(a_transposed_matrix_keeps_its_name),
         cmocka_unit_test(flatten_keeps_the_order_of_the_file),
         cmocka_unit_test(conv_pads_as_asked),
         cmocka_unit_test(gates_are_recognised),
