@@ -2,13 +2,13 @@
  *
  * Without a template an item is [h, w, c] bytes and the input has c channels: v / 127.5 - 1.
  * With one, an item is two such images one after the other, the image and its template, and the
- * input [h, w, 3c] holds, channel-wise: image, template (both v / 127.5 - 1), and their absolute
- * difference |image - template| / 127.5 - 1, all in [-1, 1].
+ * input [h, w, 3c] holds image, template (both v / 127.5 - 1), and |image - template| / 255. A
+ * difference of 0 is 0, so that the zeros with which convolutions pad show no difference.
  *
- * The template is first moved by whole pixels, at most `align` in each direction, to where it
- * differs least from the image (sum of absolute differences over the part that every shift covers;
- * the shortest shift wins ties); what the shift leaves uncovered repeats the image, so that it
- * shows no difference. */
+ * The template is first registered: moved by whole pixels, at most `align` in each direction, to
+ * where it differs least from the image (sum of absolute differences over the middle part that
+ * every shift covers; the shortest shift wins ties, then the one with the smaller dy, dx). What the
+ * shift leaves uncovered repeats the image, so that it shows no difference. */
 #ifndef TL_LEARN_PIXELS_H
 #define TL_LEARN_PIXELS_H
 
@@ -19,7 +19,8 @@ enum { TL_PIXELS_ALIGN_MAX = 8 };
 typedef struct tl_pixels_form {
     uint32_t height, width, channels;
     bool has_template;
-    uint32_t align; /* 0: as is; at most TL_PIXELS_ALIGN_MAX and a quarter of the shorter side */
+    uint32_t align; /* 0: as is; at most TL_PIXELS_ALIGN_MAX and an eighth of the shorter side
+                       are used */
 } tl_pixels_form;
 
 /* Bytes of one item: image, then template. */
@@ -36,6 +37,11 @@ uint32_t tl_pixels_transform_count(const tl_pixels_form *form);
 /* Where the template fits best: *dy and *dx such that image[y, x] ~ template[y + dy, x + dx]. */
 void tl_pixels_align(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
                      int *dy, int *dx);
+/* The template moved there, [h, w, c]: for who keeps items and registers each only once. Converting
+ * it with `align` 0 gives what converting the original with `align` gives. `out` must not overlap.
+ */
+void tl_pixels_register(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                        uint8_t *out);
 /* `image` and `reference` [h, w, c] (reference NULL without template) to out [h, w,
  * input_channels], aligned, converted and transformed. */
 void tl_pixels_convert(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,

@@ -16,7 +16,7 @@ typedef struct tl_replay_options {
     double by_loss;       /* share of draws by loss; the others are class-balanced; default 0.5 */
     uint32_t by_loss_min; /* entries below which no draw goes by loss; default 32 */
     double ok_share; /* of the class-balanced draws go to class 0, the rest in equal parts to the
-                        other classes that have entries; default 0.4 */
+                        other classes that have entries; default 0.25 */
     /* A draw by loss takes an entry in proportion to its last loss, limited to this range, so that
      * neither easy entries vanish nor suspect labels take over. Not yet trained on: the upper
      * limit. */
@@ -61,6 +61,10 @@ size_t tl_replay_class_count(const tl_replay *replay, uint32_t label); /* that c
 /* Draw `count` entries with replacement into out [count]; returns how many: count, or 0 when no
  * entry can be drawn. */
 size_t tl_replay_sample(const tl_replay *replay, tl_rng *rng, size_t count, tl_replay_entry *out);
+
+/* The same with another share of draws by loss. */
+size_t tl_replay_sample_mixed(const tl_replay *replay, tl_rng *rng, size_t count, double by_loss,
+                              tl_replay_entry *out);
 
 tl_status tl_replay_save(const tl_replay *replay, tl_blob *blob, tl_error *err);
 /* The options are those given, not saved ones; entries over the capacity are refused.

@@ -21,8 +21,9 @@ tl_threshold_options tl_threshold_options_default(void)
                                    .target_precision = 0.994,
                                    .recall_min = 0.97,
                                    .low = 0.5f,
-                                   .high = 0.9999f,
-                                   .labels_min = 200,
+                                   .high = 0.9f,
+                                   .early = 0.9f,
+                                   .labels_min = 300,
                                    .defects_min = 20 };
 }
 
@@ -34,7 +35,8 @@ tl_status tl_threshold_create(const tl_threshold_options *options, tl_threshold 
                        WINDOW_MAX);
     if (!(options->target_precision >= 0.0 && options->target_precision <= 1.0 &&
           options->recall_min >= 0.0 && options->recall_min <= 1.0 && options->low >= 0.0f &&
-          options->low <= options->high && options->high <= 1.0f))
+          options->low <= options->high && options->high <= 1.0f && options->early >= 0.0f &&
+          options->early <= 1.0f))
         return tl_fail(err, TL_EINVAL, "an option of the threshold is not a share");
     tl_threshold *threshold = calloc(1, sizeof *threshold);
     if (threshold == NULL) return tl_fail(err, TL_ENOMEM, "threshold");
@@ -92,7 +94,8 @@ static int by_score(const void *a, const void *b)
     return (int)y->defect - (int)x->defect;
 }
 
-/* The lowest threshold at which the precision of `sorted` would have reached the target: just above
+/* The lowest threshold at which the precision of `sorted` would have reached the target, one more
+ * false alarm counted in: just above
  * the highest score left out. Without any such threshold: above all scores. */
 static float precise(const tl_threshold_entry *sorted, uint32_t count, double target)
 {
@@ -101,7 +104,7 @@ static float precise(const tl_threshold_entry *sorted, uint32_t count, double ta
     for (uint32_t i = 0; i < count; i++) {
         defects += sorted[i].defect;
         bool last_of_equals = i + 1 == count || sorted[i + 1].score < sorted[i].score;
-        if (!last_of_equals || (double)defects < target * (double)(i + 1)) continue;
+        if (!last_of_equals || (double)defects < target * (double)(i + 2)) continue;
         lowest = i + 1 == count ? 0.0f : nextafterf(sorted[i + 1].score, INFINITY);
     }
     return lowest;
@@ -128,7 +131,7 @@ float tl_threshold_value(tl_threshold *threshold)
         threshold->sorted[i] = *ring_at(threshold, i);
         defects += threshold->sorted[i].defect;
     }
-    float value = options->low;
+    float value = options->early;
     if (threshold->count >= options->labels_min && defects >= options->defects_min) {
         qsort(threshold->sorted, threshold->count, sizeof *threshold->sorted, by_score);
         value = fminf(precise(threshold->sorted, threshold->count, options->target_precision),
@@ -166,6 +169,7 @@ tl_status tl_threshold_save(const tl_threshold *threshold, tl_blob *blob, tl_err
     tl_blob_f64(blob, o->recall_min);
     tl_blob_f32s(blob, &o->low, 1);
     tl_blob_f32s(blob, &o->high, 1);
+    tl_blob_f32s(blob, &o->early, 1);
     for (uint32_t i = 0; i < threshold->count; i++) {
         const tl_threshold_entry *entry = ring_at(threshold, i);
         tl_blob_u64(blob, entry->key);
@@ -202,6 +206,7 @@ static tl_status read_threshold(tl_blob_reader *body, tl_threshold **out, tl_err
     options.recall_min = tl_blob_read_f64(body);
     tl_blob_read_f32s(body, &options.low, 1);
     tl_blob_read_f32s(body, &options.high, 1);
+    tl_blob_read_f32s(body, &options.early, 1);
     if (body->failed || count > options.window)
         return tl_fail(err, TL_ECORRUPT, "a saved threshold has impossible sizes");
     tl_threshold *threshold = NULL;

@@ -3,9 +3,9 @@
  *
  * A ring of the last labelled items holds what was said of each before its label was known. The
  * threshold for the next item is the lowest one, at least `low`, at which the ring's precision
- * would have reached the target; but never so high that the ring's recall would have fallen below
- * `recall_min`, and never above `high`. With fewer than `labels_min` items, or fewer than
- * `defects_min` defects in the ring, it is `low`. */
+ * would have reached the target even with one false alarm more; but never so high that the ring's
+ * recall would have fallen below `recall_min`, and never above `high`. With fewer than `labels_min`
+ * items, or fewer than `defects_min` defects in the ring, it is `early`. */
 #ifndef TL_LEARN_THRESHOLD_H
 #define TL_LEARN_THRESHOLD_H
 
@@ -17,8 +17,9 @@ typedef struct tl_threshold_options {
     uint32_t window;         /* items; default 1000, 1..100,000 */
     double target_precision; /* default 0.994 */
     double recall_min;       /* default 0.97 */
-    float low, high;         /* default 0.5 and 0.9999 */
-    uint32_t labels_min;     /* default 200 */
+    float low, high;         /* default 0.5 and 0.9 */
+    float early;             /* default 0.9 */
+    uint32_t labels_min;     /* default 300 */
     uint32_t defects_min;    /* default 20 */
 } tl_threshold_options;
 

@@ -18,6 +18,8 @@ static tl_threshold *make(uint32_t window, double precision, double recall)
     options.recall_min = recall;
     options.labels_min = 10;
     options.defects_min = 2;
+    options.early = 0.75f;
+    options.high = 0.9999f;
     tl_threshold *threshold = NULL;
     assert_int_equal(tl_threshold_create(&options, &threshold, NULL), TL_OK);
     return threshold;
@@ -34,13 +36,13 @@ static void learn(tl_threshold *threshold, uint64_t key, double score, bool defe
     tl_threshold_learn(threshold, &entry);
 }
 
-static void too_few_labels_give_the_lower_bound(void **state)
+static void too_few_labels_give_the_early_value(void **state)
 {
     (void)state;
-    tl_threshold *threshold = make(100, 0.99, 0);
-    assert_float_equal(tl_threshold_value(threshold), 0.5f, 0);
+    tl_threshold *threshold = make(100, 0.7, 0);
+    assert_float_equal(tl_threshold_value(threshold), 0.75f, 0);
     for (uint64_t i = 0; i < 9; i++) learn(threshold, i, 0.9, false);
-    assert_float_equal(tl_threshold_value(threshold), 0.5f, 0);
+    assert_float_equal(tl_threshold_value(threshold), 0.75f, 0);
     for (uint64_t i = 10; i < 13; i++) learn(threshold, i, 0.95, true);
     assert_true(tl_threshold_value(threshold) > 0.9f && tl_threshold_value(threshold) <= 0.95f);
     tl_threshold_destroy(&threshold);
@@ -61,7 +63,7 @@ static float by_trial(const float *scores, const bool *defects, size_t count, do
             hits += scores[i] >= above && defects[i];
             found += t < count && scores[i] >= scores[t] && defects[i];
         }
-        if ((double)hits >= precision * (double)flagged && flagged > 0 && above < lowest)
+        if ((double)hits >= precision * (double)(flagged + 1) && flagged > 0 && above < lowest)
             lowest = above;
         if (t < count && (double)found >= recall * (double)all && scores[t] > highest)
             highest = scores[t];
@@ -97,7 +99,7 @@ static void it_is_the_rule_that_is_documented(void **state)
 static void the_window_moves_and_forgets(void **state)
 {
     (void)state;
-    tl_threshold *threshold = make(20, 0.99, 0);
+    tl_threshold *threshold = make(20, 0.94, 0);
     for (uint64_t i = 0; i < 30; i++) learn(threshold, i, i < 10 ? 0.97 : 0.6, i >= 10);
     assert_float_equal(tl_threshold_value(threshold), 0.5f, 0); /* the false alarms are gone */
     learn(threshold, 30, 0.8, false);
@@ -169,7 +171,7 @@ static void it_survives_saving(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(too_few_labels_give_the_lower_bound),
+        cmocka_unit_test(too_few_labels_give_the_early_value),
         cmocka_unit_test(it_is_the_rule_that_is_documented),
         cmocka_unit_test(the_window_moves_and_forgets),
         cmocka_unit_test(it_is_bounded_on_both_sides),

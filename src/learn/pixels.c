@@ -1,0 +1,215 @@
+#include "learn/pixels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+size_t tl_pixels_item_bytes(const tl_pixels_form *form)
+{
+    size_t bytes = (size_t)form->height * form->width * form->channels;
+    return form->has_template ? 2 * bytes : bytes;
+}
+
+uint32_t tl_pixels_input_channels(const tl_pixels_form *form)
+{
+    return form->has_template ? 3 * form->channels : form->channels;
+}
+
+size_t tl_pixels_input_count(const tl_pixels_form *form)
+{
+    return (size_t)form->height * form->width * tl_pixels_input_channels(form);
+}
+
+uint32_t tl_pixels_transform_count(const tl_pixels_form *form)
+{
+    return form->height == form->width ? 8 : 4;
+}
+
+/* ---- Registration ---------------------------------------------------------------------------- */
+
+static uint32_t row_difference(const uint8_t *a, const uint8_t *b, size_t count)
+{
+    uint32_t sum = 0;
+    size_t i = 0;
+#if defined(__SSE2__)
+    __m128i sums = _mm_setzero_si128();
+    for (; i + 16 <= count; i += 16)
+        sums = _mm_add_epi64(sums, _mm_sad_epu8(_mm_loadu_si128((const __m128i *)(a + i)),
+                                                _mm_loadu_si128((const __m128i *)(b + i))));
+    if (i + 8 <= count) {
+        sums = _mm_add_epi64(sums, _mm_sad_epu8(_mm_loadl_epi64((const __m128i *)(a + i)),
+                                                _mm_loadl_epi64((const __m128i *)(b + i))));
+        i += 8;
+    }
+    sum = (uint32_t)_mm_cvtsi128_si32(sums) + (uint32_t)_mm_cvtsi128_si32(_mm_srli_si128(sums, 8));
+#endif
+    for (; i < count; i++) sum += (uint32_t)abs(a[i] - b[i]);
+    return sum;
+}
+
+static uint32_t usable_align(const tl_pixels_form *form)
+{
+    uint32_t side = form->height < form->width ? form->height : form->width;
+    uint32_t align = form->align < side / 8 ? form->align : side / 8;
+    return align < TL_PIXELS_ALIGN_MAX ? align : TL_PIXELS_ALIGN_MAX;
+}
+
+/* Over the middle part; gives up once it is above `limit`. */
+static uint64_t difference(const tl_pixels_form *form, const uint8_t *image,
+                           const uint8_t *reference, int dy, int dx, uint64_t limit)
+{
+    size_t margin = usable_align(form), c = form->channels, row = form->width * c;
+    const uint8_t *a = image + margin * row + margin * c;
+    const uint8_t *b =
+        reference + (size_t)((int)margin + dy) * row + (size_t)((int)margin + dx) * c;
+    uint64_t sum = 0;
+    for (size_t y = 2 * margin; y < form->height && sum <= limit; y++, a += row, b += row)
+        sum += row_difference(a, b, (form->width - 2 * margin) * c);
+    return sum;
+}
+
+/* Shifts by length, then dy, then dx: the first of several best ones is the one that is kept. */
+void tl_pixels_align(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                     int *dy, int *dx)
+{
+    int m = (int)usable_align(form);
+    *dy = *dx = 0;
+    uint64_t best = difference(form, image, reference, 0, 0, UINT64_MAX);
+    for (int square = 1; square <= 2 * m * m && best > 0; square++) {
+        for (int y = -m; y <= m; y++) {
+            for (int x = -m; x <= m; x++) {
+                if (y * y + x * x != square) continue;
+                uint64_t sum = difference(form, image, reference, y, x, best);
+                if (sum >= best) continue;
+                best = sum;
+                *dy = y;
+                *dx = x;
+            }
+        }
+    }
+}
+
+void tl_pixels_register(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                        uint8_t *out)
+{
+    int dy, dx, height = (int)form->height, width = (int)form->width;
+    tl_pixels_align(form, image, reference, &dy, &dx);
+    size_t c = form->channels, row = form->width * c;
+    int left = dx < 0 ? -dx : 0, right = dx > 0 ? width - dx : width; /* covered: left..right-1 */
+    memcpy(out, image, form->height * row);
+    for (int y = 0; y < height; y++) {
+        if (y + dy < 0 || y + dy >= height) continue;
+        memcpy(out + (size_t)y * row + (size_t)left * c,
+               reference + (size_t)(y + dy) * row + (size_t)(left + dx) * c,
+               (size_t)(right - left) * c);
+    }
+}
+
+/* ---- Conversion ------------------------------------------------------------------------------ */
+
+/* Where the output's first pixel lies in the image, and how far its next pixel and row are. */
+typedef struct walk {
+    ptrdiff_t begin, pixel, row;
+} walk;
+
+static walk find_walk(const tl_pixels_form *form, uint32_t transform)
+{
+    ptrdiff_t c = (ptrdiff_t)form->channels, row = (ptrdiff_t)form->width * c;
+    ptrdiff_t height = (ptrdiff_t)form->height, width = (ptrdiff_t)form->width;
+    walk w = { .pixel = transform & 4 ? row : c, .row = transform & 4 ? c : row };
+    if (transform & 1) { /* the mirrored axes are the output's */
+        w.begin += w.pixel * (width - 1);
+        w.pixel = -w.pixel;
+    }
+    if (transform & 2) {
+        w.begin += w.row * (height - 1);
+        w.row = -w.row;
+    }
+    return w;
+}
+
+typedef struct lookup {
+    float value[256], difference[256];
+} lookup;
+
+static void fill_lookup(lookup *table)
+{
+    for (int v = 0; v < 256; v++) {
+        table->value[v] = (float)v / 127.5f - 1.0f;
+        table->difference[v] = (float)v / 255.0f;
+    }
+}
+
+static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w,
+                          const lookup *table, float *out)
+{
+    size_t c = form->channels;
+    for (uint32_t y = 0; y < form->height; y++) {
+        const uint8_t *at = image + w.begin + (ptrdiff_t)y * w.row;
+        for (uint32_t x = 0; x < form->width; x++, at += w.pixel)
+            for (size_t k = 0; k < c; k++) *out++ = table->value[at[k]];
+    }
+}
+
+static void convert_pair(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                         walk w, const lookup *table, float *out)
+{
+    size_t c = form->channels;
+    for (uint32_t y = 0; y < form->height; y++) {
+        ptrdiff_t at = w.begin + (ptrdiff_t)y * w.row;
+        for (uint32_t x = 0; x < form->width; x++, at += w.pixel, out += 3 * c) {
+            for (size_t k = 0; k < c; k++) {
+                uint8_t a = image[at + (ptrdiff_t)k], b = reference[at + (ptrdiff_t)k];
+                out[k] = table->value[a];
+                out[c + k] = table->value[b];
+                out[2 * c + k] = table->difference[a > b ? a - b : b - a];
+            }
+        }
+    }
+}
+
+/* The pair with the template moved: what the shift leaves uncovered repeats the image. */
+static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
+                          const uint8_t *reference, uint32_t transform, int dy, int dx,
+                          const lookup *table, float *out)
+{
+    ptrdiff_t c = (ptrdiff_t)form->channels, row = (ptrdiff_t)form->width * c;
+    int height = (int)form->height, width = (int)form->width;
+    for (int y = 0; y < height; y++) {
+        for (int x = 0; x < width; x++, out += 3 * c) {
+            int v = transform & 2 ? height - 1 - y : y, u = transform & 1 ? width - 1 - x : x;
+            int sy = transform & 4 ? u : v, sx = transform & 4 ? v : u;
+            bool covered = sy + dy >= 0 && sy + dy < height && sx + dx >= 0 && sx + dx < width;
+            const uint8_t *a = image + sy * row + sx * c;
+            const uint8_t *b = covered ? reference + (sy + dy) * row + (sx + dx) * c : a;
+            for (ptrdiff_t k = 0; k < c; k++) {
+                out[k] = table->value[a[k]];
+                out[c + k] = table->value[b[k]];
+                out[2 * c + k] = table->difference[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
+            }
+        }
+    }
+}
+
+void tl_pixels_convert(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                       uint32_t transform, float *out)
+{
+    TL_ASSERT(transform < tl_pixels_transform_count(form));
+    TL_ASSERT((reference != NULL) == form->has_template);
+    lookup table;
+    fill_lookup(&table);
+    walk w = find_walk(form, transform);
+    if (!form->has_template) {
+        convert_alone(form, image, w, &table, out);
+        return;
+    }
+    int dy = 0, dx = 0;
+    if (form->align > 0) tl_pixels_align(form, image, reference, &dy, &dx);
+    if (dy == 0 && dx == 0)
+        convert_pair(form, image, reference, w, &table, out);
+    else
+        convert_moved(form, image, reference, transform, dy, dx, &table, out);
+}
