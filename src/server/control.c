@@ -1,0 +1,300 @@
+/* control.c - the state of a loop, and its control by hand. */
+#include "server/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSIONS_DEFAULT = 50, VERSIONS_MAX = 1000, GOLDEN_MAX = 100000 };
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+static void write_uint(tl_json_writer *w, const char *key, uint64_t value)
+{
+    tl_json_key(w, key);
+    tl_json_uint(w, value);
+}
+
+static void write_double(tl_json_writer *w, const char *key, double value)
+{
+    tl_json_key(w, key);
+    tl_json_double(w, value);
+}
+
+static void write_bool(tl_json_writer *w, const char *key, bool value)
+{
+    tl_json_key(w, key);
+    tl_json_boolean(w, value);
+}
+
+/* An estimate never goes without its interval and the counts behind it. */
+static void write_share(tl_json_writer *w, const char *key, const tl_share *share)
+{
+    tl_json_key(w, key);
+    tl_json_object(w);
+    write_double(w, "value", share->value);
+    write_double(w, "low", share->low);
+    write_double(w, "high", share->high);
+    write_uint(w, "hits", share->hits);
+    write_uint(w, "count", share->count);
+    tl_json_object_end(w);
+}
+
+static void write_id(tl_json_writer *w, tl_id id)
+{
+    char text[TL_ID_TEXT_BYTES];
+    tl_id_format(id, text);
+    tl_json_string(w, text);
+}
+
+static void write_counts(tl_json_writer *w, const tl_loop_state *state)
+{
+    write_uint(w, "predictions", state->predictions);
+    write_uint(w, "flagged", state->flagged);
+    write_uint(w, "reviews_wanted", state->reviews_wanted);
+    write_uint(w, "feedback", state->feedback);
+    write_uint(w, "labels", state->labels);
+    write_uint(w, "pending", state->pending);
+    write_uint(w, "withdrawn", state->withdrawn);
+    write_uint(w, "clamped", state->clamped);
+    write_uint(w, "trained_labels", state->trained_labels);
+    write_uint(w, "publishes", state->publishes);
+    write_uint(w, "rollbacks", state->rollbacks);
+    write_uint(w, "refused", state->refused);
+    write_uint(w, "golden", state->golden);
+}
+
+static void write_state(tl_json_writer *w, const tl_loop_info *info, const tl_loop_state *state)
+{
+    char digest[24];
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)state->digest);
+    tl_json_object(w);
+    tl_json_key(w, "name");
+    tl_json_string(w, info->name);
+    write_uint(w, "champion", state->champion);
+    write_uint(w, "epoch", state->epoch);
+    write_uint(w, "position", state->position);
+    write_bool(w, "learning", state->learning);
+    write_bool(w, "cold", state->cold);
+    write_double(w, "threshold", (double)state->threshold);
+    write_counts(w, state);
+    write_share(w, "precision", &state->precision);
+    write_share(w, "recall", &state->recall);
+    write_share(w, "accuracy", &state->accuracy);
+    write_double(w, "label_to_served_ms_p50", state->label_to_served_ms_p50);
+    write_double(w, "label_to_served_ms_p99", state->label_to_served_ms_p99);
+    write_double(w, "answer_ms_p50", state->answer_ms_p50);
+    write_double(w, "answer_ms_p99", state->answer_ms_p99);
+    tl_json_key(w, "digest");
+    tl_json_string(w, digest);
+    tl_json_object_end(w);
+}
+
+/* The state after a change is its answer. */
+static tl_status answer_state(tl_request *request)
+{
+    tl_loop_info info;
+    tl_loop_state state;
+    tl_loop_describe(request->loop, &info);
+    tl_loop_status(request->loop, &state);
+    tl_json_writer w;
+    tl_json_begin(&w, &request->text);
+    write_state(&w, &info, &state);
+    return TL_OK;
+}
+
+tl_status tl_loop_state_handle(tl_request *request, tl_error *err)
+{
+    (void)err;
+    return answer_state(request);
+}
+
+static void write_version(tl_json_writer *w, const tl_version_info *version)
+{
+    tl_json_object(w);
+    write_uint(w, "number", version->number);
+    write_uint(w, "parent", version->parent);
+    tl_json_key(w, "origin");
+    tl_json_string(w, version->origin);
+    write_double(w, "created", (double)version->created_us / 1e6);
+    write_uint(w, "position", version->position);
+    write_uint(w, "labels", version->labels);
+    write_double(w, "window_loss", version->window_loss); /* NaN becomes null */
+    write_double(w, "parent_window_loss", version->parent_window_loss);
+    write_uint(w, "window_count", version->window_count);
+    write_uint(w, "golden_errors", version->golden_errors);
+    write_uint(w, "golden_count", version->golden_count);
+    write_bool(w, "kept", version->kept);
+    write_bool(w, "champion", version->champion);
+    tl_json_key(w, "verdict");
+    tl_json_string(w, version->verdict);
+    tl_json_object_end(w);
+}
+
+tl_status tl_versions_handle(tl_request *request, tl_error *err)
+{
+    size_t capacity = VERSIONS_DEFAULT;
+    const char *limit =
+        MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "limit");
+    if (limit != NULL) {
+        long wanted = strtol(limit, NULL, 10);
+        if (wanted < 1 || wanted > VERSIONS_MAX)
+            return tl_fail(err, TL_EINVAL, "limit must be 1 to %d", VERSIONS_MAX);
+        capacity = (size_t)wanted;
+    }
+    tl_version_info *versions = calloc(capacity, sizeof *versions);
+    if (versions == NULL) return tl_fail(err, TL_ENOMEM, "out of memory; try again");
+    size_t count = tl_loop_versions(request->loop, versions, capacity);
+    tl_json_writer w;
+    tl_json_begin(&w, &request->text);
+    tl_json_object(&w);
+    tl_json_key(&w, "versions");
+    tl_json_array(&w);
+    for (size_t i = 0; i < count; i++) write_version(&w, &versions[i]);
+    tl_json_array_end(&w);
+    tl_json_object_end(&w);
+    free(versions);
+    return TL_OK;
+}
+
+/* ---- Changes --------------------------------------------------------------------------------- */
+
+tl_status tl_promote_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = tl_loop_promote(request->loop, request->version, request->source, err);
+    return status == TL_OK ? answer_state(request) : status;
+}
+
+/* Run `change` with the parsed body (NULL when that is empty and `optional`). */
+static tl_status with_body(tl_request *request, bool optional,
+                           tl_status (*change)(tl_request *request, const tl_json *body,
+                                               tl_error *err),
+                           tl_error *err)
+{
+    tl_scratch *scratch = tl_scratch_take(request->server, err);
+    if (scratch == NULL) return TL_ENOMEM;
+    const tl_json *body;
+    tl_status status = tl_request_json(request, scratch, optional, &body, err);
+    if (status == TL_OK && body != NULL && body->kind != TL_JSON_OBJECT)
+        status = tl_fail(err, TL_EINVAL, "the body must be a JSON object");
+    if (status == TL_OK) status = change(request, body, err);
+    tl_scratch_give(request->server, scratch);
+    return status;
+}
+
+static tl_status roll_back(tl_request *request, const tl_json *body, tl_error *err)
+{
+    uint64_t version = 0;
+    const tl_json *wanted = tl_json_get(body, "version");
+    if (wanted != NULL && (!tl_json_uint64(wanted, &version) || version == 0))
+        return tl_fail(err, TL_EINVAL,
+                       "\"version\" must be the number of a kept version; left out, it is the "
+                       "champion before this one");
+    return tl_loop_rollback(request->loop, version, request->source, err);
+}
+
+tl_status tl_rollback_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = with_body(request, true, roll_back, err);
+    return status == TL_OK ? answer_state(request) : status;
+}
+
+static tl_status set_learning(tl_request *request, const tl_json *body, tl_error *err)
+{
+    bool on;
+    if (!tl_json_bool(tl_json_get(body, "on"), &on))
+        return tl_fail(err, TL_EINVAL, "the body must be {\"on\": true} or {\"on\": false}");
+    return tl_loop_set_learning(request->loop, on, request->source, err);
+}
+
+tl_status tl_learning_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = with_body(request, false, set_learning, err);
+    return status == TL_OK ? answer_state(request) : status;
+}
+
+static tl_status add_class(tl_request *request, const tl_json *body, tl_error *err)
+{
+    const char *name;
+    if (!tl_json_text(tl_json_get(body, "name"), &name) || name[0] == '\0' ||
+        strlen(name) >= TL_TEXT_BYTES_MAX)
+        return tl_fail(err, TL_EINVAL,
+                       "the body must be {\"name\": \"...\"} with a name of 1 to %d bytes",
+                       TL_TEXT_BYTES_MAX - 1);
+    return tl_loop_add_class(request->loop, name, request->source, err);
+}
+
+tl_status tl_classes_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = with_body(request, false, add_class, err);
+    if (status != TL_OK) return status;
+    tl_loop_info info;
+    tl_loop_describe(request->loop, &info);
+    tl_json_writer w;
+    tl_json_begin(&w, &request->text);
+    tl_json_object(&w);
+    tl_json_key(&w, "classes");
+    tl_json_array(&w);
+    for (size_t i = 0; i < info.class_count; i++) tl_json_string(&w, info.classes[i]);
+    tl_json_array_end(&w);
+    tl_json_object_end(&w);
+    return TL_OK;
+}
+
+/* ---- The golden set -------------------------------------------------------------------------- */
+
+static tl_status read_id(const tl_json *value, tl_id *out, tl_error *err)
+{
+    const char *text;
+    if (tl_json_text(value, &text) && tl_id_parse(text, strlen(text), out) == TL_OK &&
+        !tl_id_is_none(*out))
+        return TL_OK;
+    return tl_fail(err, TL_EINVAL, "\"prediction_id\" must be the id of a prediction");
+}
+
+static tl_status golden_add(tl_request *request, const tl_json *body, tl_error *err)
+{
+    tl_id id;
+    tl_status status = read_id(tl_json_get(body, "prediction_id"), &id, err);
+    return status == TL_OK ? tl_loop_golden_add(request->loop, id, request->source, err) : status;
+}
+
+static tl_status golden_remove(tl_request *request, const tl_json *body, tl_error *err)
+{
+    tl_id id;
+    tl_status status = read_id(tl_json_get(body, "prediction_id"), &id, err);
+    return status == TL_OK ? tl_loop_golden_remove(request->loop, id, request->source, err)
+                           : status;
+}
+
+tl_status tl_golden_list_handle(tl_request *request, tl_error *err)
+{
+    size_t capacity = tl_loop_golden(request->loop, NULL, 0);
+    if (capacity > GOLDEN_MAX) capacity = GOLDEN_MAX;
+    tl_id *ids = calloc(capacity + 1, sizeof *ids);
+    if (ids == NULL) return tl_fail(err, TL_ENOMEM, "out of memory; try again");
+    size_t count = tl_loop_golden(request->loop, ids, capacity);
+    tl_json_writer w;
+    tl_json_begin(&w, &request->text);
+    tl_json_object(&w);
+    write_uint(&w, "count", count);
+    tl_json_key(&w, "prediction_ids");
+    tl_json_array(&w);
+    for (size_t i = 0; i < count && i < capacity; i++) write_id(&w, ids[i]);
+    tl_json_array_end(&w);
+    tl_json_object_end(&w);
+    free(ids);
+    return TL_OK;
+}
+
+tl_status tl_golden_add_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = with_body(request, false, golden_add, err);
+    return status == TL_OK ? tl_golden_list_handle(request, err) : status;
+}
+
+tl_status tl_golden_remove_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = with_body(request, false, golden_remove, err);
+    return status == TL_OK ? tl_golden_list_handle(request, err) : status;
+}
