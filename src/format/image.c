@@ -127,7 +127,7 @@ tl_status tl_image_decode(tl_image_decoder *decoder, const void *data, size_t by
                           uint32_t channels, tl_pixels *out, tl_error *err)
 {
     TL_ASSERT(channels == 0 || channels == 1 || channels == 3);
-    tl_image_info info;
+    tl_image_info info = { 0 };
     tl_status status = tl_image_probe(decoder, data, bytes, &info, err);
     if (status != TL_OK) return status;
     status = DECODES[info.format](decoder, data, bytes, channels, &info, err);

@@ -206,8 +206,9 @@ static char *put_scientific(char *out, const char *digits, int count, int expone
 size_t tl_json_format_float(float value, char out[TL_JSON_FLOAT_BYTES])
 {
     if (!isfinite(value)) {
-        memcpy(out, "null", 4);
-        return 4;
+        static const char NOTHING[] = { 'n', 'u', 'l', 'l' };
+        memcpy(out, NOTHING, sizeof NOTHING);
+        return sizeof NOTHING;
     }
     char *p = out;
     if (signbit(value)) *p++ = '-';
@@ -219,7 +220,7 @@ size_t tl_json_format_float(float value, char out[TL_JSON_FLOAT_BYTES])
     int exponent;
     uint32_t digits = nine_digits((double)x, &exponent);
     int count = shorten(&digits, &exponent, x);
-    char text[10];
+    char text[10] = { 0 };
     digits_before(text + count, digits);
     if (exponent >= -5 && exponent < 9)
         p = put_fixed(p, text, count, exponent);
