@@ -1,0 +1,259 @@
+#include "loop/config.h"
+
+#include "format/json.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+bool tl_name_is_valid(const char *name)
+{
+    size_t bytes = strnlen(name, TL_TEXT_BYTES_MAX);
+    if (bytes == 0 || bytes == TL_TEXT_BYTES_MAX) return false;
+    for (size_t i = 0; i < bytes; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) return false;
+    return true;
+}
+
+static bool loop_name_is_valid(const char *name)
+{
+    if (!tl_name_is_valid(name)) return false;
+    for (const char *at = name; *at != '\0'; at++)
+        if (!isalnum((unsigned char)*at) && strchr("._-", *at) == NULL) return false;
+    return true;
+}
+
+static tl_status check_input(const tl_loop_options *options, tl_error *err)
+{
+    if (options->input == TL_INPUT_FEATURES) {
+        if (options->feature_count < 1 || options->feature_count > TL_FEATURE_COUNT_MAX)
+            return tl_fail(err, TL_EINVAL, "feature_count is %u; give 1 to %d",
+                           options->feature_count, TL_FEATURE_COUNT_MAX);
+        if (!(options->feature_range > 0.0f) || !isfinite(options->feature_range))
+            return tl_fail(err, TL_EINVAL, "feature_range must be a positive number");
+        return TL_OK;
+    }
+    if (options->input != TL_INPUT_IMAGE)
+        return tl_fail(err, TL_EINVAL, "input must be image or features");
+    if (options->height < 16 || options->height > TL_IMAGE_SIDE_MAX || options->width < 16 ||
+        options->width > TL_IMAGE_SIDE_MAX)
+        return tl_fail(err, TL_EINVAL, "image size %ux%u; each side must be 16 to %d",
+                       options->height, options->width, TL_IMAGE_SIDE_MAX);
+    if (options->channels != 1 && options->channels != 3)
+        return tl_fail(err, TL_EINVAL, "channels is %u; give 1 (grey) or 3 (colour)",
+                       options->channels);
+    return TL_OK;
+}
+
+static tl_status check_classes(const tl_loop_options *options, tl_error *err)
+{
+    if (options->classes == NULL || options->class_count < 2 ||
+        options->class_count > TL_CLASS_COUNT_MAX)
+        return tl_fail(err, TL_EINVAL, "%zu classes; give 2 to %d, the first one being \"ok\"",
+                       options->classes == NULL ? 0 : options->class_count, TL_CLASS_COUNT_MAX);
+    for (size_t i = 0; i < options->class_count; i++) {
+        if (!tl_name_is_valid(options->classes[i]))
+            return tl_fail(err, TL_EINVAL,
+                           "class %zu: a name is 1 to %d bytes without control "
+                           "characters",
+                           i, TL_TEXT_BYTES_MAX - 1);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(options->classes[i], options->classes[j]) == 0)
+                return tl_fail(err, TL_EINVAL, "class \"%s\" is there twice", options->classes[i]);
+    }
+    return TL_OK;
+}
+
+static tl_status check_knobs(const tl_loop_options *options, tl_error *err)
+{
+    if (options->replay_per_label > 1024)
+        return tl_fail(err, TL_EINVAL, "replay_per_label is %u; give 0 to 1024",
+                       options->replay_per_label);
+    if (options->publish_every_labels < 1)
+        return tl_fail(err, TL_EINVAL, "publish_every_labels must be at least 1");
+    if (!(options->audit_rate >= 0.0 && options->audit_rate <= 1.0))
+        return tl_fail(err, TL_EINVAL, "audit_rate must be 0 to 1");
+    if (!(options->target_precision >= 0.5 && options->target_precision < 1.0))
+        return tl_fail(err, TL_EINVAL, "target_precision must be 0.5 to 1");
+    if (options->model_path != NULL &&
+        strlen(options->model_path) >= sizeof((tl_loop_config *)NULL)->model_path)
+        return tl_fail(err, TL_EINVAL, "the path of the model is too long");
+    return TL_OK;
+}
+
+tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
+                              tl_loop_config *out, tl_error *err)
+{
+    if (options->name == NULL || !loop_name_is_valid(options->name))
+        return tl_fail(err, TL_EINVAL, "a loop's name is 1 to %d of A-Z a-z 0-9 . _ -",
+                       TL_TEXT_BYTES_MAX - 1);
+    tl_status status = check_input(options, err);
+    if (status == TL_OK) status = check_classes(options, err);
+    if (status == TL_OK) status = check_knobs(options, err);
+    if (status != TL_OK) return status;
+
+    tl_loop_config config = { 0 };
+    snprintf(config.info.name, sizeof config.info.name, "%s", options->name);
+    config.info.input = options->input;
+    if (options->input == TL_INPUT_IMAGE) {
+        config.info.height = options->height;
+        config.info.width = options->width;
+        config.info.channels = options->channels;
+        config.info.has_template = options->has_template;
+    } else {
+        config.info.feature_count = options->feature_count;
+        config.feature_range = options->feature_range;
+    }
+    config.info.class_count = options->class_count;
+    for (size_t i = 0; i < options->class_count; i++)
+        snprintf(config.info.classes[i], sizeof config.info.classes[i], "%s", options->classes[i]);
+    config.seed = options->seed;
+    env->random(env->context, config.audit_key, sizeof config.audit_key);
+    if (options->model_path != NULL)
+        snprintf(config.model_path, sizeof config.model_path, "%s", options->model_path);
+    config.replay_per_label = options->replay_per_label;
+    config.publish_every_labels = options->publish_every_labels;
+    config.cold_labels = options->cold_labels;
+    config.audit_rate = options->audit_rate;
+    config.target_precision = options->target_precision;
+    *out = config;
+    return TL_OK;
+}
+
+tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
+{
+    const tl_loop_info *info = &config->info;
+    char key[2 * TL_REVIEW_KEY_BYTES + 1];
+    for (int i = 0; i < TL_REVIEW_KEY_BYTES; i++)
+        snprintf(key + 2 * i, 3, "%02x", config->audit_key[i]);
+    tl_json_writer w;
+    tl_json_begin(&w, out);
+    tl_json_object(&w);
+    tl_json_key(&w, "name"), tl_json_string(&w, info->name);
+    tl_json_key(&w, "input"),
+        tl_json_string(&w, info->input == TL_INPUT_IMAGE ? "image" : "features");
+    tl_json_key(&w, "height"), tl_json_uint(&w, info->height);
+    tl_json_key(&w, "width"), tl_json_uint(&w, info->width);
+    tl_json_key(&w, "channels"), tl_json_uint(&w, info->channels);
+    tl_json_key(&w, "template"), tl_json_boolean(&w, info->has_template);
+    tl_json_key(&w, "features"), tl_json_uint(&w, info->feature_count);
+    tl_json_key(&w, "feature_range"), tl_json_float(&w, config->feature_range);
+    tl_json_key(&w, "classes"), tl_json_array(&w);
+    for (size_t i = 0; i < info->class_count; i++) tl_json_string(&w, info->classes[i]);
+    tl_json_array_end(&w);
+    tl_json_key(&w, "seed"), tl_json_uint(&w, config->seed);
+    tl_json_key(&w, "audit_key"), tl_json_string(&w, key);
+    tl_json_key(&w, "model"), tl_json_string(&w, config->model_path);
+    tl_json_key(&w, "replay_per_label"), tl_json_uint(&w, config->replay_per_label);
+    tl_json_key(&w, "publish_every_labels"), tl_json_uint(&w, config->publish_every_labels);
+    tl_json_key(&w, "cold_labels"), tl_json_uint(&w, config->cold_labels);
+    tl_json_key(&w, "audit_rate"), tl_json_double(&w, config->audit_rate);
+    tl_json_key(&w, "target_precision"), tl_json_double(&w, config->target_precision);
+    tl_json_object_end(&w);
+    return tl_text_ok(out) ? TL_OK : TL_ENOMEM;
+}
+
+static bool read_u32(const tl_json *root, const char *key, uint32_t *out)
+{
+    uint64_t value;
+    if (!tl_json_uint64(tl_json_get(root, key), &value) || value > UINT32_MAX) return false;
+    *out = (uint32_t)value;
+    return true;
+}
+
+static bool read_key(const char *text, uint8_t out[TL_REVIEW_KEY_BYTES])
+{
+    if (text == NULL || strlen(text) != 2 * TL_REVIEW_KEY_BYTES) return false;
+    for (int i = 0; i < TL_REVIEW_KEY_BYTES; i++) {
+        unsigned byte;
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1) return false;
+        out[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static bool read_all(const tl_json *root, tl_loop_config *c)
+{
+    double range = 0;
+    const char *input = tl_json_get_text(root, "input", "");
+    c->info.input = strcmp(input, "features") == 0 ? TL_INPUT_FEATURES : TL_INPUT_IMAGE;
+    snprintf(c->info.name, sizeof c->info.name, "%s", tl_json_get_text(root, "name", ""));
+    snprintf(c->model_path, sizeof c->model_path, "%s", tl_json_get_text(root, "model", ""));
+    const tl_json *classes = tl_json_get(root, "classes");
+    for (const tl_json *item = tl_json_first(classes); item != NULL; item = item->next) {
+        const char *name;
+        if (c->info.class_count == TL_CLASS_COUNT_MAX || !tl_json_text(item, &name)) return false;
+        snprintf(c->info.classes[c->info.class_count++], TL_TEXT_BYTES_MAX, "%s", name);
+    }
+    bool ok = read_u32(root, "height", &c->info.height) &&
+              read_u32(root, "width", &c->info.width) &&
+              read_u32(root, "channels", &c->info.channels) &&
+              tl_json_bool(tl_json_get(root, "template"), &c->info.has_template) &&
+              read_u32(root, "features", &c->info.feature_count) &&
+              tl_json_number(tl_json_get(root, "feature_range"), &range) &&
+              tl_json_uint64(tl_json_get(root, "seed"), &c->seed) &&
+              read_key(tl_json_get_text(root, "audit_key", NULL), c->audit_key) &&
+              read_u32(root, "replay_per_label", &c->replay_per_label) &&
+              read_u32(root, "publish_every_labels", &c->publish_every_labels) &&
+              read_u32(root, "cold_labels", &c->cold_labels) &&
+              tl_json_number(tl_json_get(root, "audit_rate"), &c->audit_rate) &&
+              tl_json_number(tl_json_get(root, "target_precision"), &c->target_precision);
+    c->feature_range = (float)range;
+    return ok && c->info.class_count >= 2;
+}
+
+tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err)
+{
+    tl_arena arena;
+    tl_arena_init(&arena, 1 << 20);
+    tl_json_parser *parser = NULL;
+    const tl_json *root = NULL;
+    tl_loop_config config = { 0 };
+    tl_status status = tl_json_parser_create(NULL, &parser, err);
+    if (status == TL_OK) status = tl_json_parse(parser, json, strlen(json), &arena, &root, err);
+    if (status == TL_OK && !read_all(root, &config))
+        status = tl_fail(err, TL_ECORRUPT, "the loop's description in the journal is not complete");
+    if (status == TL_OK) *out = config;
+    tl_json_parser_destroy(&parser);
+    tl_arena_destroy(&arena);
+    return status;
+}
+
+tl_status tl_loop_config_agree(const tl_loop_config *recorded, const tl_loop_config *wanted,
+                               tl_error *err)
+{
+    const tl_loop_info *a = &recorded->info, *b = &wanted->info;
+    bool same_input = a->input == b->input && a->height == b->height && a->width == b->width &&
+                      a->channels == b->channels && a->has_template == b->has_template &&
+                      a->feature_count == b->feature_count;
+    if (!same_input)
+        return tl_fail(err, TL_ECONFLICT,
+                       "loop \"%s\" was made with another input form; use another name, or the "
+                       "form it was made with",
+                       a->name);
+    if (b->class_count < a->class_count)
+        return tl_fail(err, TL_ECONFLICT, "loop \"%s\" was made with %zu classes, not %zu", a->name,
+                       a->class_count, b->class_count);
+    for (size_t i = 0; i < a->class_count; i++)
+        if (strcmp(a->classes[i], b->classes[i]) != 0)
+            return tl_fail(err, TL_ECONFLICT, "loop \"%s\": class %zu is \"%s\", not \"%s\"",
+                           a->name, i, a->classes[i], b->classes[i]);
+    return TL_OK;
+}
+
+bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b)
+{
+    return a->replay_per_label == b->replay_per_label &&
+           a->publish_every_labels == b->publish_every_labels && a->cold_labels == b->cold_labels &&
+           a->audit_rate == b->audit_rate && a->target_precision == b->target_precision;
+}
+
+void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
+{
+    to->replay_per_label = from->replay_per_label;
+    to->publish_every_labels = from->publish_every_labels;
+    to->cold_labels = from->cold_labels;
+    to->audit_rate = from->audit_rate;
+    to->target_precision = from->target_precision;
+}

@@ -1,0 +1,39 @@
+/* config.h - what a loop is: an owned, checked copy of tl_loop_options, and its JSON in the
+ * journal. Layer: loop. Immutable once made, except for the knobs, which an event "configure" may
+ * change. */
+#ifndef TL_LOOP_CONFIG_H
+#define TL_LOOP_CONFIG_H
+
+#include "base/status.h"
+#include "base/text.h"
+#include "review/review.h"
+
+typedef struct tl_loop_config {
+    /* Fixed at creation. */
+    tl_loop_info info; /* classes: those at creation; the core's list grows */
+    float feature_range;
+    uint64_t seed;
+    uint8_t audit_key[TL_REVIEW_KEY_BYTES];
+    char model_path[512]; /* empty: the built-in network */
+    /* Knobs. */
+    uint32_t replay_per_label, publish_every_labels, cold_labels;
+    double audit_rate, target_precision;
+} tl_loop_config;
+
+/* Check and copy; draws a new audit key. Errors: TL_EINVAL (the text names the option). */
+tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
+                              tl_loop_config *out, tl_error *err);
+tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out);
+/* Errors: TL_ECORRUPT. */
+tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err);
+
+/* TL_ECONFLICT when `wanted` contradicts what `recorded` fixed at creation. */
+tl_status tl_loop_config_agree(const tl_loop_config *recorded, const tl_loop_config *wanted,
+                               tl_error *err);
+bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b);
+void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from);
+
+/* A name of a loop, class, site, ...: 1..63 bytes of printable UTF-8 without control characters. */
+bool tl_name_is_valid(const char *name);
+
+#endif
