@@ -1,0 +1,501 @@
+/* Graphs as a whole: plans, weights, fusing, memory, errors. */
+#include "base/rng.h"
+#include "graph/builder.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { OUTPUTS = 5 };
+/* With this activation the network has no maxima: finite differences work. */
+#define SMOOTH TL_OP_SIGMOID
+
+typedef struct network {
+    tl_graph *graph;
+    float *flat;
+} network;
+
+static void fill(float *to, size_t count, uint64_t seed)
+{
+    tl_rng rng;
+    tl_rng_seed(&rng, seed, 0);
+    for (size_t i = 0; i < count; i++) to[i] = (float)tl_rng_normal(&rng);
+}
+
+static size_t count_of(const network *n)
+{
+    return tl_shape_count(tl_graph_input_shape(n->graph, 0));
+}
+
+/* Everything at once: odd channels, a depthwise layer, squeeze-and-excite, a residual, a tensor
+ * with three readers, both pools, x * sigmoid(x), a trained constant. */
+static tl_tensor_index body(tl_builder *b, tl_tensor_index x, tl_op_kind act)
+{
+    tl_conv_options square = tl_conv_square(3, 2, 1), depth = tl_conv_square(5, 1, 11);
+    tl_conv_options point = tl_conv_square(1, 1, 1);
+    x = tl_builder_conv(b, "c1", x, 11, &square);
+    x = tl_builder_unary(b, act, tl_builder_batch_norm(b, "n1", x, 1e-5f, 0.1f));
+    tl_tensor_index d = tl_builder_conv(b, "dw", x, 11, &depth);
+    d = tl_builder_batch_norm(b, "n2", d, 1e-3f, 0.2f);
+    d = tl_builder_binary(b, TL_OP_MUL, d, tl_builder_unary(b, TL_OP_SIGMOID, d));
+    point.bias = true;
+    tl_tensor_index gate = tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, d);
+    gate = tl_builder_unary(b, act, tl_builder_conv(b, "se1", gate, 3, &point));
+    gate = tl_builder_unary(b, TL_OP_HARD_SIGMOID, tl_builder_conv(b, "se2", gate, 11, &point));
+    d = tl_builder_binary(b, TL_OP_MUL, d, gate);
+    x = tl_builder_binary(b, TL_OP_ADD, x, d);
+    const tl_shape row = tl_shape_image(1, 1, 11);
+    x = tl_builder_binary(b, TL_OP_SUB, x, tl_builder_constant(b, "offset", &row, NULL, true));
+    tl_conv_options same = tl_conv_square(3, 1, 1);
+    if (act != SMOOTH) x = tl_builder_max_pool(b, x, 2, 2, 0);
+    tl_tensor_index y = tl_builder_conv(b, "c2", x, 16, &same);
+    y = tl_builder_unary(b, act, tl_builder_batch_norm(b, "n3", y, 1e-5f, 0.1f));
+    const tl_op_kind second = act == SMOOTH ? TL_OP_GLOBAL_AVERAGE_POOL : TL_OP_GLOBAL_MAX_POOL;
+    tl_tensor_index parts[2] = { tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, y),
+                                 tl_builder_unary(b, second, y) };
+    y = tl_builder_node(
+        b, &(tl_node_options){ .kind = TL_OP_CONCAT, .inputs = parts, .input_count = 2 });
+    return tl_builder_gemm(b, "fc", tl_builder_unary(b, TL_OP_FLATTEN, y), OUTPUTS);
+}
+
+static network make_network(tl_op_kind act)
+{
+    network n = { NULL, NULL };
+    tl_builder *b = NULL;
+    tl_error err = { .status = TL_OK };
+    assert_int_equal(tl_builder_create(&b, &err), TL_OK);
+    const tl_shape shape = tl_shape_image(13, 12, 3);
+    tl_builder_output(b, body(b, tl_builder_input(b, "x", &shape), act));
+    tl_status status = tl_builder_finish(b, 7, &n.graph, &n.flat, &err);
+    if (status != TL_OK) fail_msg("%s", err.text);
+    tl_builder_destroy(&b);
+    return n;
+}
+
+static void free_network(network *n)
+{
+    free(n->flat);
+    tl_graph_release(&n->graph);
+}
+
+static tl_plan *make_plan(const network *n, uint32_t batch, tl_plan_mode mode, uint32_t threads)
+{
+    tl_plan *plan = NULL;
+    tl_error err;
+    const tl_plan_options options = { .batch_max = batch, .mode = mode, .threads = threads };
+    tl_status status = tl_plan_create(n->graph, &options, &plan, &err);
+    if (status != TL_OK) fail_msg("%s", err.text);
+    return plan;
+}
+
+static tl_weights *make_weights(const network *n)
+{
+    tl_weights *weights = NULL;
+    tl_error err;
+    tl_status status = tl_weights_create(n->graph, n->flat, &weights, &err);
+    if (status != TL_OK) fail_msg("%s", err.text);
+    return weights;
+}
+
+/* ---- Inference ------------------------------------------------------------------------------- */
+
+static void test_batch_and_threads_do_not_matter(void **state)
+{
+    (void)state;
+    network n = make_network(TL_OP_RELU);
+    tl_weights *weights = make_weights(&n);
+    const size_t count = count_of(&n);
+    float first[32 * OUTPUTS], features[32 * 32];
+    assert_int_equal(tl_graph_feature_count(n.graph), 32);
+    const uint32_t batches[] = { 32, 1, 7, 16 }, threads[] = { 1, 1, 2, 2 };
+    for (size_t b = 0; b < TL_COUNT_OF(batches); b++) {
+        tl_plan *plan = make_plan(&n, batches[b], TL_PLAN_INFER, threads[b]);
+        for (uint32_t from = 0; from < 32; from += batches[b]) {
+            uint32_t items = 32 - from < batches[b] ? 32 - from : batches[b];
+            for (uint32_t i = 0; i < items; i++)
+                fill(tl_plan_input(plan, 0) + i * count, count, from + i);
+            assert_int_equal(tl_plan_infer(plan, weights, items, NULL), TL_OK);
+            if (b == 0) {
+                memcpy(first, tl_plan_output(plan, 0), sizeof first);
+                memcpy(features, tl_plan_features(plan), sizeof features);
+            }
+            assert_memory_equal(tl_plan_output(plan, 0), first + from * OUTPUTS,
+                                items * OUTPUTS * sizeof(float));
+            assert_memory_equal(tl_plan_features(plan), features + from * 32,
+                                items * 32 * sizeof(float));
+        }
+        tl_plan_destroy(&plan);
+    }
+    tl_weights_release(&weights);
+    free_network(&n);
+}
+
+static void test_running_again_gives_the_same(void **state)
+{
+    (void)state;
+    network n = make_network(TL_OP_SILU);
+    network other = make_network(TL_OP_SILU);
+    fill(other.flat, tl_graph_param(other.graph, 0)->count, 99);
+    tl_weights *a = make_weights(&n), *b = NULL;
+    assert_int_equal(tl_weights_create(n.graph, other.flat, &b, NULL), TL_OK);
+    tl_plan *plan = make_plan(&n, 4, TL_PLAN_INFER, 1);
+    fill(tl_plan_input(plan, 0), 4 * count_of(&n), 1);
+    float first[4 * OUTPUTS];
+    assert_int_equal(tl_plan_infer(plan, a, 4, NULL), TL_OK);
+    memcpy(first, tl_plan_output(plan, 0), sizeof first);
+    assert_int_equal(tl_plan_infer(plan, b, 4, NULL), TL_OK);
+    assert_memory_not_equal(tl_plan_output(plan, 0), first, sizeof first);
+    assert_int_equal(tl_plan_infer(plan, a, 4, NULL), TL_OK);
+    assert_memory_equal(tl_plan_output(plan, 0), first, sizeof first);
+    tl_plan_destroy(&plan);
+    tl_weights_release(&a);
+    tl_weights_release(&b);
+    free_network(&n);
+    free_network(&other);
+}
+
+/* Serving with folded normalisation, and training with it frozen, are the same function. */
+static void test_serving_agrees_with_training(void **state)
+{
+    (void)state;
+    const tl_op_kind kinds[] = { TL_OP_RELU,    TL_OP_CLIP, TL_OP_HARD_SWISH, TL_OP_HARD_SIGMOID,
+                                 TL_OP_SIGMOID, TL_OP_SILU, TL_OP_ABS };
+    for (size_t k = 0; k < TL_COUNT_OF(kinds); k++) {
+        network n = make_network(kinds[k]);
+        for (size_t p = 0; p < tl_graph_param_count(n.graph); p++) {
+            const tl_param *param = tl_graph_param(n.graph, p);
+            if (param->role == TL_PARAM_WEIGHT) continue;
+            float *to = n.flat + param->offset;
+            fill(to, param->count, p);
+            if (strstr(param->name, "var") != NULL)
+                for (size_t i = 0; i < param->count; i++) to[i] = 0.5f + fabsf(to[i]);
+        }
+        tl_weights *weights = make_weights(&n);
+        tl_plan *infer = make_plan(&n, 6, TL_PLAN_INFER, 1);
+        tl_plan *train = make_plan(&n, 6, TL_PLAN_TRAIN_FROZEN, 1);
+        fill(tl_plan_input(infer, 0), 6 * count_of(&n), 1);
+        fill(tl_plan_input(train, 0), 6 * count_of(&n), 1);
+        assert_int_equal(tl_plan_infer(infer, weights, 6, NULL), TL_OK);
+        assert_int_equal(tl_plan_train_forward(train, n.flat, 6, NULL), TL_OK);
+        for (size_t i = 0; i < 6 * OUTPUTS; i++) {
+            float a = tl_plan_output(infer, 0)[i], b = tl_plan_output(train, 0)[i];
+            if (!(fabsf(a - b) <= 2e-5f * (1 + fabsf(b))))
+                fail_msg("activation %d: serving %g, training %g", kinds[k], (double)a, (double)b);
+        }
+        assert_true(tl_plan_bytes(train) > tl_plan_bytes(infer));
+        tl_plan_destroy(&infer);
+        tl_plan_destroy(&train);
+        tl_weights_release(&weights);
+        free_network(&n);
+    }
+}
+
+typedef struct server {
+    const network *n;
+    tl_weights *weights;
+    float out[OUTPUTS];
+} server;
+
+static void *serve(void *argument)
+{
+    server *s = argument;
+    tl_plan *plan = make_plan(s->n, 2, TL_PLAN_INFER, 1);
+    fill(tl_plan_input(plan, 0), count_of(s->n), 3);
+    for (int i = 0; i < 50; i++)
+        if (tl_plan_infer(plan, s->weights, 1, NULL) != TL_OK) break;
+    memcpy(s->out, tl_plan_output(plan, 0), sizeof s->out);
+    tl_plan_destroy(&plan);
+    tl_weights_release(&s->weights);
+    return NULL;
+}
+
+static void test_threads_share_weights(void **state)
+{
+    (void)state;
+    network n = make_network(TL_OP_RELU);
+    server servers[3];
+    pthread_t threads[3];
+    tl_weights *weights = make_weights(&n);
+    for (int i = 0; i < 3; i++) {
+        servers[i] = (server){ .n = &n, .weights = weights };
+        tl_weights_retain(weights);
+        assert_int_equal(pthread_create(&threads[i], NULL, serve, &servers[i]), 0);
+    }
+    tl_weights *more = make_weights(&n); /* a publish meanwhile */
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    assert_memory_equal(servers[0].out, servers[1].out, sizeof servers[0].out);
+    assert_memory_equal(servers[0].out, servers[2].out, sizeof servers[0].out);
+    tl_weights_release(&more);
+    tl_weights_release(&weights);
+    free_network(&n);
+}
+
+/* ---- Training -------------------------------------------------------------------------------- */
+
+static double loss_of(tl_plan *plan, float *flat, size_t floats, const float *by, uint32_t batch)
+{
+    float *copy = malloc(floats * sizeof *copy); /* live statistics move the running ones */
+    assert_non_null(copy);
+    memcpy(copy, flat, floats * sizeof *copy);
+    assert_int_equal(tl_plan_train_forward(plan, copy, batch, NULL), TL_OK);
+    free(copy);
+    double sum = 0;
+    for (size_t i = 0; i < batch * OUTPUTS; i++)
+        sum += (double)by[i] * (double)tl_plan_output(plan, 0)[i];
+    return sum;
+}
+
+/* The whole backward pass, buffers shared by liveness and all, against finite differences. */
+static void check_gradient(tl_plan_mode mode)
+{
+    enum { batch = 5 };
+    network n = make_network(SMOOTH);
+    tl_plan *plan = make_plan(&n, batch, mode, 1);
+    const size_t floats = tl_graph_float_count(n.graph);
+    float *grad = malloc(floats * sizeof *grad), *moved = malloc(floats * sizeof *moved);
+    float by[batch * OUTPUTS];
+    fill(by, batch * OUTPUTS, 11);
+    fill(tl_plan_input(plan, 0), batch * count_of(&n), 12);
+    loss_of(plan, n.flat, floats, by, batch);
+    assert_int_equal(tl_plan_train_backward(plan, n.flat, by, grad, NULL), TL_OK);
+    const float h = 2e-3f;
+    for (size_t p = 0; p < tl_graph_param_count(n.graph); p++) {
+        const tl_param *param = tl_graph_param(n.graph, p);
+        double norm = 0, worst = 0;
+        for (size_t i = 0; i < param->count; i++) {
+            norm += (double)grad[param->offset + i] * (double)grad[param->offset + i];
+            if (param->role == TL_PARAM_RUNNING) assert_true(grad[param->offset + i] == 0.0f);
+        }
+        if (param->role == TL_PARAM_RUNNING) continue;
+        for (int d = 0; d < 4; d++) {
+            tl_rng rng;
+            double analytic = 0, numeric = 0;
+            for (int side = 0; side < 2; side++) {
+                tl_rng_seed(&rng, p, (uint64_t)d);
+                memcpy(moved, n.flat, floats * sizeof *moved);
+                for (size_t i = param->offset; i < param->offset + param->count; i++) {
+                    float step = (tl_rng_u64(&rng) & 1) != 0 ? h : -h;
+                    moved[i] += side == 0 ? step : -step;
+                    analytic += (side == 0 ? 1 : -1) * (double)grad[i] * (double)moved[i];
+                }
+                numeric += (side == 0 ? 1 : -1) * loss_of(plan, moved, floats, by, batch);
+            }
+            double share = fabs(numeric - analytic) / (2 * (double)h) / (sqrt(norm) + 0.01);
+            if (share > worst) worst = share;
+        }
+        if (!(worst < 0.02)) fail_msg("gradient of %s is off by %g", param->name, worst);
+    }
+    free(grad);
+    free(moved);
+    tl_plan_destroy(&plan);
+    free_network(&n);
+}
+
+static void test_gradient_frozen(void **state)
+{
+    (void)state, check_gradient(TL_PLAN_TRAIN_FROZEN);
+}
+static void test_gradient_live(void **state)
+{
+    (void)state, check_gradient(TL_PLAN_TRAIN_LIVE);
+}
+
+static void test_training_repeats_bit_for_bit(void **state)
+{
+    (void)state;
+    network n = make_network(TL_OP_RELU);
+    const size_t floats = tl_graph_float_count(n.graph);
+    float *grad[2], *flat[2], by[8 * OUTPUTS];
+    fill(by, 8 * OUTPUTS, 2);
+    for (int r = 0; r < 2; r++) {
+        grad[r] = malloc(floats * sizeof(float));
+        flat[r] = malloc(floats * sizeof(float));
+        memcpy(flat[r], n.flat, floats * sizeof(float));
+        tl_plan *plan = make_plan(&n, 8, TL_PLAN_TRAIN_LIVE, 1);
+        for (int step = 0; step < 3; step++) {
+            fill(tl_plan_input(plan, 0), 8 * count_of(&n), (uint64_t)step);
+            assert_int_equal(tl_plan_train_forward(plan, flat[r], 8, NULL), TL_OK);
+            assert_int_equal(tl_plan_train_backward(plan, flat[r], by, grad[r], NULL), TL_OK);
+            for (size_t i = 0; i < floats; i++) flat[r][i] -= 0.01f * grad[r][i];
+        }
+        tl_plan_destroy(&plan);
+    }
+    assert_memory_equal(grad[0], grad[1], floats * sizeof(float));
+    assert_memory_equal(flat[0], flat[1], floats * sizeof(float));
+    for (int r = 0; r < 2; r++) free(grad[r]), free(flat[r]);
+    free_network(&n);
+}
+
+static void test_live_statistics(void **state)
+{
+    (void)state;
+    tl_builder *b = NULL;
+    network n;
+    tl_error err;
+    assert_int_equal(tl_builder_create(&b, &err), TL_OK);
+    const tl_shape shape = tl_shape_image(3, 5, 7);
+    tl_tensor_index x = tl_builder_input(b, "x", &shape);
+    x = tl_builder_batch_norm(b, "n", x, 1e-5f, 0.25f);
+    tl_builder_output(b, tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, x));
+    assert_int_equal(tl_builder_finish(b, 1, &n.graph, &n.flat, &err), TL_OK);
+    tl_builder_destroy(&b);
+    tl_plan *plan = make_plan(&n, 4, TL_PLAN_TRAIN_LIVE, 1);
+    float *in = tl_plan_input(plan, 0);
+    fill(in, 4 * 105, 1);
+    for (size_t i = 0; i < 4 * 105; i++) in[i] = in[i] * 0.1f + 1000.0f * (float)(i % 7);
+    assert_int_equal(tl_plan_train_forward(plan, n.flat, 4, NULL), TL_OK);
+    const float *mean = n.flat + tl_graph_param(n.graph, 2)->offset;
+    const float *variance = n.flat + tl_graph_param(n.graph, 3)->offset;
+    assert_string_equal(tl_graph_param(n.graph, 2)->name, "n.running_mean");
+    for (size_t c = 0; c < 7; c++) {
+        double m = 0, v = 0;
+        for (size_t i = c; i < 4 * 105; i += 7) m += (double)in[i] / 60;
+        for (size_t i = c; i < 4 * 105; i += 7) v += ((double)in[i] - m) * ((double)in[i] - m) / 59;
+        assert_true(fabs((double)mean[c] - 0.25 * m) < 1e-5 * (1 + m));
+        assert_true(fabs((double)variance[c] - (0.75 + 0.25 * v)) < 1e-6);
+    }
+    tl_plan_destroy(&plan);
+    free_network(&n);
+}
+
+/* ---- Graphs ---------------------------------------------------------------------------------- */
+
+static void test_structure(void **state)
+{
+    (void)state;
+    network a = make_network(TL_OP_RELU), b = make_network(TL_OP_RELU);
+    network c = make_network(TL_OP_SILU);
+    assert_true(tl_graph_hash(a.graph) == tl_graph_hash(b.graph));
+    assert_true(tl_graph_hash(a.graph) != tl_graph_hash(c.graph));
+    assert_memory_equal(a.flat, b.flat, tl_graph_float_count(a.graph) * sizeof(float));
+    size_t fc = tl_graph_find_param(a.graph, "fc.weight");
+    assert_true(fc != SIZE_MAX);
+    assert_int_equal(tl_graph_param(a.graph, fc)->stage, 0);
+    assert_int_equal(tl_graph_param(a.graph, tl_graph_find_param(a.graph, "n3.bias"))->stage, 1);
+    assert_int_equal(tl_graph_param(a.graph, tl_graph_find_param(a.graph, "c2.weight"))->stage, 1);
+    assert_int_equal(tl_graph_param(a.graph, tl_graph_find_param(a.graph, "c1.weight"))->stage, 5);
+    assert_true(tl_graph_find_param(a.graph, "nothing") == SIZE_MAX);
+    tl_plan *plan = make_plan(&a, 1, TL_PLAN_INFER, 1);
+    tl_node_cost cost;
+    tl_plan_node_cost(plan, 0, &cost);
+    assert_string_equal(cost.op, "conv+norm+relu");
+    assert_int_equal(cost.macs, 7 * 6 * 11 * 27);
+    tl_plan_destroy(&plan);
+    free_network(&a);
+    free_network(&b);
+    free_network(&c);
+}
+
+static tl_status build_bad(int which, tl_error *err)
+{
+    tl_builder *b = NULL;
+    assert_int_equal(tl_builder_create(&b, err), TL_OK);
+    const tl_shape shape = tl_shape_image(8, 8, 3), zero = tl_shape_image(0, 8, 3);
+    const tl_shape row = tl_shape_vector(4);
+    tl_tensor_index x = tl_builder_input(b, "x", which == 0 ? &zero : &shape);
+    tl_tensor_index r = tl_builder_input(b, "r", &row);
+    tl_conv_options o = tl_conv_square(3, 1, 1);
+    float four[4] = { 0 };
+    const tl_param_init short_weights = { .name = "w", .values = four, .count = 4 };
+    switch (which) {
+    case 1: o.window.kernel_h = 11, o.window.pad_top = o.window.pad_bottom = 0; break;
+    case 2: o.groups = 2; break;
+    case 3: o.window.stride_w = 0; break;
+    case 4: o.window.pad_left = 3; break;
+    case 5: x = tl_builder_binary(b, TL_OP_ADD, x, r); break;
+    case 6: x = tl_builder_gemm(b, "g", x, 3); break;
+    case 7: x = tl_builder_slice(b, x, 2, 4); break;
+    case 8: x = tl_builder_batch_norm(b, "n", x, 0.0f, 0.1f); break;
+    case 9: x = tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, r); break;
+    case 10: x = tl_builder_max_pool(b, x, 3, 1, 3); break;
+    case 11: x = tl_builder_unary(b, TL_OP_RELU, 77); break;
+    case 12:
+        x = tl_builder_node(b, &(tl_node_options){ .kind = TL_OP_BATCH_NORM,
+                                                   .inputs = &x,
+                                                   .input_count = 1,
+                                                   .params = &short_weights,
+                                                   .param_count = 1 });
+        break;
+    case 13: x = tl_builder_node(b, &(tl_node_options){ .kind = TL_OP_CONCAT }); break;
+    case 14: tl_builder_output(b, x); break;
+    case 15: o.groups = 0; break;
+    default: break;
+    }
+    if (which != 6) x = tl_builder_conv(b, "c", x, 4, &o);
+    if (which == 16) x = tl_builder_conv(b, "c", x, 4, &o);
+    assert_true(tl_builder_shape(b, x) == NULL || which == 17 || which == 18);
+    if (which != 18) tl_builder_output(b, x);
+    tl_graph *graph = NULL;
+    tl_status status = tl_builder_finish(b, 1, &graph, NULL, err);
+    tl_graph_release(&graph);
+    tl_builder_destroy(&b);
+    return status;
+}
+
+static void test_bad_graphs_are_refused(void **state)
+{
+    (void)state;
+    const tl_status want[] = { TL_ESHAPE, TL_ESHAPE, TL_ESHAPE, TL_ESHAPE, TL_ESHAPE,
+                               TL_ESHAPE, TL_ESHAPE, TL_ESHAPE, TL_EINVAL, TL_ESHAPE,
+                               TL_ESHAPE, TL_EINVAL, TL_ESHAPE, TL_EINVAL, TL_EINVAL,
+                               TL_ESHAPE, TL_EINVAL, TL_OK,     TL_EINVAL };
+    for (int which = 0; which < (int)TL_COUNT_OF(want); which++) {
+        tl_error err = { .status = TL_OK };
+        tl_status status = build_bad(which, &err);
+        if (status != want[which])
+            fail_msg("graph %d: %s (%s)", which, tl_status_name(status), err.text);
+    }
+}
+
+static void test_bad_calls_are_refused(void **state)
+{
+    (void)state;
+    network n = make_network(TL_OP_RELU);
+    tl_error err;
+    tl_plan *plan = NULL;
+    tl_weights *weights = NULL;
+    tl_plan_options options = { .batch_max = 0, .mode = TL_PLAN_INFER, .threads = 1 };
+    assert_int_equal(tl_plan_create(n.graph, &options, &plan, &err), TL_EINVAL);
+    options.batch_max = 2;
+    options.threads = 100000;
+    assert_int_equal(tl_plan_create(n.graph, &options, &plan, &err), TL_EINVAL);
+    assert_null(plan);
+    plan = make_plan(&n, 2, TL_PLAN_INFER, 1);
+    weights = make_weights(&n);
+    assert_int_equal(tl_plan_infer(plan, weights, 3, &err), TL_ESHAPE);
+    assert_int_equal(tl_plan_infer(plan, weights, 0, &err), TL_ESHAPE);
+    tl_plan_destroy(&plan);
+    plan = make_plan(&n, 2, TL_PLAN_TRAIN_LIVE, 1);
+    assert_int_equal(tl_plan_train_forward(plan, n.flat, 1, &err), TL_ESHAPE);
+    tl_plan_destroy(&plan);
+    tl_weights_release(&weights);
+    n.flat[3] = NAN;
+    assert_int_equal(tl_weights_create(n.graph, n.flat, &weights, &err), TL_EINVAL);
+    assert_null(weights);
+    assert_non_null(strstr(err.text, "c1.weight"));
+    free_network(&n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_and_threads_do_not_matter),
+        cmocka_unit_test(test_running_again_gives_the_same),
+        cmocka_unit_test(test_serving_agrees_with_training),
+        cmocka_unit_test(test_threads_share_weights),
+        cmocka_unit_test(test_gradient_frozen),
+        cmocka_unit_test(test_gradient_live),
+        cmocka_unit_test(test_training_repeats_bit_for_bit),
+        cmocka_unit_test(test_live_statistics),
+        cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_bad_graphs_are_refused),
+        cmocka_unit_test(test_bad_calls_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
