@@ -179,6 +179,9 @@ static tl_status writer_set_up(sqlite3 *db, bool relaxed, const tl_env *env, tl_
 {
     int format;
     tl_status status = tl_schema_check(db, &format, err);
+    /* The first page is written under a rollback journal. Unless its deletion is synced as well, a
+     * power cut can bring it back, and it would roll back everything that the WAL holds by then. */
+    if (status == TL_OK) status = tl_db_exec(db, "PRAGMA synchronous=EXTRA", err);
     /* Before the first page is written; without effect later. */
     if (status == TL_OK && format < 0)
         status = tl_db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL", err);

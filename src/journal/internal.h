@@ -149,6 +149,7 @@ struct tl_journal {
     uint64_t frames;            /* in the WAL */
     uint64_t frames_moved;      /* of these, in the database file as well at the last checkpoint */
     uint64_t frames_checkpoint; /* next checkpoint at this many */
+    uint64_t frames_soft, frames_hard;
     uint64_t pages, free_pages, page_bytes;
     int64_t checkpoint_not_before_ns;
     tl_journal_clock clock;

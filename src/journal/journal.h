@@ -28,9 +28,12 @@ typedef struct tl_journal_options {
     bool relaxed;      /* synchronous=NORMAL */
     bool read_only;    /* no writer thread; submit answers TL_EPERM */
     size_t queue_max;  /* entries that may wait; default 8192 */
-    uint64_t quota_bytes; /* submit of predictions answers TL_ENOSPC above it; 0: none */
-    uint64_t retention_bytes;
-    uint32_t retention_days;
+    uint64_t quota_bytes;     /* submit of predictions answers TL_ENOSPC above it; 0: none */
+    uint64_t retention_bytes; /* prune unlabelled predictions, oldest first, above it; 0: never */
+    uint32_t retention_days;  /* prune unlabelled predictions that are older; 0: never */
+    /* SQLite checkpoints between groups when its log is longer (0: 2 MiB), and above the hard bound
+     * (0: 64 MiB) waits up to 0.1 s for readers so that the log starts over. */
+    uint32_t wal_soft_bytes, wal_hard_bytes;
 } tl_journal_options;
 
 /* Errors: TL_EIO, TL_ENOMEM, TL_EVERSION, TL_ECORRUPT, TL_EBUSY (a lock file held by a live

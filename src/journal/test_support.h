@@ -3,6 +3,7 @@
 #define TL_JOURNAL_TEST_SUPPORT_H
 
 #include "base/id.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "journal/internal.h"
 

@@ -5,10 +5,11 @@
 #include "journal/internal.h"
 
 enum {
-    FRAMES_SOFT = 512,       /* 2 MiB: small enough that the pause is about that of a commit */
-    FRAMES_HARD = 16 * 1024, /* 64 MiB: wait a moment for readers, then cut the file */
+    SOFT_BYTES = 2 << 20,  /* small enough that the pause is about that of a commit */
+    HARD_BYTES = 64 << 20, /* wait a moment for readers, then cut the file */
     BUSY_MS = 100,
-    BUSY_MS_NORMAL = 5000
+    BUSY_MS_NORMAL = 5000,
+    PAGE_BYTES = 4096
 };
 static const int64_t RETRY_NS = 1000000000;
 
@@ -18,17 +19,22 @@ static int on_commit(void *context, sqlite3 *db, const char *name, int frames)
     tl_journal *journal = context;
     if ((uint64_t)frames < journal->frames) { /* the log started over */
         journal->frames_moved = 0;
-        journal->frames_checkpoint = FRAMES_SOFT;
+        journal->frames_checkpoint = journal->frames_soft;
     }
     journal->frames = (uint64_t)frames;
-    atomic_store_explicit(&journal->wal_bytes, (uint64_t)frames * (4096 + 24) + 32,
+    atomic_store_explicit(&journal->wal_bytes, (uint64_t)frames * (PAGE_BYTES + 24) + 32,
                           memory_order_relaxed);
     return SQLITE_OK;
 }
 
 void tl_wal_install(tl_journal *journal)
 {
-    journal->frames_checkpoint = FRAMES_SOFT;
+    const tl_journal_options *options = &journal->options;
+    journal->frames_soft =
+        (options->wal_soft_bytes > 0 ? options->wal_soft_bytes : SOFT_BYTES) / PAGE_BYTES;
+    journal->frames_hard =
+        (options->wal_hard_bytes > 0 ? options->wal_hard_bytes : HARD_BYTES) / PAGE_BYTES;
+    journal->frames_checkpoint = journal->frames_soft;
     sqlite3_wal_hook(journal->db, on_commit, journal);
 }
 
@@ -41,7 +47,7 @@ static int checkpoint(tl_journal *journal, int mode)
         if (frames < 0) frames = moved = 0;
         journal->frames = (uint64_t)frames;
         journal->frames_moved = (uint64_t)moved;
-        journal->frames_checkpoint = journal->frames + FRAMES_SOFT;
+        journal->frames_checkpoint = journal->frames + journal->frames_soft;
         return SQLITE_OK;
     }
     tl_status status = tl_db_status(journal->db, rc);
@@ -86,7 +92,7 @@ static void cut(tl_journal *journal)
 void tl_wal_between_groups(tl_journal *journal)
 {
     if (journal->frames < journal->frames_checkpoint || must_wait(journal)) return;
-    if (journal->frames >= FRAMES_HARD) {
+    if (journal->frames >= journal->frames_hard) {
         cut(journal);
     } else {
         checkpoint(journal, SQLITE_CHECKPOINT_PASSIVE);
