@@ -18,18 +18,19 @@ typedef struct tl_learner_options {
     /* What an item is: an image of this form, or (feature_count > 0) a vector. */
     tl_pixels_form pixels;
     uint32_t feature_count;
+    float feature_scale; /* vectors are multiplied by it; default 1 */
 
-    uint64_t seed;             /* of sampling and augmentation */
-    uint32_t class_count;      /* classes that exist; at most the graph's outputs */
-    uint32_t replay_per_label; /* items replayed for each new one; default 16 */
-    uint32_t labels_per_step;  /* new labels gathered for one step; default 1. The batch is
-                                  labels_per_step * (1 + replay_per_label), at most 512 */
-    uint32_t early_labels;     /* for the first so many labels ... default 0 */
-    uint32_t early_steps;      /* ... so many steps instead of one; default 1 */
-    bool augment;              /* random symmetries, images only; default true */
-    float label_smoothing;     /* default 0 */
-    tl_optimizer_options optimizer;
-    tl_schedule schedule; /* of labels; default power: 0.05 / (1 + labels / 2000)^0.5, warm-up 50 */
+    uint64_t seed;                  /* of sampling and augmentation */
+    uint32_t class_count;           /* classes that exist; at most the graph's outputs */
+    uint32_t replay_per_label;      /* items replayed for each new one; default 8 */
+    uint32_t labels_per_step;       /* new labels gathered for one step; default 1. The batch is
+                                       labels_per_step * (1 + replay_per_label), at most 512 */
+    uint32_t early_labels;          /* for the first so many labels ... default 0 */
+    uint32_t early_steps;           /* ... so many steps instead of one; default 1 */
+    bool augment;                   /* random symmetries, images only; default true */
+    float label_smoothing;          /* default 0 */
+    tl_optimizer_options optimizer; /* default AdamW, beta2 0.99, weight decay 0.01 */
+    tl_schedule schedule; /* of labels; default 0.004 / (1 + labels / 2000)^0.5, warm-up 50 */
     double average_decay; /* default 0.998 */
     tl_replay_options replay;
     bool live_norm;   /* batch normalisation by batch statistics; default true */

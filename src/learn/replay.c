@@ -324,6 +324,21 @@ size_t tl_replay_class_count(const tl_replay *replay, uint32_t label)
     return label < TL_CLASS_COUNT_MAX ? replay->classes[label].count : 0;
 }
 
+size_t tl_replay_drawable(const tl_replay *replay)
+{
+    return replay->drawable;
+}
+
+size_t tl_replay_bytes(const tl_replay *replay)
+{
+    size_t bytes = sizeof *replay + ((size_t)replay->mask + 1) * sizeof *replay->table +
+                   ((size_t)replay->tree_size + 1) * sizeof *replay->tree +
+                   replay->options.capacity * (sizeof *replay->entries + sizeof *replay->slot);
+    for (size_t c = 0; c < TL_CLASS_COUNT_MAX; c++)
+        bytes += replay->classes[c].capacity * sizeof *replay->classes[c].members;
+    return bytes;
+}
+
 /* ---- Draws ----------------------------------------------------------------------------------- */
 
 static uint32_t draw_balanced(const tl_replay *replay, tl_rng *rng)

@@ -58,6 +58,9 @@ const tl_replay_entry *tl_replay_at(const tl_replay *replay, size_t index);
 size_t tl_replay_count(const tl_replay *replay);
 size_t tl_replay_class_count(const tl_replay *replay, uint32_t label); /* that can be drawn */
 
+size_t tl_replay_drawable(const tl_replay *replay);
+size_t tl_replay_bytes(const tl_replay *replay);
+
 /* Draw `count` entries with replacement into out [count]; returns how many: count, or 0 when no
  * entry can be drawn. */
 size_t tl_replay_sample(const tl_replay *replay, tl_rng *rng, size_t count, tl_replay_entry *out);
