@@ -120,7 +120,7 @@ static void refuses_sizes_that_overflow(void **state)
         parse("{'descr': '<f8', 'fortran_order': False, 'shape': (2305843009213693952,)}", &one, 4),
         TL_EINVAL);
     assert_int_equal(
-        parse("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,)}", &one,
+        parse("{'descr': '<f4', 'fortran_order': False, 'shape': (18446744073709551617,)}", &one,
               4),
         TL_EINVAL);
     assert_int_equal(
@@ -254,6 +254,13 @@ static void survives_damaged_archives(void **state)
         tl_npz archive;
         tl_npy array;
         tl_status status = tl_npz_open(copy, count, &archive, NULL);
+        unsigned sum = 0; /* names lie inside the archive */
+        for (size_t k = 0; status == TL_OK && k < archive.count; k++) {
+            size_t name_bytes;
+            const char *name = tl_npz_name(&archive, k, &name_bytes);
+            for (size_t c = 0; c < name_bytes; c++) sum += (uint8_t)name[c];
+        }
+        assert_true(sum < UINT32_MAX);
         if (status == TL_OK) status = tl_npz_find(&archive, "b/c", &array, NULL);
         if (status == TL_OK && array.count > 0) (void)tl_npy_number(&array, array.count - 1);
         if (status != TL_OK) refused++;

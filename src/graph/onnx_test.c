@@ -457,6 +457,10 @@ static void gates_are_recognised(void **state)
     add_node(m, "Mul", "x,s", "y");
     add_output(m, "y");
     check_run(m, (const float[]){ 1.0f, 4.0f }, FLOATS(0.75f, 4.0f));
+    m = model_of(DIMS(1, 2));
+    add_node(m, "HardSigmoid", "x", "y");
+    add_output(m, "y");
+    check_run(m, (const float[]){ -1.0f, 2.0f }, FLOATS(0.3f, 0.9f));
 }
 
 static void constants_broadcast(void **state)
@@ -909,7 +913,7 @@ static void refuses_a_second_graph(void **state)
     memcpy(data + bytes, data, bytes);
     imported i = import_bytes(data, 2 * bytes);
     assert_int_equal(i.status, TL_EINVAL);
-    assert_non_null(strstr(i.err.text, "twice"));
+    assert_non_null(strstr(i.err.text, "field graph occurs twice"));
     free(data);
     model_free(m);
 }
