@@ -194,7 +194,7 @@ static size_t labels_needed(const uint8_t *said, size_t items)
             defects += said[k] >> 1;
             hits += said[k] == 3;
         }
-        bool good = hits > 0.994 * flagged && hits > 0.95 * defects;
+        bool good = 1000 * hits > 994 * flagged && 100 * hits > 95 * defects;
         if (!good)
             since = 0;
         else if (since == 0)
