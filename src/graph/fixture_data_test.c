@@ -281,6 +281,29 @@ static void outputs_agree(void **state)
     check_output(net, "train");
 }
 
+/* A pretrained ImageNet classifier on two photographs. */
+static void pretrained_classifier_agrees(void **state)
+{
+    enum { PHOTOS = 2, CLASSES = 1000 };
+    const network net = { .name = "efficientnet_lite0_1000" };
+    (void)state;
+    char path[PATH_BYTES];
+    path_of(path, &net, "output.npy");
+    if (access(path, R_OK) != 0) skip();
+    tl_graph *graph;
+    float *flat, *out = malloc(PHOTOS * CLASSES * sizeof *out);
+    import(&net, "infer", &graph, &flat);
+    assert_int_equal(tl_shape_count(tl_graph_output_shape(graph, 0)), CLASSES);
+    float *x = image_of(&net, "input.npy"), *y = floats_of(&net, "%s", "output.npy");
+    infer(graph, flat, x, PHOTOS, out);
+    assert_close("classifier", out, y, (size_t)PHOTOS * CLASSES, 1e-5);
+    free(x);
+    free(y);
+    free(out);
+    free(flat);
+    tl_graph_release(&graph);
+}
+
 static void parameters_are_those_of_the_file(void **state)
 {
     const network *net = *state;
@@ -516,7 +539,7 @@ static void training_with_live_normalisation_agrees(void **state)
 int main(void)
 {
     if (access(TL_SHARED_DATA "/fixtures", R_OK) != 0) return 77;
-    struct CMUnitTest tests[4 * TL_COUNT_OF(NETWORKS)];
+    struct CMUnitTest tests[4 * TL_COUNT_OF(NETWORKS) + 1];
     static char names[4 * TL_COUNT_OF(NETWORKS)][96];
     static const struct {
         const char *name;
@@ -525,12 +548,14 @@ int main(void)
                    { "outputs", outputs_agree },
                    { "frozen", training_with_frozen_normalisation_agrees },
                    { "live", training_with_live_normalisation_agrees } };
-    for (size_t i = 0; i < TL_COUNT_OF(tests); i++) {
+    for (size_t i = 0; i < TL_COUNT_OF(tests) - 1; i++) {
         const network *net = &NETWORKS[i / 4];
         snprintf(names[i], sizeof names[i], "%s %s", net->name, kinds[i % 4].name);
         tests[i] = (struct CMUnitTest){ .name = names[i],
                                         .test_func = kinds[i % 4].run,
                                         .initial_state = (void *)(uintptr_t)net };
     }
+    tests[TL_COUNT_OF(tests) - 1] =
+        (struct CMUnitTest)cmocka_unit_test(pretrained_classifier_agrees);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
