@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { BUSY_TIMEOUT_MS = 5000, WRITER_CACHE_KIB = 8192, READER_CACHE_KIB = 2048 };
 
@@ -103,6 +104,14 @@ static tl_status open_with(const char *file, const char *vfs, int flags, sqlite3
     return tl_fail(err, status, "%s: %s", file, below.text);
 }
 
+static bool has_log(const char *file)
+{
+    char path[JOURNAL_PATH_BYTES_MAX + 8];
+    struct stat info;
+    snprintf(path, sizeof path, "%s-wal", file);
+    return stat(path, &info) == 0 && info.st_size > 0;
+}
+
 static void uri_immutable(const char *file, char *out, size_t bytes)
 {
     size_t at = (size_t)snprintf(out, bytes, "file:");
@@ -122,9 +131,10 @@ tl_status tl_db_open_reader(const char *file, const char *vfs, sqlite3 **out, tl
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     int64_t ignored;
     status = tl_db_int64(db, "SELECT count(*) FROM sqlite_schema", 0, &ignored, err);
-    if (status == TL_EIO && vfs == NULL && sqlite3_errcode(db) == SQLITE_CANTOPEN) {
+    bool refused = status == TL_EPERM || sqlite3_errcode(db) == SQLITE_CANTOPEN;
+    if (status != TL_OK && refused && vfs == NULL && !has_log(file)) {
         /* A WAL database needs its shared index, which a folder without write permission does not
-         * let us make. Nobody serves it then; read the file as it stands. */
+         * let us make. Nobody serves it then, and all is in the file: read it as it stands. */
         sqlite3_close(db);
         char uri[3 * JOURNAL_PATH_BYTES_MAX + 32];
         uri_immutable(file, uri, sizeof uri);
