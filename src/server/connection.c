@@ -165,6 +165,59 @@ static enum MHD_Result answer_refusal(tl_request *request)
     return tl_respond(request);
 }
 
+/* ---- Suspending and resuming ----------------------------------------------------------------- */
+
+/* The I/O thread that runs this. Threads of the HTTP library serve one server in their life. */
+static tl_io *io_current(tl_server *server)
+{
+    static _Thread_local tl_io *current;
+    if (current == NULL)
+        current = &server->io[atomic_fetch_add(&server->io_count, 1) % TL_IO_THREADS_MAX];
+    return current;
+}
+
+void tl_request_suspend(tl_request *request)
+{
+    request->stage = TL_STAGE_WAITING;
+    request->woken = false;
+    atomic_fetch_add(&request->server->metrics.suspended, 1);
+    MHD_suspend_connection(request->connection);
+}
+
+void tl_request_resume(tl_request *request)
+{
+    request->woken = true;
+    MHD_resume_connection(request->connection);
+}
+
+void tl_request_finish(tl_request *request)
+{
+    struct MHD_Connection *connection = request->connection;
+    _Atomic(tl_request *) *list = &request->io->finished;
+    tl_request *first = atomic_load_explicit(list, memory_order_relaxed);
+    do {
+        request->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(list, &first, request, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    /* Whoever finds the list empty wakes the thread. It stays in the list until then, so that there
+     * is one at a time; the others must not be touched any more. */
+    if (first == NULL) MHD_resume_connection(connection);
+}
+
+/* On the I/O thread, once for each suspended request. */
+static void resumed(tl_request *request)
+{
+    atomic_fetch_sub(&request->server->metrics.suspended, 1);
+    if (request->woken) return;
+    tl_request *next;
+    tl_request *other =
+        atomic_exchange_explicit(&request->io->finished, NULL, memory_order_acq_rel);
+    for (; other != NULL; other = next) {
+        next = other->next;
+        if (other != request) tl_request_resume(other);
+    }
+}
+
 /* ---- The stages of a request ----------------------------------------------------------------- */
 
 static enum MHD_Result request_begin(tl_server *server, struct MHD_Connection *connection,
@@ -175,6 +228,7 @@ static enum MHD_Result request_begin(tl_server *server, struct MHD_Connection *c
     *context = request;
     atomic_fetch_add(&server->metrics.active, 1);
     request->connection = connection;
+    request->io = io_current(server);
     request->started_ns = tl_server_now_ns();
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -242,7 +296,7 @@ static enum MHD_Result request_run(tl_request *request)
 static enum MHD_Result request_resumed(tl_request *request)
 {
     const tl_route *route = request->match.route;
-    atomic_fetch_sub(&request->server->metrics.suspended, 1);
+    resumed(request);
     if (request->status == TL_OK && route->finish != NULL)
         request->status = route->finish(request, &request->error);
     return answer(request);
@@ -260,18 +314,6 @@ enum MHD_Result tl_connection_request(void *server, struct MHD_Connection *conne
     return request_run(request);
 }
 
-void tl_request_suspend(tl_request *request)
-{
-    request->stage = TL_STAGE_WAITING;
-    atomic_fetch_add(&request->server->metrics.suspended, 1);
-    MHD_suspend_connection(request->connection);
-}
-
-void tl_request_resume(tl_request *request)
-{
-    MHD_resume_connection(request->connection);
-}
-
 void tl_connection_completed(void *context, struct MHD_Connection *connection, void **slot,
                              enum MHD_RequestTerminationCode code)
 {
@@ -281,6 +323,8 @@ void tl_connection_completed(void *context, struct MHD_Connection *connection, v
     tl_request *request = *slot;
     if (request == NULL) return;
     *slot = NULL;
+    /* The client went away while the request waited: seen only now that it was resumed. */
+    if (request->stage == TL_STAGE_WAITING) resumed(request);
     phase_set(request, TL_PHASE_IDLE, server->options.idle_timeout_s);
     tl_metrics_count(server, tl_route_index(request->match.route), request->code,
                      tl_server_now_ns() - request->started_ns);

@@ -24,7 +24,7 @@ static void learned(void *context, tl_status status, const tl_feedback_result *r
     } else {
         tl_fail(&request->error, status, "%s", tl_status_text(status));
     }
-    tl_request_resume(request);
+    tl_request_finish(request);
 }
 
 static tl_status submit(tl_request *request, tl_scratch *scratch, const tl_feedback_body *body,

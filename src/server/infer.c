@@ -19,7 +19,7 @@ static void predicted(void *context, tl_status status, const tl_prediction *pred
     } else {
         tl_fail(&request->error, status, "%s", tl_status_text(status));
     }
-    tl_request_resume(request);
+    tl_request_finish(request);
 }
 
 /* Length of the JSON part of the body. */

@@ -19,6 +19,7 @@ typedef struct tl_request tl_request;
 typedef struct tl_peer tl_peer;
 typedef struct tl_events tl_events;
 typedef struct tl_auth tl_auth;
+typedef struct tl_io tl_io;
 
 /* ---- Routes ---------------------------------------------------------------------------------- */
 
@@ -74,11 +75,13 @@ typedef enum tl_stage {
 } tl_stage;
 
 struct tl_request {
-    tl_request *next; /* in the free list */
+    tl_request *next; /* in the free list, or among the finished ones of its I/O thread */
     tl_server *server;
     struct MHD_Connection *connection;
     tl_peer *peer;
+    tl_io *io; /* the thread that the connection belongs to */
     tl_stage stage;
+    bool woken; /* resumed by itself, not as the first of the finished ones */
     int64_t started_ns;
 
     tl_route_match match;
@@ -168,9 +171,12 @@ void tl_connection_notify(void *server, struct MHD_Connection *connection, void 
                           enum MHD_ConnectionNotificationCode code);
 /* Answer with 408 and close what is past its deadline. */
 void tl_connections_sweep(tl_server *server);
-/* Suspend before handing the request to another thread; resume from any thread when it is done. */
+/* Suspend before handing the request to another thread; then exactly one of the others, from any
+ * thread. Many requests are finished at once, by one commit: `finish` wakes the I/O thread for the
+ * first of them only, which then resumes the others itself. */
 void tl_request_suspend(tl_request *request);
 void tl_request_resume(tl_request *request);
+void tl_request_finish(tl_request *request);
 
 /* Queue request's answer on its connection. */
 enum MHD_Result tl_respond(tl_request *request);
@@ -198,6 +204,13 @@ typedef struct tl_worker {
     bool running;
 } tl_worker;
 
+enum { TL_IO_THREADS_MAX = 16 };
+
+/* An I/O thread. */
+struct tl_io {
+    _Atomic(tl_request *) finished; /* newest first */
+};
+
 struct tl_server {
     tl_runtime *runtime;
     tl_server_options options;
@@ -206,6 +219,9 @@ struct tl_server {
     uint16_t port;
     bool loopback;
     _Atomic bool stopping;
+
+    tl_io io[TL_IO_THREADS_MAX];
+    _Atomic unsigned io_count;
 
     pthread_mutex_t free_mutex;
     tl_request *free_requests;

@@ -17,7 +17,6 @@ enum {
     PEM_BYTES_MAX = 1 << 20,
     READ_QUEUE_MAX = 256,
     CONTROL_QUEUE_MAX = 32,
-    IO_THREADS_MAX = 16,
     HTTP_TIMEOUT_SLACK_S = 15 /* ours come first, and say something */
 };
 
@@ -56,7 +55,7 @@ static tl_status options_check(const tl_server_options *options, tl_error *err)
         wrong = "max_connections must be 1 to 100000";
     if (options->idle_timeout_s < 1 || options->request_timeout_s < 1)
         wrong = "time-outs must be at least a second";
-    if (options->io_threads < 1 || options->io_threads > IO_THREADS_MAX)
+    if (options->io_threads < 1 || options->io_threads > TL_IO_THREADS_MAX)
         wrong = "io_threads must be 1 to 16";
     return wrong == NULL ? TL_OK : tl_fail(err, TL_EINVAL, "server: %s", wrong);
 }

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STUB_LOOPS_MAX = 4, STUB_JOBS_MAX = 16384, STUB_GOLDEN_MAX = 16, STUB_SEEN_MAX = 1024 };
+enum { STUB_LOOPS_MAX = 4, STUB_JOBS_MAX = 16384, STUB_GOLDEN_MAX = 16, STUB_GROUP_MAX = 256 };
 
 typedef struct stub_job {
     tl_predict_done predicted;
@@ -41,7 +41,7 @@ struct tl_runtime {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     pthread_t thread;
-    bool stop;
+    bool stop, waits;
     tl_loop loops[STUB_LOOPS_MAX];
     size_t loop_count;
     stub_job jobs[STUB_JOBS_MAX];
@@ -59,6 +59,7 @@ static struct {
     _Atomic bool hold;           /* `done` is not called while this is set */
     _Atomic int jobs_max;        /* more waiting give TL_EFULL; default STUB_JOBS_MAX */
     _Atomic int control_ms;      /* changes by hand take so long */
+    _Atomic int commit_us;       /* and a group of predictions so long */
     tl_item last_item;           /* texts and pixels are not copied: only numbers are of use */
     char last_request_id[TL_REQUEST_ID_BYTES_MAX], last_site[TL_TEXT_BYTES_MAX];
     char last_source[TL_TEXT_BYTES_MAX];
@@ -68,34 +69,43 @@ static struct {
     uint64_t last_version, last_hash[2];
 } stub;
 
-static bool stub_run_one(tl_runtime *runtime)
+static void stub_run(const stub_job *job)
 {
-    stub_job job = runtime->jobs[runtime->job_head];
-    runtime->job_head = (runtime->job_head + 1) % STUB_JOBS_MAX;
-    runtime->job_count--;
-    pthread_mutex_unlock(&runtime->mutex);
     int fails = atomic_load(&stub.predict_fails);
     tl_error err;
     if (fails != TL_OK) tl_fail(&err, (tl_status)fails, "the stub was told to fail");
-    if (job.predicted != NULL) {
-        job.predicted(job.context, (tl_status)fails, fails ? NULL : job.predictions,
-                      fails ? 0 : job.count, fails ? &err : NULL);
+    if (job->predicted != NULL) {
+        job->predicted(job->context, (tl_status)fails, fails ? NULL : job->predictions,
+                       fails ? 0 : job->count, fails ? &err : NULL);
     } else {
-        job.learned(job.context, (tl_status)fails, fails ? NULL : job.results,
-                    fails ? 0 : job.count, fails ? &err : NULL);
+        job->learned(job->context, (tl_status)fails, fails ? NULL : job->results,
+                     fails ? 0 : job->count, fails ? &err : NULL);
     }
-    free(job.predictions);
-    free(job.results);
-    pthread_mutex_lock(&runtime->mutex);
-    return true;
+    free(job->predictions);
+    free(job->results);
 }
 
+/* Like a group commit: what has come together is answered together. */
 static void *stub_thread(void *context)
 {
     tl_runtime *runtime = context;
+    static stub_job group[STUB_GROUP_MAX];
     pthread_mutex_lock(&runtime->mutex);
     for (;;) {
-        while (runtime->job_count > 0 && !atomic_load(&stub.hold)) stub_run_one(runtime);
+        size_t count = 0;
+        while (runtime->job_count > 0 && count < STUB_GROUP_MAX && !atomic_load(&stub.hold)) {
+            group[count++] = runtime->jobs[runtime->job_head];
+            runtime->job_head = (runtime->job_head + 1) % STUB_JOBS_MAX;
+            runtime->job_count--;
+        }
+        if (count > 0) {
+            pthread_mutex_unlock(&runtime->mutex);
+            struct timespec commit = { .tv_nsec = atomic_load(&stub.commit_us) * 1000L };
+            if (commit.tv_nsec > 0) nanosleep(&commit, NULL);
+            for (size_t i = 0; i < count; i++) stub_run(&group[i]);
+            pthread_mutex_lock(&runtime->mutex);
+            continue;
+        }
         if (runtime->stop) break;
         struct timespec at;
         clock_gettime(CLOCK_REALTIME, &at);
@@ -105,7 +115,9 @@ static void *stub_thread(void *context)
             at.tv_nsec -= 1000000000;
         }
         /* With a time-out, for `hold` is changed without a signal. */
+        runtime->waits = true;
         pthread_cond_timedwait(&runtime->changed, &runtime->mutex, &at);
+        runtime->waits = false;
     }
     pthread_mutex_unlock(&runtime->mutex);
     return NULL;
@@ -194,8 +206,9 @@ static tl_status stub_push(tl_runtime *runtime, const stub_job *job, tl_error *e
     pthread_mutex_lock(&runtime->mutex);
     bool full = runtime->job_count >= (size_t)atomic_load(&stub.jobs_max);
     if (!full) runtime->jobs[(runtime->job_head + runtime->job_count++) % STUB_JOBS_MAX] = *job;
-    pthread_cond_signal(&runtime->changed);
+    bool wake = runtime->waits;
     pthread_mutex_unlock(&runtime->mutex);
+    if (wake) pthread_cond_signal(&runtime->changed);
     if (!full) return TL_OK;
     free(job->predictions);
     free(job->results);

@@ -1,7 +1,10 @@
 /* stub_server - the HTTP server over a loop that answers at once from memory: for protocol tests
  * that need no learning, and for measuring the server alone.
  *
- *     stub_server [port]      two loops: "vectors" (30 numbers, 7 classes) and "boards" (images)
+ *     stub_server [PORT [COMMIT_US [TOKENS]]]
+ *
+ * Two loops: "vectors" (30 numbers, 7 classes) and "boards" (images with templates). COMMIT_US is
+ * how long a group of predictions takes to become durable; TOKENS is a file of tokens.
  *
  * Prints "port N" when it serves, and stops when its standard input ends. */
 #include "server/server.h"
@@ -38,7 +41,8 @@ int main(int argc, char **argv)
     tl_server_options options = tl_server_options_default();
     options.port = argc > 1 ? (uint16_t)atoi(argv[1]) : 0;
     options.max_connections = 12000;
-    if (argc > 2) options.tokens_path = argv[2];
+    if (argc > 2) atomic_store(&stub.commit_us, atoi(argv[2]));
+    if (argc > 3) options.tokens_path = argv[3];
     if (tl_runtime_open(&runtime_options, &runtime, &err) != TL_OK ||
         open_loops(runtime, &err) != TL_OK ||
         tl_server_start(runtime, &options, &server, &err) != TL_OK) {
