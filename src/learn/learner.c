@@ -80,45 +80,68 @@ static tl_status check_graph(tl_graph *graph, const tl_learner_options *o, tl_er
     return TL_OK;
 }
 
+static tl_status create_train_plan(const tl_learner *learner, uint32_t batch, tl_plan **out,
+                                   tl_error *err)
+{
+    const tl_plan_options options = { .batch_max = batch,
+                                      .mode = learner->options.live_norm ? TL_PLAN_TRAIN_LIVE
+                                                                         : TL_PLAN_TRAIN_FROZEN,
+                                      .threads = learner->options.threads };
+    return tl_plan_create(learner->graph, &options, out, err);
+}
+
 static tl_status create_plans(tl_learner *learner, tl_error *err)
 {
     const tl_plan_options predict = { .batch_max = 1,
                                       .mode = TL_PLAN_TRAIN_FROZEN,
                                       .threads = learner->options.threads };
-    const tl_plan_options train = { .batch_max = learner->batch,
-                                    .mode = learner->options.live_norm ? TL_PLAN_TRAIN_LIVE
-                                                                       : TL_PLAN_TRAIN_FROZEN,
-                                    .threads = learner->options.threads };
     tl_status status = tl_plan_create(learner->graph, &predict, &learner->predict_plan, err);
-    if (status == TL_OK) status = tl_plan_create(learner->graph, &train, &learner->train_plan, err);
+    if (status == TL_OK)
+        status = create_train_plan(learner, learner->batch, &learner->train_plan, err);
     return status;
 }
 
-static tl_status allocate(tl_learner *learner, tl_error *err)
+/* What is as long as a batch. */
+static tl_status allocate_batch(tl_learner *learner, uint32_t batch, tl_error *err)
 {
-    size_t floats = learner->float_count, batch = learner->batch;
-    const tl_learner_options *o = &learner->options;
-    learner->skipped_max = 1 + (size_t)o->early_steps * batch;
-    learner->flat = malloc((floats + 1) * sizeof(float));
-    learner->average = malloc((floats + 1) * sizeof(float));
-    learner->grad = calloc(floats + 1, sizeof(float));
-    learner->backup = malloc((floats + 1) * sizeof(float));
-    learner->output_grad = calloc(batch * learner->width, sizeof(float));
+    learner->batch = batch;
+    learner->skipped_max = 1 + (size_t)learner->options.early_steps * batch;
+    learner->output_grad = calloc((size_t)batch * learner->width, sizeof(float));
     learner->losses = calloc(batch, sizeof(float));
     learner->weights = calloc(batch, sizeof(float));
     learner->targets = calloc(batch, sizeof *learner->targets);
     learner->chosen = calloc(batch, sizeof *learner->chosen);
-    learner->pending = calloc(o->labels_per_step, sizeof *learner->pending);
     learner->skipped = calloc(learner->skipped_max, sizeof *learner->skipped);
+    bool ok = learner->output_grad != NULL && learner->losses != NULL && learner->weights != NULL &&
+              learner->targets != NULL && learner->chosen != NULL && learner->skipped != NULL;
+    return ok ? TL_OK : tl_fail(err, TL_ENOMEM, "batches of %u items", batch);
+}
+
+static void free_batch(tl_learner *learner)
+{
+    void *const owned[] = { learner->output_grad, learner->losses, learner->weights,
+                            learner->targets,     learner->chosen, learner->skipped };
+    for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
+}
+
+static tl_status allocate(tl_learner *learner, tl_error *err)
+{
+    size_t floats = learner->float_count;
+    const tl_learner_options *o = &learner->options;
+    learner->flat = malloc((floats + 1) * sizeof(float));
+    learner->average = malloc((floats + 1) * sizeof(float));
+    learner->grad = calloc(floats + 1, sizeof(float));
+    learner->backup = malloc((floats + 1) * sizeof(float));
+    learner->pending = calloc(o->labels_per_step, sizeof *learner->pending);
     bool image = o->feature_count == 0;
-    if (image) learner->pixels = calloc(tl_pixels_item_bytes(&o->pixels), 1);
+    size_t item_bytes = image ? tl_pixels_item_bytes(&o->pixels) : 0;
+    if (image) learner->pixels = calloc(item_bytes + item_bytes / 2, 1);
     if (!image) learner->features = calloc(o->feature_count, sizeof(float));
     bool ok = learner->flat != NULL && learner->average != NULL && learner->grad != NULL &&
-              learner->backup != NULL && learner->output_grad != NULL && learner->losses != NULL &&
-              learner->weights != NULL && learner->targets != NULL && learner->chosen != NULL &&
-              learner->pending != NULL && learner->skipped != NULL &&
+              learner->backup != NULL && learner->pending != NULL &&
               (image ? learner->pixels != NULL : learner->features != NULL);
-    return ok ? TL_OK : tl_fail(err, TL_ENOMEM, "learner of %zu parameters", floats);
+    if (!ok) return tl_fail(err, TL_ENOMEM, "learner of %zu parameters", floats);
+    return allocate_batch(learner, o->labels_per_step * (1 + o->replay_per_label), err);
 }
 
 tl_status tl_learner_create(tl_graph *graph, const float *initial_flat,
@@ -135,7 +158,6 @@ tl_status tl_learner_create(tl_graph *graph, const float *initial_flat,
     learner->float_count = tl_graph_float_count(graph);
     learner->input_count = tl_shape_count(tl_graph_input_shape(graph, 0));
     learner->width = tl_graph_output_shape(graph, 0)->dim[0];
-    learner->batch = options->labels_per_step * (1 + options->replay_per_label);
     status = allocate(learner, err);
     if (status == TL_OK) status = create_plans(learner, err);
     if (status == TL_OK)
@@ -160,9 +182,9 @@ void tl_learner_destroy(tl_learner **learner)
     tl_optimizer_destroy(&l->optimizer);
     tl_replay_destroy(&l->replay);
     tl_graph_release(&l->graph);
-    void *const owned[] = { l->flat,    l->average, l->grad,     l->backup,       l->output_grad,
-                            l->losses,  l->weights, l->targets,  l->chosen,       l->pending,
-                            l->skipped, l->pixels,  l->features, l->excluded.keys };
+    free_batch(l);
+    void *const owned[] = { l->flat,    l->average, l->grad,     l->backup,
+                            l->pending, l->pixels,  l->features, l->excluded.keys };
     for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
     free(l);
     *learner = NULL;
@@ -186,15 +208,42 @@ bool tl_learner_get(tl_learner *learner, tl_learner_source *source, uint64_t key
     return false;
 }
 
-void tl_learner_put(tl_learner *learner, tl_plan *plan, uint32_t slot, uint32_t transform)
+/* A shift as the replay memory's note: 0 is "not known". */
+enum { SHIFTS = 2 * TL_PIXELS_ALIGN_MAX + 1 };
+_Static_assert(SHIFTS *SHIFTS < 256, "a shift fits into the note of an entry");
+
+/* Move the template to where it fits, into the third part of the item buffer. */
+static const uint8_t *moved_template(tl_learner *learner, uint64_t key)
+{
+    const tl_pixels_form *form = &learner->options.pixels;
+    size_t bytes = tl_pixels_item_bytes(form) / 2;
+    const uint8_t *image = learner->pixels, *reference = image + bytes;
+    uint8_t *moved = learner->pixels + 2 * bytes;
+    if (form->align == 0) return reference;
+    const tl_replay_entry *entry = tl_replay_find(learner->replay, key);
+    int dy, dx;
+    if (entry != NULL && entry->note > 0) {
+        dy = (entry->note - 1) / SHIFTS - TL_PIXELS_ALIGN_MAX;
+        dx = (entry->note - 1) % SHIFTS - TL_PIXELS_ALIGN_MAX;
+    } else {
+        tl_pixels_align(form, image, reference, &dy, &dx);
+        int note = 1 + (dy + TL_PIXELS_ALIGN_MAX) * SHIFTS + dx + TL_PIXELS_ALIGN_MAX;
+        tl_replay_set_note(learner->replay, key, (uint8_t)note);
+    }
+    tl_pixels_move(form, image, reference, dy, dx, moved);
+    return moved;
+}
+
+void tl_learner_put(tl_learner *learner, tl_plan *plan, uint32_t slot, uint64_t key,
+                    uint32_t transform)
 {
     const tl_learner_options *o = &learner->options;
     float *to = tl_plan_input(plan, 0) + slot * learner->input_count;
     if (o->feature_count == 0) {
-        const uint8_t *reference = NULL;
-        if (o->pixels.has_template)
-            reference = learner->pixels + tl_pixels_item_bytes(&o->pixels) / 2;
-        tl_pixels_convert(&o->pixels, learner->pixels, reference, transform, to);
+        tl_pixels_form form = o->pixels;
+        form.align = 0; /* done here */
+        const uint8_t *reference = form.has_template ? moved_template(learner, key) : NULL;
+        tl_pixels_convert(&form, learner->pixels, reference, transform, to);
     } else {
         for (size_t i = 0; i < o->feature_count; i++)
             to[i] = learner->features[i] * o->feature_scale;
@@ -213,7 +262,7 @@ bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng
         learner->weights[i] = got ? 1.0f : 0.0f;
         learner->targets[i] = learner->chosen[i].label;
         if (!got) continue;
-        tl_learner_put(learner, learner->train_plan, i, transform);
+        tl_learner_put(learner, learner->train_plan, i, learner->chosen[i].key, transform);
         if (good == UINT32_MAX) good = i;
     }
     if (good == UINT32_MAX) return false;
@@ -290,10 +339,10 @@ static tl_status key_set_change(tl_key_set *set, uint64_t key, bool in, tl_error
 
 /* ---- Learning -------------------------------------------------------------------------------- */
 
-static tl_status predict(tl_learner *learner, uint32_t label, tl_learner_result *result,
-                         tl_error *err)
+static tl_status predict(tl_learner *learner, uint64_t key, uint32_t label,
+                         tl_learner_result *result, tl_error *err)
 {
-    tl_learner_put(learner, learner->predict_plan, 0, 0);
+    tl_learner_put(learner, learner->predict_plan, 0, key, 0);
     tl_status status = tl_plan_train_forward(learner->predict_plan, learner->average, 1, err);
     if (status != TL_OK) return status;
     const tl_loss_options options = { .width = learner->width,
@@ -369,8 +418,11 @@ tl_status tl_learner_step(tl_learner *learner, uint64_t key, uint32_t label, tl_
     tl_rng_seed(&rng, learner->options.seed, learner->labels);
     tl_learner_source source = { .fetch = fetch, .context = context };
     bool wanted = tl_learner_get(learner, &source, key);
-    tl_status status = wanted ? predict(learner, label, result, err) : TL_OK;
-    if (wanted && status == TL_OK) status = remember(learner, key, label, &rng, &wanted, err);
+    tl_status status = TL_OK;
+    if (wanted) {
+        status = remember(learner, key, label, &rng, &wanted, err);
+        if (status == TL_OK) status = predict(learner, key, label, result, err);
+    }
     if (status != TL_OK) return status;
     if (wanted) learner->pending[learner->pending_count++] = key;
     if (learner->pending_count == learner->options.labels_per_step) {
@@ -413,6 +465,33 @@ tl_status tl_learner_set_class_count(tl_learner *learner, uint32_t class_count, 
     if (class_count < learner->options.class_count)
         return tl_fail(err, TL_EINVAL, "classes cannot be taken away");
     learner->options.class_count = class_count;
+    return TL_OK;
+}
+
+void tl_learner_restart(tl_learner *learner, const float *flat)
+{
+    memcpy(learner->flat, flat, learner->float_count * sizeof *flat);
+    memcpy(learner->average, flat, learner->float_count * sizeof *flat);
+    tl_optimizer_reset(learner->optimizer);
+}
+
+tl_status tl_learner_set_replay(tl_learner *learner, uint32_t replay_per_label, tl_error *err)
+{
+    tl_learner changed = *learner;
+    changed.options.replay_per_label = replay_per_label;
+    tl_status status = check_options(&changed.options, err);
+    if (status != TL_OK) return status;
+    uint32_t batch = changed.options.labels_per_step * (1 + replay_per_label);
+    changed.train_plan = NULL;
+    status = allocate_batch(&changed, batch, err);
+    if (status == TL_OK) status = create_train_plan(&changed, batch, &changed.train_plan, err);
+    if (status != TL_OK) {
+        free_batch(&changed);
+        return status;
+    }
+    free_batch(learner);
+    tl_plan_destroy(&learner->train_plan);
+    *learner = changed;
     return TL_OK;
 }
 

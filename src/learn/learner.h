@@ -40,9 +40,10 @@ typedef struct tl_learner_options {
 /* For images (feature_count 0) or vectors: the recipe for learning from nothing. */
 tl_learner_options tl_learner_options_default(void);
 
-/* Deliver the item `key`: into `pixels` [tl_pixels_item_bytes] (image, then template) or `features`
- * [feature_count]; the other is NULL. Any error skips that item in this step: it is told in the
- * result, so that the caller can journal it, and must fail again when the journal is replayed. */
+/* Deliver the item `key`: into `pixels` [tl_pixels_item_bytes] (image, then template, always the
+ * same for a key) or `features` [feature_count]; the other is NULL. Any error skips that item in
+ * this step: it is told in the result, so that the caller can journal it, and must fail again when
+ * the journal is replayed. */
 typedef tl_status (*tl_learner_fetch)(void *context, uint64_t key, uint8_t *pixels, float *features,
                                       tl_error *err);
 
@@ -77,6 +78,11 @@ bool tl_learner_remove(tl_learner *learner, uint64_t key);
 bool tl_learner_relabel(tl_learner *learner, uint64_t key, uint32_t label);
 /* Golden items are never trained on from now on, nor when their label comes later. TL_ENOMEM. */
 tl_status tl_learner_exclude(tl_learner *learner, uint64_t key, bool excluded, tl_error *err);
+/* Continue from other weights [tl_graph_float_count]: no momentum, the average starts there too.
+ * What is remembered stays, and so does the count of labels. */
+void tl_learner_restart(tl_learner *learner, const float *flat);
+/* Another replay_per_label from now on. TL_EINVAL, TL_ENOMEM; unchanged then. */
+tl_status tl_learner_set_replay(tl_learner *learner, uint32_t replay_per_label, tl_error *err);
 /* More classes; at most the graph's outputs: TL_ELIMIT. */
 tl_status tl_learner_set_class_count(tl_learner *learner, uint32_t class_count, tl_error *err);
 

@@ -55,9 +55,12 @@ static void count_answers(tl_loop *loop, const tl_predict_op *op)
         flagged += op->records[i].as.prediction.flagged;
         reviews += op->records[i].as.prediction.review;
     }
-    atomic_fetch_add(&loop->predictions, op->count);
-    atomic_fetch_add(&loop->flagged, flagged);
-    atomic_fetch_add(&loop->reviews, reviews);
+    pthread_mutex_lock(&loop->mutex);
+    loop->shared.seen.predictions += op->count;
+    loop->shared.seen.flagged += flagged;
+    loop->shared.seen.reviews += reviews;
+    loop->shared.seen.position = op->entry.last_position;
+    pthread_mutex_unlock(&loop->mutex);
     tl_histogram_record_ns(&loop->answer_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
 }
 

@@ -15,9 +15,13 @@ enum {
 
 static void save_seen(tl_loop *loop, tl_blob *blob)
 {
-    tl_blob_u64(blob, atomic_load(&loop->predictions));
-    tl_blob_u64(blob, atomic_load(&loop->flagged));
-    tl_blob_u64(blob, atomic_load(&loop->reviews));
+    pthread_mutex_lock(&loop->mutex);
+    tl_seen seen = loop->shared.seen;
+    pthread_mutex_unlock(&loop->mutex);
+    tl_blob_u64(blob, seen.predictions);
+    tl_blob_u64(blob, seen.flagged);
+    tl_blob_u64(blob, seen.reviews);
+    tl_blob_u64(blob, seen.position);
 }
 
 static tl_status save(tl_loop *loop, tl_blob *blob, tl_error *err)
@@ -129,65 +133,93 @@ tl_status tl_checkpoint_append(tl_loop *loop, tl_error *err)
 
 /* ---- Loading --------------------------------------------------------------------------------- */
 
-static tl_status load(tl_loop *loop, const tl_record *record, tl_error *err)
+/* Opens the checkpoint's section, and loads the core from it; `body` is then at the trainer's
+ * state. */
+static tl_status load_core(tl_core *core, const tl_record *record, tl_blob_reader *body,
+                           tl_seen *seen, tl_error *err)
 {
-    tl_blob_reader reader, body;
+    tl_blob_reader reader;
     uint32_t format;
-    const tl_checkpoint_record *checkpoint = &record->as.checkpoint;
-    tl_blob_reader_init(&reader, checkpoint->body, checkpoint->bytes);
-    tl_status status = tl_blob_read_section(&reader, "CKPT", FORMAT, &body, &format, err);
+    tl_blob_reader_init(&reader, record->as.checkpoint.body, record->as.checkpoint.bytes);
+    tl_status status = tl_blob_read_section(&reader, "CKPT", FORMAT, body, &format, err);
     if (status != TL_OK) return status;
-    uint64_t predictions = tl_blob_read_u64(&body), flagged = tl_blob_read_u64(&body),
-             reviews = tl_blob_read_u64(&body);
-    status = tl_core_load(loop->core, &body, err);
-    if (status != TL_OK) return status;
-    uint64_t ops = tl_blob_read_u64(&body), bytes = tl_blob_read_u64(&body);
-    const void *state = bytes > 0 ? tl_blob_read_bytes(&body, bytes) : NULL;
-    status = tl_blob_read_end(&body, "a checkpoint", err);
-    if (status != TL_OK) return status;
-    if (state != NULL) {
-        loop->trainer_state = malloc(bytes);
-        if (loop->trainer_state == NULL) return tl_fail(err, TL_ENOMEM, "checkpoint");
-        memcpy(loop->trainer_state, state, bytes);
-        loop->trainer_state_bytes = bytes;
-        loop->trainer_state_ops = ops;
-    }
-    atomic_store(&loop->predictions, predictions);
-    atomic_store(&loop->flagged, flagged);
-    atomic_store(&loop->reviews, reviews);
-    loop->checkpoint_position = checkpoint->upto;
-    loop->checkpoint_ns = tl_env_mono_ns(loop->runtime->env);
+    seen->predictions = tl_blob_read_u64(body);
+    seen->flagged = tl_blob_read_u64(body);
+    seen->reviews = tl_blob_read_u64(body);
+    seen->position = tl_blob_read_u64(body);
+    return tl_core_load(core, body, err);
+}
+
+static tl_status load_trainer_state(tl_loop *loop, tl_blob_reader *body, tl_error *err)
+{
+    uint64_t ops = tl_blob_read_u64(body), bytes = tl_blob_read_u64(body);
+    const void *state = bytes > 0 ? tl_blob_read_bytes(body, bytes) : NULL;
+    tl_status status = tl_blob_read_end(body, "a checkpoint", err);
+    if (status != TL_OK || state == NULL) return status;
+    loop->trainer_state = malloc(bytes);
+    if (loop->trainer_state == NULL) return tl_fail(err, TL_ENOMEM, "checkpoint");
+    memcpy(loop->trainer_state, state, bytes);
+    loop->trainer_state_bytes = bytes;
+    loop->trainer_state_ops = ops;
     return TL_OK;
 }
 
-static tl_status fresh_core(tl_loop *loop, tl_error *err)
+static tl_status fresh_core(tl_loop *loop, tl_core **out, tl_error *err)
 {
     tl_core_options options = { .config = &loop->config,
                                 .graph = loop->graph,
                                 .items = &loop->core_items };
-    tl_core_destroy(&loop->core);
-    return tl_core_create(&options, &loop->core, err);
+    return tl_core_create(&options, out, err);
+}
+
+tl_status tl_checkpoint_read_core(tl_loop *loop, const tl_record *record, tl_core **out,
+                                  tl_error *err)
+{
+    tl_core *core = NULL;
+    tl_blob_reader body;
+    tl_seen seen;
+    tl_status status = fresh_core(loop, &core, err);
+    if (status == TL_OK) status = load_core(core, record, &body, &seen, err);
+    if (status != TL_OK) {
+        tl_core_destroy(&core);
+        return status;
+    }
+    *out = core;
+    return TL_OK;
+}
+
+static tl_status load(tl_loop *loop, const tl_record *record, tl_error *err)
+{
+    tl_core *core = NULL;
+    tl_blob_reader body;
+    tl_seen seen;
+    tl_status status = fresh_core(loop, &core, err);
+    if (status == TL_OK) status = load_core(core, record, &body, &seen, err);
+    if (status == TL_OK) status = load_trainer_state(loop, &body, err);
+    if (status != TL_OK) {
+        tl_core_destroy(&core);
+        return status;
+    }
+    loop->core = core;
+    loop->shared.seen = seen;
+    loop->checkpoint_position = record->as.checkpoint.upto;
+    loop->checkpoint_ns = tl_env_mono_ns(loop->runtime->env);
+    return TL_OK;
 }
 
 tl_status tl_checkpoint_load(tl_loop *loop, tl_error *err)
 {
     for (uint32_t skip = 0; skip < 2; skip++) {
         tl_record record;
-        pthread_mutex_lock(&loop->lookup_mutex);
-        tl_arena_reset(&loop->lookup.arena);
         tl_error why = { 0 };
+        tl_arena_reset(&loop->lookup.arena);
         tl_status status = tl_journal_find_checkpoint(loop->lookup.journal, loop->number, skip,
                                                       &loop->lookup.arena, &record, &why);
-        if (status == TL_OK) {
-            status = fresh_core(loop, &why);
-            if (status == TL_OK) status = load(loop, &record, &why);
-        }
-        pthread_mutex_unlock(&loop->lookup_mutex);
+        if (status == TL_OK) status = load(loop, &record, &why);
         if (status == TL_OK) return TL_OK;
         if (status == TL_ENOTFOUND) break;
         tl_log(TL_LOG_WARNING, "loop %s: a checkpoint cannot be used (%s); going further back",
                loop->config.info.name, why.text);
     }
-    loop->checkpoint_position = 0;
-    return fresh_core(loop, err);
+    return fresh_core(loop, &loop->core, err);
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 enum {
-    ALIGN_PIXELS = 3,           /* boards sit in their fixture to within a few pixels */
+    ALIGN_PIXELS = 6,           /* boards sit in their fixture to within a few pixels */
     ARENA_BYTES_MAX = 128 << 20 /* two stored images at their largest */
 };
 

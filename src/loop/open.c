@@ -9,8 +9,8 @@
 
 enum { SPARE_OUTPUTS = 9 }; /* classes that may be added to a built-in network while it runs */
 
-static tl_status make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
-                            tl_error *err)
+tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
+                             tl_error *err)
 {
     const tl_loop_info *info = &config->info;
     if (config->model_path[0] != '\0') {
@@ -82,6 +82,15 @@ static tl_status append_first_version(tl_loop *loop, const float *flat, tl_error
     return status;
 }
 
+static void count_seen(tl_seen *seen, const tl_record *record)
+{
+    if (record->position <= seen->position) return; /* the checkpoint has counted it */
+    seen->predictions++;
+    seen->flagged += record->as.prediction.flagged;
+    seen->reviews += record->as.prediction.review;
+    seen->position = record->position;
+}
+
 /* Step what the journal holds beyond the checkpoint. */
 static tl_status catch_up(tl_loop *loop, tl_error *err)
 {
@@ -97,9 +106,7 @@ static tl_status catch_up(tl_loop *loop, tl_error *err)
         if (status != TL_OK) break;
         at = record.position;
         if (record.kind == TL_RECORD_PREDICTION) {
-            atomic_fetch_add(&loop->predictions, 1);
-            atomic_fetch_add(&loop->flagged, record.as.prediction.flagged);
-            atomic_fetch_add(&loop->reviews, record.as.prediction.review);
+            count_seen(&loop->shared.seen, &record);
             if (!record.as.prediction.brought_id) continue;
         }
         status = tl_core_step(loop->core, &record, NULL, NULL, err);
@@ -166,7 +173,7 @@ static tl_status open_parts(tl_loop *loop, const tl_loop_config *wanted, tl_erro
     if (status != TL_OK) return status;
     loop->shared.info = loop->config.info;
     memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
-    status = make_graph(&loop->config, &loop->graph, &flat, err);
+    status = tl_loop_make_graph(&loop->config, &loop->graph, &flat, err);
     if (status == TL_OK)
         status = tl_item_reader_open(runtime->journal, &loop->config.info, loop->number,
                                      &loop->core_items, err);

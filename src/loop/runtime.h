@@ -29,6 +29,11 @@ enum {
     TL_SIDE_MODEL_MAX = 4 /* kept versions other than the champion, ready to answer */
 };
 
+/* Predictions committed so far, and the position of the last one of them. */
+typedef struct tl_seen {
+    uint64_t predictions, flagged, reviews, position;
+} tl_seen;
+
 struct tl_loop {
     tl_runtime *runtime;
     uint32_t number;       /* in the journal */
@@ -38,7 +43,7 @@ struct tl_loop {
 
     /* Any thread. */
     tl_model_slot *model;
-    _Atomic uint64_t predictions, flagged, reviews, pending, trained_labels, decided_ops;
+    _Atomic uint64_t pending, trained_labels, decided_ops;
     _Atomic uint64_t inflight; /* items and feedback accepted and not yet answered */
     tl_histogram answer_ns, applied_ns;
     _Atomic bool closing;
@@ -210,7 +215,14 @@ void tl_predict_op_free(tl_predict_op *op);
 /* learner.c: after one or more steps: new model, figures, work for the trainer. */
 tl_status tl_learner_settle(tl_loop *loop, tl_error *err);
 
+/* open.c: the network of a loop, from its file or built in. *flat is malloc'ed. */
+tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
+                             tl_error *err);
+
 /* checkpoint.c */
+/* The core in a checkpoint, for comparing; graph and readers are the loop's. */
+tl_status tl_checkpoint_read_core(tl_loop *loop, const tl_record *record, tl_core **out,
+                                  tl_error *err);
 tl_status tl_checkpoint_load(tl_loop *loop, tl_error *err);
 /* Queue a checkpoint of the present state, or wait for its commit. On the learner's thread. */
 tl_status tl_checkpoint_queue(tl_loop *loop, tl_error *err);

@@ -9,10 +9,10 @@ void tl_loop_status(tl_loop *loop, tl_loop_state *out)
 {
     pthread_mutex_lock(&loop->mutex);
     *out = loop->shared.state;
+    out->predictions = loop->shared.seen.predictions;
+    out->flagged = loop->shared.seen.flagged;
+    out->reviews_wanted = loop->shared.seen.reviews;
     pthread_mutex_unlock(&loop->mutex);
-    out->predictions = atomic_load(&loop->predictions);
-    out->flagged = atomic_load(&loop->flagged);
-    out->reviews_wanted = atomic_load(&loop->reviews);
     out->trained_labels = atomic_load(&loop->trained_labels);
     out->label_to_served_ms_p50 = tl_histogram_quantile_ns(&loop->applied_ns, 0.50) / 1e6;
     out->label_to_served_ms_p99 = tl_histogram_quantile_ns(&loop->applied_ns, 0.99) / 1e6;

@@ -252,21 +252,17 @@ static tl_status do_exclude(tl_trainer *trainer, const tl_train_op *op, tl_error
 }
 
 /* Continue from another version: its weights, no momentum; what is remembered stays. */
-static tl_status do_restart(tl_trainer *trainer, const tl_version *version, tl_error *err)
+static void do_restart(tl_trainer *trainer, const tl_version *version)
 {
     TL_ASSERT(version != NULL);
-    tl_status status = tl_learner_restart(trainer->learner, tl_weights_flat(version->weights), err);
-    if (status != TL_OK) return status;
+    tl_learner_restart(trainer->learner, tl_weights_flat(version->weights));
     tl_weights_release(&trainer->parent_weights);
     trainer->parent_weights = version->weights;
     tl_weights_retain(version->weights);
     trainer->parent = version->number;
     window_clear(trainer);
-    return TL_OK;
 }
 
-/* The number of replayed images is part of the compiled plan: a new learner takes over the state.
- */
 static tl_status do_configure(tl_trainer *trainer, const tl_loop_config *config, tl_error *err)
 {
     TL_ASSERT(config != NULL);
@@ -287,7 +283,7 @@ tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_ver
     case TL_TRAIN_RELABEL: tl_learner_relabel(trainer->learner, op->key, op->label); break;
     case TL_TRAIN_EXCLUDE:
     case TL_TRAIN_INCLUDE: status = do_exclude(trainer, op, err); break;
-    case TL_TRAIN_RESTART: status = do_restart(trainer, restart, err); break;
+    case TL_TRAIN_RESTART: do_restart(trainer, restart); break;
     case TL_TRAIN_CLASSES:
         trainer->config.info.class_count = op->key;
         status = tl_learner_set_class_count(trainer->learner, (uint32_t)op->key, err);

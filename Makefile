@@ -1,0 +1,41 @@
+# The front door. CMake does the work; `cmake --list-presets` shows the builds.
+.PHONY: help setup build demo test bench fuzz install clean
+
+help:
+	@echo 'make demo     install what is missing, build, watch a line get better for a minute'
+	@echo 'make test     the same set-up, every test: gcc and clang, with and without sanitizers'
+	@echo 'make bench    the quick benchmarks; make bench-NAME runs one (see bench/README.md)'
+	@echo 'make build    the program, in build/release/tightloop'
+	@echo 'make fuzz     feed hostile input to the parsers, SECONDS=600 each'
+	@echo 'make install  PREFIX=/usr/local'
+
+setup:
+	@scripts/setup build
+
+build: setup
+	@scripts/build release
+
+demo: build
+	@build/release/tightloop demo $(ARGS)
+
+test:
+	@scripts/setup test
+	@scripts/test
+
+bench: build
+	@scripts/setup bench
+	@bench/run quick
+
+bench-%: build
+	@scripts/setup bench
+	@bench/run $* $(ARGS)
+
+fuzz:
+	@scripts/setup test
+	@scripts/fuzz $(or $(SECONDS),600)
+
+install: build
+	@cmake --install build/release --prefix $(or $(PREFIX),/usr/local)
+
+clean:
+	@rm -rf build
