@@ -50,6 +50,7 @@ struct tl_loop {
 
     pthread_mutex_t mutex; /* of the block below */
     struct {
+        tl_seen seen;
         tl_loop_info info;   /* classes grow */
         tl_loop_state state; /* as of the last step */
         double audit_rate;
