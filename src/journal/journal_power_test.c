@@ -131,30 +131,44 @@ static void note_answer(planned *e)
 
 static void submit_all(round_state *r)
 {
-    r->entry_count = 0;
-    while (r->entry_count < ENTRIES_MAX && !tl_simdisk_is_off(r->disk)) {
+    bool taken = true;
+    while (r->entry_count < ENTRIES_MAX && !tl_simdisk_is_off(r->disk) && taken) {
         size_t from = r->entry_count, burst = 1 + tl_rng_below(&r->rng, BURST_MAX);
         while (r->entry_count < ENTRIES_MAX && r->entry_count < from + burst) {
             planned *e = &r->entries[r->entry_count];
             plan_entry(r, r->entry_count++);
             e->submitted = tl_journal_submit(r->journal, &e->wait.entry, NULL) == TL_OK;
+            taken = e->submitted;
         }
         for (size_t i = from; i < r->entry_count; i++)
             if (r->entries[i].submitted) note_answer(&r->entries[i]);
     }
 }
 
-/* False: the power failed before there was anything to lose. */
-static bool run_until_cut(round_state *r)
+static void plan_fault(round_state *r)
+{
+    if (tl_rng_below(&r->rng, 3) != 0) return;
+    tl_simdisk_fault fault = (tl_simdisk_fault)tl_rng_below(&r->rng, SIM_FAULTS);
+    uint64_t times = fault == TL_SIMDISK_FULL ? 1 + tl_rng_below(&r->rng, 20) : 1;
+    tl_simdisk_fail(r->disk, fault, 1 + tl_rng_below(&r->rng, 200), times);
+}
+
+/* After an error of the disk the journal is read-only: it is opened anew, the power still on. */
+static void run_until_cut(round_state *r)
 {
     tl_simdisk_cut_after(r->disk, 1 + tl_rng_below(&r->rng, CUT_MAX));
     r->entry_count = 0;
-    bool opened = open_on_disk(r, NULL) == TL_OK;
-    if (opened && tl_journal_loop_open(r->journal, "boards", "{}", &r->loop, NULL, NULL) == TL_OK)
-        submit_all(r);
-    tl_journal_close(&r->journal);
+    plan_fault(r);
+    for (int openings = 0; openings < 5 && r->entry_count < ENTRIES_MAX; openings++) {
+        if (open_on_disk(r, NULL) == TL_OK &&
+            tl_journal_loop_open(r->journal, "boards", "{}", &r->loop, NULL, NULL) == TL_OK)
+            submit_all(r);
+        bool off = tl_simdisk_is_off(r->disk);
+        if (!off && r->entry_count >= ENTRIES_MAX) tl_simdisk_cut_after(r->disk, 0);
+        tl_journal_close(&r->journal);
+        if (off) break;
+    }
     tl_simdisk_power_on(r->disk);
-    return opened;
 }
 
 /* ---- The comparison ----------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+/* A full disk is survived, a failing one is not trusted any more. */
+#include "journal/simdisk_impl.h"
+#include "journal/test_support.h"
+
+typedef struct fixture {
+    tl_simdisk *disk;
+    tl_journal *journal;
+    uint32_t loop;
+} fixture;
+
+static void journal_open(fixture *f)
+{
+    tl_journal_options options = {
+        .path = "disk", .vfs = "simdisk", .wal_soft_bytes = 64 << 10, .wal_hard_bytes = 256 << 10
+    };
+    tl_error err;
+    if (tl_journal_open(&options, &f->journal, &err) != TL_OK) fail_msg("%s", err.text);
+    f->loop = loop_at(f->journal, "boards");
+}
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    f->disk = tl_simdisk_create("simdisk", 1);
+    journal_open(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    tl_journal_close(&f->journal);
+    tl_simdisk_destroy(&f->disk);
+    free(f);
+    return 0;
+}
+
+static tl_status append(fixture *f, uint64_t number, tl_error *err)
+{
+    static float wide[1000];
+    tl_record record = prediction_of(f->loop, number);
+    record.as.prediction.features = wide;
+    record.as.prediction.feature_count = 1000;
+    return tl_journal_append(f->journal, &record, 1, err);
+}
+
+static void expect_count(fixture *f, int64_t count)
+{
+    assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM prediction"), count);
+    assert_int_equal(sql_int(f->journal, "SELECT max(position) FROM prediction"), count);
+}
+
+static void a_full_disk_is_survived(void **state)
+{
+    fixture *f = *state;
+    tl_error err;
+    uint64_t written = 0;
+    while (written < 20) assert_int_equal(append(f, ++written, &err), TL_OK);
+    tl_simdisk_fail(f->disk, TL_SIMDISK_FULL, 1, UINT64_MAX);
+    tl_status status = TL_OK;
+    while (status == TL_OK && written < 500) status = append(f, written++ + 1, &err);
+    assert_int_equal(status, TL_ENOSPC);
+    assert_non_null(strstr(err.text, "space"));
+    written--;
+    for (int i = 0; i < 5; i++) assert_int_equal(append(f, 1000, &err), TL_ENOSPC);
+    expect_count(f, (int64_t)written); /* reads go on */
+    tl_simdisk_fail(f->disk, TL_SIMDISK_FULL, 0, 0);
+    for (int i = 0; i < 100; i++) assert_int_equal(append(f, ++written, &err), TL_OK);
+    expect_count(f, (int64_t)written);
+}
+
+/* After the error nothing more is taken, reading goes on, and the next opening has all that was
+ * acknowledged, also when the power fails after that. */
+static void a_failing_disk_is_not_trusted(fixture *f, tl_simdisk_fault fault, uint64_t nth)
+{
+    tl_error err;
+    uint64_t written = 0;
+    while (written < 5) assert_int_equal(append(f, ++written, &err), TL_OK);
+    tl_simdisk_fail(f->disk, fault, nth, 1);
+    tl_status status = TL_OK;
+    uint64_t tried = written;
+    while (status == TL_OK && tried < 500) {
+        status = append(f, ++tried, &err);
+        if (status == TL_OK) written = tried;
+    }
+    assert_int_equal(status, TL_EIO);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(append(f, 1000, &err), TL_EIO);
+        assert_non_null(strstr(err.text, "read-only"));
+    }
+    assert_true(sql_int(f->journal, "SELECT count(*) FROM prediction") >= (int64_t)written);
+    tl_journal_close(&f->journal);
+    journal_open(f);
+    int64_t survived = sql_int(f->journal, "SELECT count(*) FROM prediction");
+    assert_in_range(survived, written, written + 1); /* what failed may be there or not */
+    for (uint64_t i = 0; i < 3; i++) assert_int_equal(append(f, 2000 + i, &err), TL_OK);
+    tl_simdisk_cut_after(f->disk, 0);
+    tl_journal_close(&f->journal);
+    tl_simdisk_power_on(f->disk);
+    journal_open(f);
+    expect_count(f, survived + 3);
+}
+
+static void a_failed_write_makes_it_read_only(void **state)
+{
+    for (uint64_t nth = 1; nth < 40; nth += 3) {
+        a_failing_disk_is_not_trusted(*state, TL_SIMDISK_WRITE, nth);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+static void a_failed_sync_makes_it_read_only(void **state)
+{
+    for (uint64_t nth = 1; nth < 40; nth += 3) {
+        a_failing_disk_is_not_trusted(*state, TL_SIMDISK_SYNC, nth);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
+static void a_flipped_bit_is_found(void **state)
+{
+    fixture *f = *state;
+    tl_error err;
+    for (uint64_t i = 1; i <= 50; i++) assert_int_equal(append(f, i, &err), TL_OK);
+    tl_journal_close(&f->journal);
+    /* The first byte of every page but the first tells what kind it is. */
+    for (uint64_t page = 1; page < tl_simdisk_size(f->disk, "disk/journal.db") / 4096; page++)
+        assert_true(tl_simdisk_flip(f->disk, "disk/journal.db", page * 4096, 5));
+    tl_journal_options options = { .path = "disk", .vfs = "simdisk" };
+    assert_int_equal(tl_journal_open(&options, &f->journal, &err), TL_ECORRUPT);
+    assert_non_null(strstr(err.text, "doctor"));
+}
+
+int main(void)
+{
+    tl_log_set_level(TL_LOG_ERROR + 1);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_full_disk_is_survived),
+        TEST(a_failed_write_makes_it_read_only),
+        TEST(a_failed_sync_makes_it_read_only),
+        TEST(a_flipped_bit_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
