@@ -25,6 +25,7 @@ typedef struct tl_gemm_args {
     const float *bias; /* [columns] or NULL */
     float *c;          /* [rows, columns], row stride c_row; written */
     size_t c_row;
+    bool adds; /* c = c + a b instead; bias must be NULL */
 } tl_gemm_args;
 
 /* Depthwise convolution over one image. weights [kh * kw, c], tap-major. */
@@ -34,6 +35,16 @@ typedef struct tl_depthwise_args {
     const float *weights;
     const float *bias; /* [c] or NULL */
 } tl_depthwise_args;
+
+/* A tile of Winograd's F(4x4, 3x3): pixels from (y, x) of one image, and its row in 36 planes. */
+typedef struct tl_winograd_tile {
+    const float *image; /* [height, width, channels] */
+    uint32_t height, width;
+    size_t channels;
+    ptrdiff_t y, x; /* may be outside; what is outside counts as 0, or is not written */
+    float *planes;  /* numbers of plane p at planes[p * plane], [channels] */
+    size_t plane;
+} tl_winograd_tile;
 
 typedef struct tl_kernels {
     const char *name; /* "avx512", "avx2", "base" */
@@ -79,6 +90,17 @@ typedef struct tl_kernels {
     /* dw [kh * kw, c] += */
     void (*depthwise_backward_weights)(const tl_depthwise_args *args, const float *x,
                                        const float *dy, float *dw);
+
+    /* planes = B' d B of the 6x6 pixels. */
+    void (*winograd_gather)(const tl_winograd_tile *tile);
+    /* planes = A y A' of the 4x4 pixels. */
+    void (*winograd_spread)(const tl_winograd_tile *tile);
+    /* The 4x4 pixels of `image` = A' m A + bias ([channels] or NULL). */
+    void (*winograd_store)(const tl_winograd_tile *tile, const float *bias, float *image);
+    /* planes = G g G' for n kernels; taps [9, n], flip: turned by 180 degrees. */
+    void (*winograd_weights)(const float *taps, size_t n, bool flip, float *planes, size_t plane);
+    /* taps = G' u G. */
+    void (*winograd_gradient)(const float *planes, size_t plane, float *taps, size_t n);
 
     /* One output pixel of a maximum: best[c], index[c] = tap for x[c] > best[c]. index may be NULL.
      */

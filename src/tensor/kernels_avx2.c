@@ -8,6 +8,8 @@
 
 #define TL_KERNELS      tl_kernels_avx2
 #define TL_KERNELS_NAME "avx2"
+#define GEMM_ROWS       6
+#define GEMM_VECTORS    1
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else

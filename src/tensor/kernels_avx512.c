@@ -8,6 +8,8 @@
 
 #define TL_KERNELS      tl_kernels_avx512
 #define TL_KERNELS_NAME "avx512"
+#define GEMM_ROWS       6
+#define GEMM_VECTORS    4
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
     __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))), apply_to = function)

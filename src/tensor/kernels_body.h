@@ -349,6 +349,12 @@ typedef struct row {
     float *to;
 } row;
 
+/* Sums of a block of gemm: as many as registers hold. GEMM_VECTORS counts vectors of 16. */
+#if !defined(GEMM_ROWS)
+#define GEMM_ROWS    4
+#define GEMM_VECTORS 1
+#endif
+
 #define VEC        vec16
 #define WIDTH      16
 #define NAME(name) name##_16
@@ -387,7 +393,8 @@ typedef struct row {
 static void k_gemm(const tl_gemm_args *g)
 {
     size_t column = 0;
-    for (; column + 32 <= g->columns; column += 32) gemm_columns_16(g, column, 2);
+    for (; column + 16 * GEMM_VECTORS <= g->columns; column += 16 * GEMM_VECTORS)
+        gemm_columns_16(g, column, GEMM_VECTORS);
     for (; column + 16 <= g->columns; column += 16) gemm_columns_16(g, column, 1);
     for (; column + 8 <= g->columns; column += 8) gemm_columns_8(g, column, 1);
     for (; column + 4 <= g->columns; column += 4) gemm_columns_4(g, column, 1);
@@ -487,6 +494,43 @@ static void k_depthwise_backward_weights(const tl_depthwise_args *d, const float
     }
 }
 
+/* ---- Winograd -------------------------------------------------------------------------------- */
+
+static void k_winograd_gather(const tl_winograd_tile *tile)
+{
+#define CALL(width) wino_gather_##width(tile, c)
+    FOR_WIDTHS(c, tile->channels, CALL)
+#undef CALL
+}
+
+static void k_winograd_spread(const tl_winograd_tile *tile)
+{
+#define CALL(width) wino_spread_##width(tile, c)
+    FOR_WIDTHS(c, tile->channels, CALL)
+#undef CALL
+}
+
+static void k_winograd_store(const tl_winograd_tile *tile, const float *bias, float *image)
+{
+#define CALL(width) wino_store_##width(tile, bias, image, c)
+    FOR_WIDTHS(c, tile->channels, CALL)
+#undef CALL
+}
+
+static void k_winograd_weights(const float *taps, size_t n, bool flip, float *planes, size_t plane)
+{
+#define CALL(width) wino_weights_##width(taps, n, flip, planes, plane, at)
+    FOR_WIDTHS(at, n, CALL)
+#undef CALL
+}
+
+static void k_winograd_gradient(const float *planes, size_t plane, float *taps, size_t n)
+{
+#define CALL(width) wino_gradient_##width(planes, plane, taps, n, at)
+    FOR_WIDTHS(at, n, CALL)
+#undef CALL
+}
+
 /* ---- Rest ------------------------------------------------------------------------------------ */
 
 static void k_max_update(size_t channels, const float *x, uint32_t tap, float *restrict best,
@@ -540,6 +584,11 @@ const tl_kernels TL_KERNELS = {
     .depthwise_forward = k_depthwise_forward,
     .depthwise_backward_data = k_depthwise_backward_data,
     .depthwise_backward_weights = k_depthwise_backward_weights,
+    .winograd_gather = k_winograd_gather,
+    .winograd_spread = k_winograd_spread,
+    .winograd_store = k_winograd_store,
+    .winograd_weights = k_winograd_weights,
+    .winograd_gradient = k_winograd_gradient,
     .max_update = k_max_update,
     .max_scatter = k_max_scatter,
     .softmax = k_softmax,

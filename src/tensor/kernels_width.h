@@ -8,29 +8,39 @@
 INLINE void NAME(gemm_block)(const tl_gemm_args *g, size_t row0, size_t column0, const int rows,
                              const int vectors)
 {
-    VEC sum[4][2];
+    VEC sum[GEMM_ROWS][GEMM_VECTORS];
     for (int v = 0; v < vectors; v++) {
         VEC start = { 0 };
         if (g->bias != NULL) start = LOAD(g->bias + column0 + v * WIDTH);
         for (int r = 0; r < rows; r++) sum[r][v] = start;
     }
+    float *c = g->c + row0 * g->c_row + column0;
+    if (g->adds)
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] = LOAD(c + (size_t)r * g->c_row + v * WIDTH);
     const float *a = g->a + row0 * g->a_row;
     const float *b = g->b + column0;
     for (size_t k = 0; k < g->inner; k++, a += g->a_inner, b += g->b_row) {
-        for (int v = 0; v < vectors; v++) {
-            VEC column = LOAD(b + v * WIDTH);
-            for (int r = 0; r < rows; r++) sum[r][v] += a[(size_t)r * g->a_row] * column;
-        }
+        VEC column[GEMM_VECTORS];
+        for (int v = 0; v < vectors; v++) column[v] = LOAD(b + v * WIDTH);
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < vectors; v++) sum[r][v] += a[(size_t)r * g->a_row] * column[v];
     }
     for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            STORE(g->c + (row0 + (size_t)r) * g->c_row + column0 + v * WIDTH, sum[r][v]);
+        for (int v = 0; v < vectors; v++) STORE(c + (size_t)r * g->c_row + v * WIDTH, sum[r][v]);
 }
 
 INLINE void NAME(gemm_columns)(const tl_gemm_args *g, size_t column, const int vectors)
 {
     size_t r = 0;
-    for (; r + 4 <= g->rows; r += 4) NAME(gemm_block)(g, r, column, 4, vectors);
+    for (; r + GEMM_ROWS <= g->rows; r += GEMM_ROWS)
+        NAME(gemm_block)(g, r, column, GEMM_ROWS, vectors);
+    if (r + 4 <= g->rows && GEMM_ROWS > 4) {
+        NAME(gemm_block)(g, r, column, 4, vectors);
+        r += 4;
+    }
+    for (; r + 2 <= g->rows; r += 2) NAME(gemm_block)(g, r, column, 2, vectors);
     for (; r < g->rows; r++) NAME(gemm_block)(g, r, column, 1, vectors);
 }
 
@@ -124,6 +134,163 @@ static void NAME(depthwise_weights)(const tl_depthwise_args *d, const float *x, 
     }
 }
 
+/* ---- Winograd F(4x4, 3x3); the matrices are in op_winograd.c ----------------------------------
+ */
+
+#define WINO_A  0.70710678118654752f /* sqrt(1/2), and its cube */
+#define WINO_A3 0.35355339059327376f
+#define WINO_B  1.41421356237309505f /* sqrt(2), and its cube */
+#define WINO_B3 2.82842712474619010f
+
+/* to[i * step] = (B' v)[i] */
+INLINE void NAME(wino_bt)(const VEC *v, VEC *to, const int step)
+{
+    VEC e1 = v[4] - 2.0f * v[2], f1 = WINO_A * v[3] - WINO_B * v[1];
+    VEC e2 = v[4] - 0.5f * v[2], f2 = WINO_B * v[3] - WINO_A * v[1];
+    to[0] = (v[0] + v[4]) - 2.5f * v[2];
+    to[step] = e1 + f1;
+    to[2 * step] = e1 - f1;
+    to[3 * step] = e2 + f2;
+    to[4 * step] = e2 - f2;
+    to[5 * step] = (v[1] + v[5]) - 2.5f * v[3];
+}
+
+/* to[i * step] = (A' m)[i] */
+INLINE void NAME(wino_at)(const VEC *m, VEC *to, const int step)
+{
+    VEC s1 = m[1] + m[2], d1 = m[1] - m[2], s2 = m[3] + m[4], d2 = m[3] - m[4];
+    to[0] = m[0] + s1 + s2;
+    to[step] = WINO_A * d1 + WINO_B * d2;
+    to[2 * step] = 0.5f * s1 + 2.0f * s2;
+    to[3 * step] = WINO_A3 * d1 + WINO_B3 * d2 + m[5];
+}
+
+/* to[i * step] = (A y)[i] */
+INLINE void NAME(wino_a)(const VEC *y, VEC *to, const int step)
+{
+    VEC e1 = y[0] + 0.5f * y[2], f1 = WINO_A * y[1] + WINO_A3 * y[3];
+    VEC e2 = y[0] + 2.0f * y[2], f2 = WINO_B * y[1] + WINO_B3 * y[3];
+    to[0] = y[0];
+    to[step] = e1 + f1;
+    to[2 * step] = e1 - f1;
+    to[3 * step] = e2 + f2;
+    to[4 * step] = e2 - f2;
+    to[5 * step] = y[3];
+}
+
+/* to[i * step] = (G g)[i] */
+INLINE void NAME(wino_g)(const VEC *g, VEC *to, const int step)
+{
+    VEC e1 = (-2.0f / 3.0f) * g[0] - (1.0f / 3.0f) * g[2], f1 = (-2.0f / 3.0f * WINO_A) * g[1];
+    VEC e2 = (1.0f / 6.0f) * g[0] + (1.0f / 3.0f) * g[2], f2 = (1.0f / 6.0f * WINO_B) * g[1];
+    to[0] = g[0];
+    to[step] = e1 + f1;
+    to[2 * step] = e1 - f1;
+    to[3 * step] = e2 + f2;
+    to[4 * step] = e2 - f2;
+    to[5 * step] = g[2];
+}
+
+/* to[i * step] = (G' u)[i] */
+INLINE void NAME(wino_gt)(const VEC *u, VEC *to, const int step)
+{
+    VEC s1 = u[1] + u[2], d1 = u[1] - u[2], s2 = u[3] + u[4], d2 = u[3] - u[4];
+    to[0] = u[0] - (2.0f / 3.0f) * s1 + (1.0f / 6.0f) * s2;
+    to[step] = (1.0f / 6.0f * WINO_B) * d2 - (2.0f / 3.0f * WINO_A) * d1;
+    to[2 * step] = (1.0f / 3.0f) * (s2 - s1) + u[5];
+}
+
+/* A `rows` x `rows` patch of the image at (y, x), zeros outside, channels c..c+WIDTH-1, in columns.
+ */
+INLINE void NAME(wino_load)(const tl_winograd_tile *t, size_t c, const int rows, VEC *patch)
+{
+    const VEC zero = { 0 };
+    const ptrdiff_t h = t->height, w = t->width, n = (ptrdiff_t)t->channels;
+    if (t->y >= 0 && t->x >= 0 && t->y + rows <= h && t->x + rows <= w) {
+        const float *from = t->image + (t->y * w + t->x) * n + (ptrdiff_t)c;
+        for (int j = 0; j < rows; j++)
+            for (int i = 0; i < rows; i++) patch[j * rows + i] = LOAD(from + (i * w + j) * n);
+        return;
+    }
+    for (int j = 0; j < rows; j++) {
+        for (int i = 0; i < rows; i++) {
+            const ptrdiff_t y = t->y + i, x = t->x + j;
+            bool inside = y >= 0 && x >= 0 && y < h && x < w;
+            patch[j * rows + i] = inside ? LOAD(t->image + (y * w + x) * n + (ptrdiff_t)c) : zero;
+        }
+    }
+}
+
+static void NAME(wino_gather)(const tl_winograd_tile *t, size_t c)
+{
+    VEC patch[36], half[36], out[6];
+    NAME(wino_load)(t, c, 6, patch);
+    for (int j = 0; j < 6; j++) NAME(wino_bt)(patch + 6 * j, half + j, 6);
+    for (int i = 0; i < 6; i++) {
+        NAME(wino_bt)(half + 6 * i, out, 1);
+        for (int j = 0; j < 6; j++) STORE(t->planes + (size_t)(6 * i + j) * t->plane + c, out[j]);
+    }
+}
+
+static void NAME(wino_spread)(const tl_winograd_tile *t, size_t c)
+{
+    VEC patch[16], half[24], out[6];
+    NAME(wino_load)(t, c, 4, patch);
+    for (int j = 0; j < 4; j++) NAME(wino_a)(patch + 4 * j, half + j, 4);
+    for (int i = 0; i < 6; i++) {
+        NAME(wino_a)(half + 4 * i, out, 1);
+        for (int j = 0; j < 6; j++) STORE(t->planes + (size_t)(6 * i + j) * t->plane + c, out[j]);
+    }
+}
+
+static void NAME(wino_store)(const tl_winograd_tile *t, const float *bias, float *image, size_t c)
+{
+    VEC column[6], half[24], out[4], start = { 0 };
+    if (bias != NULL) start = LOAD(bias + c);
+    for (int j = 0; j < 6; j++) {
+        for (int i = 0; i < 6; i++)
+            column[i] = LOAD(t->planes + (size_t)(6 * i + j) * t->plane + c);
+        NAME(wino_at)(column, half + j, 6);
+    }
+    for (int i = 0; i < 4 && t->y + i < (ptrdiff_t)t->height; i++) {
+        NAME(wino_at)(half + 6 * i, out, 1);
+        float *to = image + ((t->y + i) * (ptrdiff_t)t->width + t->x) * (ptrdiff_t)t->channels + c;
+        for (int j = 0; j < 4 && t->x + j < (ptrdiff_t)t->width; j++)
+            STORE(to + (size_t)j * t->channels, out[j] + start);
+    }
+}
+
+static void NAME(wino_weights)(const float *taps, size_t n, bool flip, float *planes, size_t plane,
+                               size_t at)
+{
+    VEC kernel[9], half[18], out[6];
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++)
+            kernel[3 * j + i] = LOAD(taps + (size_t)(flip ? 8 - (3 * i + j) : 3 * i + j) * n + at);
+    for (int j = 0; j < 3; j++) NAME(wino_g)(kernel + 3 * j, half + j, 3);
+    for (int i = 0; i < 6; i++) {
+        NAME(wino_g)(half + 3 * i, out, 1);
+        for (int j = 0; j < 6; j++) STORE(planes + (size_t)(6 * i + j) * plane + at, out[j]);
+    }
+}
+
+static void NAME(wino_gradient)(const float *planes, size_t plane, float *taps, size_t n, size_t at)
+{
+    VEC column[6], half[18], out[3];
+    for (int j = 0; j < 6; j++) {
+        for (int i = 0; i < 6; i++) column[i] = LOAD(planes + (size_t)(6 * i + j) * plane + at);
+        NAME(wino_gt)(column, half + j, 6);
+    }
+    for (int i = 0; i < 3; i++) {
+        NAME(wino_gt)(half + 6 * i, out, 1);
+        for (int j = 0; j < 3; j++) STORE(taps + (size_t)(3 * i + j) * n + at, out[j]);
+    }
+}
+
+#undef WINO_A
+#undef WINO_A3
+#undef WINO_B
+#undef WINO_B3
 #undef LOAD
 #undef STORE
 #undef VEC

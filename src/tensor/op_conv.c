@@ -87,6 +87,14 @@ void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const fl
     }
 }
 
+/* Our own kernel for this convolution, or NULL: oneDNN's. */
+static const tl_op *own_kernel(const tl_op_state *state)
+{
+    if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return &tl_depthwise;
+    if (tl_winograd_fits(state->attrs, &state->inputs[0])) return &tl_winograd;
+    return NULL;
+}
+
 /* ---- Descriptions ---------------------------------------------------------------------------- */
 
 static tl_status describe(dnnl_memory_desc_t *desc, int rank, const dnnl_dims_t dims,
@@ -348,7 +356,8 @@ static tl_status prepare_train(tl_op_state *state, tl_error *err)
 
 static tl_status conv_prepare(tl_op_state *state, tl_error *err)
 {
-    if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return tl_depthwise.prepare(state, err);
+    const tl_op *kernel = own_kernel(state);
+    if (kernel != NULL) return kernel->prepare(state, err);
     tl_status status = tl_op_alloc(state, sizeof(conv_state), err);
     if (status != TL_OK) return status;
     return state->mode == TL_MODE_INFER ? prepare_infer(state, err) : prepare_train(state, err);
@@ -359,8 +368,8 @@ static tl_status conv_prepare(tl_op_state *state, tl_error *err)
 static tl_status conv_pack(const tl_op_state *state, const float *const *params, void *packed,
                            tl_error *err)
 {
-    if (tl_depthwise_fits(state->attrs, &state->inputs[0]))
-        return tl_depthwise.pack(state, params, packed, err);
+    const tl_op *kernel = own_kernel(state);
+    if (kernel != NULL) return kernel->pack(state, params, packed, err);
     conv_state *own = state->own;
     const tl_attrs *attrs = state->attrs;
     const size_t out = state->output.dim[2];
@@ -391,8 +400,8 @@ static void *readable(const void *data)
 
 static tl_status conv_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
-    if (tl_depthwise_fits(state->attrs, &state->inputs[0]))
-        return tl_depthwise.forward(state, run, err);
+    const tl_op *kernel = own_kernel(state);
+    if (kernel != NULL) return kernel->forward(state, run, err);
     conv_state *own = state->own;
     if (state->mode == TL_MODE_INFER) {
         char *packed = readable(run->packed);
@@ -426,8 +435,8 @@ static tl_status run_backward_data(const tl_op_state *state, const tl_op_run *ru
 
 static tl_status conv_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
-    if (tl_depthwise_fits(state->attrs, &state->inputs[0]))
-        return tl_depthwise.backward(state, run, err);
+    const tl_op *kernel = own_kernel(state);
+    if (kernel != NULL) return kernel->backward(state, run, err);
     conv_state *own = state->own;
     tl_status status = run->dx[0] == NULL ? TL_OK : run_backward_data(state, run, err);
     if (status != TL_OK) return status;
@@ -444,7 +453,7 @@ static tl_status conv_backward(const tl_op_state *state, const tl_op_run *run, t
 
 static void conv_destroy(tl_op_state *state)
 {
-    if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return;
+    if (own_kernel(state) != NULL) return; /* never: own kernels hold nothing */
     conv_state *own = state->own;
     tl_call_destroy(&own->forward);
     tl_call_destroy(&own->backward_data);
