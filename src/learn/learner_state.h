@@ -51,8 +51,10 @@ typedef struct tl_learner_source {
 
 /* Get item `key` into the item buffer; notes it as skipped when that fails. */
 bool tl_learner_get(tl_learner *learner, tl_learner_source *source, uint64_t key);
-/* The item buffer as input `slot` of a plan. */
-void tl_learner_put(tl_learner *learner, tl_plan *plan, uint32_t slot, uint32_t transform);
+/* The item buffer as input `slot` of a plan. `key` is its item's: where its template fits is worked
+ * out once and noted in the replay memory. */
+void tl_learner_put(tl_learner *learner, tl_plan *plan, uint32_t slot, uint64_t key,
+                    uint32_t transform);
 /* Load learner->chosen [batch] into the training plan, with random symmetries. An item that cannot
  * be fetched weighs nothing and is filled with another one. False: none could be fetched. */
 bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng);

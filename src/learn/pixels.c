@@ -71,41 +71,70 @@ static uint64_t difference(const tl_pixels_form *form, const uint8_t *image,
     return sum;
 }
 
+typedef struct fit {
+    const tl_pixels_form *form;
+    const uint8_t *image, *reference;
+    uint64_t best;
+    int dy, dx;
+} fit;
+
+static void try_shift(fit *f, int dy, int dx)
+{
+    uint64_t sum = difference(f->form, f->image, f->reference, dy, dx, f->best);
+    if (sum >= f->best) return;
+    f->best = sum;
+    f->dy = dy;
+    f->dx = dx;
+}
+
 /* Shifts by length, then dy, then dx: the first of several best ones is the one that is kept. */
 void tl_pixels_align(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
                      int *dy, int *dx)
 {
+    static const int8_t ROOT[] = {
+        [0] = 0, [1] = 1, [4] = 2, [9] = 3, [16] = 4, [25] = 5, [36] = 6, [49] = 7
+    };
     int m = (int)usable_align(form);
-    *dy = *dx = 0;
-    uint64_t best = difference(form, image, reference, 0, 0, UINT64_MAX);
-    for (int square = 1; square <= 2 * m * m && best > 0; square++) {
+    fit f = { .form = form, .image = image, .reference = reference, .best = UINT64_MAX };
+    try_shift(&f, 0, 0);
+    for (int square = 1; square <= 2 * m * m && f.best > 0; square++) {
         for (int y = -m; y <= m; y++) {
-            for (int x = -m; x <= m; x++) {
-                if (y * y + x * x != square) continue;
-                uint64_t sum = difference(form, image, reference, y, x, best);
-                if (sum >= best) continue;
-                best = sum;
-                *dy = y;
-                *dx = x;
-            }
+            int rest = square - y * y;
+            if (rest < 0 || rest > m * m) continue;
+            int x = ROOT[rest];
+            if (x * x != rest) continue;
+            try_shift(&f, y, -x);
+            if (x > 0) try_shift(&f, y, x);
         }
+    }
+    *dy = f.dy;
+    *dx = f.dx;
+}
+
+void tl_pixels_move(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                    int dy, int dx, uint8_t *out)
+{
+    int height = (int)form->height, width = (int)form->width;
+    size_t c = form->channels, row = form->width * c;
+    int left = dx < 0 ? -dx : 0, right = dx > 0 ? width - dx : width; /* covered: left..right-1 */
+    for (int y = 0; y < height; y++) {
+        const uint8_t *own = image + (size_t)y * row;
+        uint8_t *to = out + (size_t)y * row;
+        bool covered = y + dy >= 0 && y + dy < height && left < right;
+        if (!covered || dx != 0) memcpy(to, own, row);
+        if (covered)
+            memcpy(to + (size_t)left * c,
+                   reference + (size_t)(y + dy) * row + (size_t)(left + dx) * c,
+                   (size_t)(right - left) * c);
     }
 }
 
 void tl_pixels_register(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
                         uint8_t *out)
 {
-    int dy, dx, height = (int)form->height, width = (int)form->width;
+    int dy, dx;
     tl_pixels_align(form, image, reference, &dy, &dx);
-    size_t c = form->channels, row = form->width * c;
-    int left = dx < 0 ? -dx : 0, right = dx > 0 ? width - dx : width; /* covered: left..right-1 */
-    memcpy(out, image, form->height * row);
-    for (int y = 0; y < height; y++) {
-        if (y + dy < 0 || y + dy >= height) continue;
-        memcpy(out + (size_t)y * row + (size_t)left * c,
-               reference + (size_t)(y + dy) * row + (size_t)(left + dx) * c,
-               (size_t)(right - left) * c);
-    }
+    tl_pixels_move(form, image, reference, dy, dx, out);
 }
 
 /* ---- Conversion ------------------------------------------------------------------------------ */
@@ -131,31 +160,30 @@ static walk find_walk(const tl_pixels_form *form, uint32_t transform)
     return w;
 }
 
-typedef struct lookup {
-    float value[256], difference[256];
-} lookup;
+/* Every byte's value, worked out by the compiler. */
+#define FOUR(X, v)    X(v), X((v) + 1), X((v) + 2), X((v) + 3)
+#define SIXTEEN(X, v) FOUR(X, v), FOUR(X, (v) + 4), FOUR(X, (v) + 8), FOUR(X, (v) + 12)
+#define SIXTY_FOUR(X, v)                                                                           \
+    SIXTEEN(X, v), SIXTEEN(X, (v) + 16), SIXTEEN(X, (v) + 32), SIXTEEN(X, (v) + 48)
+#define EVERY_BYTE(X) SIXTY_FOUR(X, 0), SIXTY_FOUR(X, 64), SIXTY_FOUR(X, 128), SIXTY_FOUR(X, 192)
+#define SIGNED(v)     ((float)(v) / 127.5f - 1.0f)
+#define SHARE(v)      ((float)(v) / 255.0f)
 
-static void fill_lookup(lookup *table)
-{
-    for (int v = 0; v < 256; v++) {
-        table->value[v] = (float)v / 127.5f - 1.0f;
-        table->difference[v] = (float)v / 255.0f;
-    }
-}
+static const float VALUE[256] = { EVERY_BYTE(SIGNED) };
+static const float DIFFERENCE[256] = { EVERY_BYTE(SHARE) };
 
-static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w,
-                          const lookup *table, float *out)
+static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w, float *out)
 {
     size_t c = form->channels;
     for (uint32_t y = 0; y < form->height; y++) {
         const uint8_t *at = image + w.begin + (ptrdiff_t)y * w.row;
         for (uint32_t x = 0; x < form->width; x++, at += w.pixel)
-            for (size_t k = 0; k < c; k++) *out++ = table->value[at[k]];
+            for (size_t k = 0; k < c; k++) *out++ = VALUE[at[k]];
     }
 }
 
 static void convert_pair(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
-                         walk w, const lookup *table, float *out)
+                         walk w, float *out)
 {
     size_t c = form->channels;
     for (uint32_t y = 0; y < form->height; y++) {
@@ -163,9 +191,9 @@ static void convert_pair(const tl_pixels_form *form, const uint8_t *image, const
         for (uint32_t x = 0; x < form->width; x++, at += w.pixel, out += 3 * c) {
             for (size_t k = 0; k < c; k++) {
                 uint8_t a = image[at + (ptrdiff_t)k], b = reference[at + (ptrdiff_t)k];
-                out[k] = table->value[a];
-                out[c + k] = table->value[b];
-                out[2 * c + k] = table->difference[a > b ? a - b : b - a];
+                out[k] = VALUE[a];
+                out[c + k] = VALUE[b];
+                out[2 * c + k] = DIFFERENCE[a > b ? a - b : b - a];
             }
         }
     }
@@ -173,8 +201,7 @@ static void convert_pair(const tl_pixels_form *form, const uint8_t *image, const
 
 /* The pair with the template moved: what the shift leaves uncovered repeats the image. */
 static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
-                          const uint8_t *reference, uint32_t transform, int dy, int dx,
-                          const lookup *table, float *out)
+                          const uint8_t *reference, uint32_t transform, int dy, int dx, float *out)
 {
     ptrdiff_t c = (ptrdiff_t)form->channels, row = (ptrdiff_t)form->width * c;
     int height = (int)form->height, width = (int)form->width;
@@ -186,9 +213,9 @@ static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
             const uint8_t *a = image + sy * row + sx * c;
             const uint8_t *b = covered ? reference + (sy + dy) * row + (sx + dx) * c : a;
             for (ptrdiff_t k = 0; k < c; k++) {
-                out[k] = table->value[a[k]];
-                out[c + k] = table->value[b[k]];
-                out[2 * c + k] = table->difference[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
+                out[k] = VALUE[a[k]];
+                out[c + k] = VALUE[b[k]];
+                out[2 * c + k] = DIFFERENCE[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
             }
         }
     }
@@ -199,17 +226,15 @@ void tl_pixels_convert(const tl_pixels_form *form, const uint8_t *image, const u
 {
     TL_ASSERT(transform < tl_pixels_transform_count(form));
     TL_ASSERT((reference != NULL) == form->has_template);
-    lookup table;
-    fill_lookup(&table);
     walk w = find_walk(form, transform);
     if (!form->has_template) {
-        convert_alone(form, image, w, &table, out);
+        convert_alone(form, image, w, out);
         return;
     }
     int dy = 0, dx = 0;
     if (form->align > 0) tl_pixels_align(form, image, reference, &dy, &dx);
     if (dy == 0 && dx == 0)
-        convert_pair(form, image, reference, w, &table, out);
+        convert_pair(form, image, reference, w, out);
     else
-        convert_moved(form, image, reference, transform, dy, dx, &table, out);
+        convert_moved(form, image, reference, transform, dy, dx, out);
 }

@@ -14,7 +14,7 @@
 
 #include "base/status.h"
 
-enum { TL_PIXELS_ALIGN_MAX = 8 };
+enum { TL_PIXELS_ALIGN_MAX = 7 };
 
 typedef struct tl_pixels_form {
     uint32_t height, width, channels;
@@ -37,9 +37,11 @@ uint32_t tl_pixels_transform_count(const tl_pixels_form *form);
 /* Where the template fits best: *dy and *dx such that image[y, x] ~ template[y + dy, x + dx]. */
 void tl_pixels_align(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
                      int *dy, int *dx);
-/* The template moved there, [h, w, c]: for who keeps items and registers each only once. Converting
- * it with `align` 0 gives what converting the original with `align` gives. `out` must not overlap.
- */
+/* The template moved there, [h, w, c]: for who keeps items and aligns each only once. Converting it
+ * with `align` 0 gives what converting the original with `align` gives. `out` must not overlap. */
+void tl_pixels_move(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
+                    int dy, int dx, uint8_t *out);
+/* tl_pixels_align, then tl_pixels_move. */
 void tl_pixels_register(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
                         uint8_t *out);
 /* `image` and `reference` [h, w, c] (reference NULL without template) to out [h, w,

@@ -302,6 +302,14 @@ bool tl_replay_set_loss(tl_replay *replay, uint64_t key, float loss)
     return true;
 }
 
+bool tl_replay_set_note(tl_replay *replay, uint64_t key, uint8_t note)
+{
+    uint32_t index = find(replay, key);
+    if (index == UINT32_MAX) return false;
+    replay->entries[index].note = note;
+    return true;
+}
+
 const tl_replay_entry *tl_replay_find(const tl_replay *replay, uint64_t key)
 {
     uint32_t index = find(replay, key);
@@ -382,7 +390,8 @@ tl_status tl_replay_save(const tl_replay *replay, tl_blob *blob, tl_error *err)
         tl_blob_u64(blob, entry->key);
         tl_blob_u32(blob, entry->label);
         tl_blob_f32s(blob, &entry->loss, 1);
-        tl_blob_u32(blob, (uint32_t)entry->suspect << 1 | entry->excluded);
+        tl_blob_u32(blob,
+                    (uint32_t)entry->suspect << 16 | (uint32_t)entry->note << 8 | entry->excluded);
         tl_blob_u32(blob, replay->slot[i]); /* draws depend on the order within a class */
     }
     tl_blob_section_end(blob, begin);
@@ -400,9 +409,10 @@ static bool read_entry(tl_blob_reader *body, tl_replay *replay)
     tl_blob_read_f32s(body, &entry->loss, 1);
     uint32_t bits = tl_blob_read_u32(body);
     entry->excluded = bits & 1;
-    entry->suspect = (uint16_t)(bits >> 1);
+    entry->note = (uint8_t)(bits >> 8);
+    entry->suspect = (uint16_t)(bits >> 16);
     replay->slot[index] = tl_blob_read_u32(body);
-    if (body->failed || entry->label >= TL_CLASS_COUNT_MAX || bits >> 17 != 0 ||
+    if (body->failed || entry->label >= TL_CLASS_COUNT_MAX || (bits & 0xfe) != 0 ||
         isnan(entry->loss) || (entry->excluded != 0) != (replay->slot[index] == UINT32_MAX) ||
         find(replay, entry->key) != UINT32_MAX)
         return false;

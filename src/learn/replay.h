@@ -32,9 +32,10 @@ tl_replay_options tl_replay_options_default(void);
 typedef struct tl_replay_entry {
     uint64_t key;
     uint32_t label;
-    float loss;        /* of its last training; negative: not yet */
-    uint16_t suspect;  /* consecutive trainings with a loss above suspect_loss */
-    uint16_t excluded; /* 1: kept, but never drawn (golden set) */
+    float loss;       /* of its last training; negative: not yet */
+    uint16_t suspect; /* consecutive trainings with a loss above suspect_loss */
+    uint8_t excluded; /* 1: kept, but never drawn (golden set) */
+    uint8_t note;     /* the caller's; 0 at first */
 } tl_replay_entry;
 
 /* Errors: TL_EINVAL, TL_ENOMEM. */
@@ -51,6 +52,7 @@ bool tl_replay_relabel(tl_replay *replay, uint64_t key, uint32_t label);
 bool tl_replay_exclude(tl_replay *replay, uint64_t key, bool excluded);
 /* Note the loss of a training on it. */
 bool tl_replay_set_loss(tl_replay *replay, uint64_t key, float loss);
+bool tl_replay_set_note(tl_replay *replay, uint64_t key, uint8_t note);
 /* Borrowed until the next change; NULL when not there. */
 const tl_replay_entry *tl_replay_find(const tl_replay *replay, uint64_t key);
 /* index 0..count-1, in no particular order. */
