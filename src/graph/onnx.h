@@ -21,7 +21,8 @@ typedef struct tl_onnx_options {
  * GlobalAveragePool, GlobalMaxPool, ReduceMean and ReduceMax (over height and width), Add, Sub,
  * Mul, Div (by a constant), Concat, Slice, Split (channels), Flatten, Reshape, Squeeze, Unsqueeze
  * (between image and vector), Pad (before a Conv), Identity, Dropout, Cast, Constant, Transpose (of
- * a constant matrix). x * Sigmoid(x) becomes SiLU. What no output depends on is ignored.
+ * a constant matrix); Shape and Gather where they lead to a Reshape. x * Sigmoid(x) becomes SiLU.
+ * What no output depends on is ignored.
  *
  * Parameters are named after their initializers. One that several layers share, directly or behind
  * Identity nodes (where exporters merge equal ones), becomes a parameter of each layer: "b", "b#2",

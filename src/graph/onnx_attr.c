@@ -99,6 +99,24 @@ tl_status onnx_operand_constant(const onnx_import *import, const onnx_node *node
     return TL_OK;
 }
 
+static tl_status copy_sizes(const onnx_import *import, const onnx_node *node,
+                            const onnx_value *value, const char *name, size_t count_max,
+                            int64_t *out, size_t *count)
+{
+    if (value->size_count > count_max)
+        return onnx_fail(import, node, TL_EINVAL, "%s has too many numbers", name);
+    for (size_t i = 0; i < value->size_count; i++) {
+        out[i] = value->sizes[i];
+        if (out[i] != ONNX_BATCH) continue;
+        if (i != 0 || strcmp(name, "shape") != 0)
+            return onnx_fail(import, node, TL_EUNSUPPORTED,
+                             "%s depends on the size of the batch; export with fixed sizes", name);
+        out[i] = 0;
+    }
+    *count = value->size_count;
+    return TL_OK;
+}
+
 tl_status onnx_operand_integers(const onnx_import *import, const onnx_node *node, size_t index,
                                 const char *name, size_t count_max, int64_t *out, size_t *count)
 {
@@ -112,9 +130,12 @@ tl_status onnx_operand_integers(const onnx_import *import, const onnx_node *node
         *count = attr->n_ints;
         return TL_OK;
     }
-    onnx_value *value;
+    onnx_value *value = onnx_operand(import, node, index);
+    if (value->kind == ONNX_VALUE_SIZES)
+        return copy_sizes(import, node, value, name, count_max, out, count);
+    value = NULL;
     tl_status status = onnx_operand_constant(import, node, index, &value);
-    if (status != TL_OK) return status;
+    if (value == NULL) return status;
     if (value->dims.rank > 1 || value->dims.count > count_max)
         return onnx_fail(import, node, TL_EINVAL, "%s has too many numbers", name);
     for (size_t i = 0; i < value->dims.count; i++) out[i] = onnx_tensor_integer(value->constant, i);
@@ -128,9 +149,9 @@ tl_status onnx_operand_number(const onnx_import *import, const onnx_node *node, 
     const Onnx__AttributeProto *attr = onnx_attr(node, name);
     *out = attr != NULL && attr->has_f ? (double)attr->f : otherwise;
     if (onnx_operand(import, node, index) == NULL) return TL_OK;
-    onnx_value *value;
+    onnx_value *value = NULL;
     tl_status status = onnx_operand_constant(import, node, index, &value);
-    if (status != TL_OK) return status;
+    if (value == NULL) return status;
     if (value->dims.count != 1)
         return onnx_fail(import, node, TL_EINVAL, "%s must be one number", name);
     *out = onnx_tensor_number(value->constant, 0);
@@ -223,6 +244,8 @@ tl_status onnx_yield_same(onnx_import *import, onnx_node *node, const onnx_value
     value->constant = source->constant;
     value->dims = source->dims;
     value->transposed = source->transposed;
+    value->size_count = source->size_count;
+    memcpy(value->sizes, source->sizes, sizeof value->sizes);
     value->tensor = source->tensor;
     value->rank = source->rank;
     memcpy(value->pad, source->pad, sizeof value->pad);

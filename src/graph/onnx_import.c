@@ -154,6 +154,9 @@ static tl_status input_shape(onnx_import *import, const Onnx__ValueInfoProto *in
     const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
     uint32_t c, h, w;
     tl_status status;
+    if (shape->n_dim > 0 &&
+        shape->dim[0]->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
+        import->batch = shape->dim[0]->dim_value;
     if (shape->n_dim == 2) {
         status = input_dim(import, info->name, shape->dim[1], 0, "feature count", &c);
         if (status == TL_OK) *out = tl_shape_vector(c);
@@ -186,11 +189,11 @@ static tl_status define_inputs(onnx_import *import)
         if (value->kind != ONNX_VALUE_UNKNOWN)
             return tl_fail(import->err, TL_EINVAL, "ONNX file: input %s is defined twice",
                            onnx_word_of(info->name).text);
-        tl_shape shape;
+        tl_shape shape = { 0 };
         tl_status status = input_shape(import, info, &shape);
         if (status == TL_OK) status = tl_shape_check(&shape, import->err);
         if (status != TL_OK) return status;
-        value->tensor = tl_builder_input(import->builder, info->name, &shape);
+        value->tensor = tl_builder_input(import->builder, onnx_word_of(info->name).text, &shape);
         if (value->tensor == TL_TENSOR_NONE) return tl_builder_status(import->builder, import->err);
         value->kind = ONNX_VALUE_TENSOR;
         value->rank = shape.rank == 3 ? 4 : 2;

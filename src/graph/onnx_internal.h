@@ -6,7 +6,8 @@
  * onnx_import.c  names, order of the nodes, inputs and outputs
  * onnx_layer.c   operators with weights, functions of one number, pooling
  * onnx_binary.c  arithmetic of two operands, constants among them
- * onnx_shape.c   operators that move or rename data */
+ * onnx_shape.c   operators that move or rename data
+ * onnx_sizes.c   arithmetic on shapes that ends in a Reshape */
 #ifndef TL_GRAPH_ONNX_INTERNAL_H
 #define TL_GRAPH_ONNX_INTERNAL_H
 
@@ -23,6 +24,9 @@ enum {
     ONNX_WORD_BYTES = 64, /* a name in an error text */
     ONNX_NONE = -1
 };
+
+/* The one size that is not known at import, among ONNX_VALUE_SIZES. */
+#define ONNX_BATCH INT64_MIN
 
 /* ---- Messages ---------------------------------------------------------------------------------
  */
@@ -55,7 +59,8 @@ int64_t onnx_tensor_integer(const Onnx__TensorProto *tensor, size_t index);
 typedef enum onnx_value_kind {
     ONNX_VALUE_UNKNOWN, /* not made yet, or never: a side output such as Dropout's mask */
     ONNX_VALUE_TENSOR,
-    ONNX_VALUE_CONSTANT
+    ONNX_VALUE_CONSTANT,
+    ONNX_VALUE_SIZES /* numbers out of a tensor's shape */
 } onnx_value_kind;
 
 /* A named value of the file. */
@@ -66,6 +71,8 @@ typedef struct onnx_value {
     onnx_dims dims;                    /* the constant's */
     int32_t transposed;                /* the matrix of that value, seen transposed; or ONNX_NONE */
     tl_tensor_index tensor;
+    uint32_t size_count; /* SIZES */
+    int64_t sizes[ONNX_RANK_MAX];
     uint32_t rank;   /* TENSOR: ONNX's, 2 [n, c] or 4 [n, c, h, w] */
     uint32_t pad[4]; /* TENSOR: zeros to add before use (top, left, bottom, right), from a Pad */
     int32_t producer, consumer; /* node indexes or ONNX_NONE; consumer: one of them */
@@ -94,6 +101,7 @@ typedef struct onnx_import {
     onnx_node *nodes;
     size_t node_count;
     tl_builder *builder;
+    int64_t batch;             /* as the inputs state it; 0: any */
     tl_tensor_index input_end; /* tensors below it are the graph's inputs */
     tl_error *err;
 } onnx_import;
@@ -117,6 +125,11 @@ typedef struct onnx_op_entry {
 onnx_handler onnx_layer_find(const char *op);
 onnx_handler onnx_shape_find(const char *op);
 tl_status onnx_run_binary(onnx_import *import, onnx_node *node);
+tl_status onnx_run_shape(onnx_import *import, onnx_node *node);
+tl_status onnx_run_gather(onnx_import *import, onnx_node *node);
+/* Slice and Concat of sizes instead of tensors. */
+tl_status onnx_slice_sizes(onnx_import *import, onnx_node *node, const onnx_value *source);
+tl_status onnx_concat_sizes(onnx_import *import, onnx_node *node);
 /* What can be done about an operator that is not there. */
 const char *onnx_remedy(const char *op);
 
@@ -141,8 +154,9 @@ tl_status onnx_operand_tensor(const onnx_import *import, const onnx_node *node, 
                               onnx_value **out);
 tl_status onnx_operand_constant(const onnx_import *import, const onnx_node *node, size_t index,
                                 onnx_value **out);
-/* Integers from operand `index` (a constant) or, when that is left out, from attribute `name`.
- * *count is 0 when neither is there. */
+/* Integers from operand `index` (a constant, or sizes) or, when that is left out, from attribute
+ * `name`. *count is 0 when neither is there. The batch may stand only at the head of a "shape", and
+ * is 0. */
 tl_status onnx_operand_integers(const onnx_import *import, const onnx_node *node, size_t index,
                                 const char *name, size_t count_max, int64_t *out, size_t *count);
 /* One number likewise. */

@@ -254,7 +254,7 @@ static tl_status run_gemm(onnx_import *import, onnx_node *node)
     if (onnx_attr_int(node, "transA", 0) != 0)
         return onnx_fail(import, node, TL_EUNSUPPORTED, "transA = 1 mixes the items of a batch");
     float alpha = onnx_attr_float(node, "alpha", 1.0f), beta = onnx_attr_float(node, "beta", 1.0f);
-    tl_tensor_index out;
+    tl_tensor_index out = TL_TENSOR_NONE;
     status = append_gemm(import, node, x, matrix, onnx_attr_int(node, "transB", 0) != 0, bias,
                          alpha, beta, &out);
     return status == TL_OK ? onnx_yield(import, node, out, 2) : status;
@@ -287,7 +287,7 @@ static tl_status run_matmul(onnx_import *import, onnx_node *node)
     if (status != TL_OK) return status;
     onnx_node *add =
         matrix->dims.rank == 2 ? find_bias_add(import, node, matrix->dims.dim[1], &bias) : NULL;
-    tl_tensor_index out;
+    tl_tensor_index out = TL_TENSOR_NONE;
     status = append_gemm(import, node, x, matrix, false, bias, 1.0f, 1.0f, &out);
     if (status != TL_OK) return status;
     if (add != NULL) add->absorbed = true;

@@ -23,7 +23,8 @@ static tl_status run_cast(onnx_import *import, onnx_node *node)
         to == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 || to == ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
     bool constant = source != NULL && source->kind == ONNX_VALUE_CONSTANT;
     /* Readers convert a constant's numbers, but do not round them first. */
-    bool exact = to_float || (constant && to_integer && !onnx_tensor_is_float(source->constant));
+    bool exact = to_float || (constant && to_integer && !onnx_tensor_is_float(source->constant)) ||
+                 (source != NULL && source->kind == ONNX_VALUE_SIZES && to_integer);
     if (!exact)
         return onnx_fail(import, node, TL_EUNSUPPORTED,
                          "conversion to element type %lld is not supported; export in float32",
@@ -140,8 +141,11 @@ static tl_status run_reshape(onnx_import *import, onnx_node *node)
     uint64_t all = (uint64_t)in.c * in.h * in.w;
     size_t unknown = 0;
     for (size_t i = 0; i < count; i++) unknown += to[i] == -1;
-    if (unknown > 1 || (count > 0 && to[0] < -1))
+    if (unknown > 1 || count == 0 || to[0] < -1)
         return onnx_fail(import, node, TL_EINVAL, "its shape is malformed");
+    /* 1: exported for one item at a time, which then holds for each. */
+    if (to[0] > 1 && to[0] != import->batch)
+        return onnx_fail(import, node, TL_EUNSUPPORTED, "it mixes the items of a batch");
     if (count == 2 && stands_for(to[1], all, in.c)) return yield_flat(import, node, x);
     bool same = count == 4 && stands_for(to[1], in.c, in.c) && stands_for(to[2], in.h, in.h) &&
                 stands_for(to[3], in.w, in.w);
@@ -154,9 +158,11 @@ static tl_status run_reshape(onnx_import *import, onnx_node *node)
 /* Squeeze and Unsqueeze of height and width. */
 static tl_status run_squeeze(onnx_import *import, onnx_node *node)
 {
-    onnx_value *x;
+    onnx_value *x = onnx_operand(import, node, 0);
     int64_t axes[4];
     size_t count;
+    bool one = x != NULL && x->kind == ONNX_VALUE_CONSTANT && x->dims.count == 1;
+    if (one || (x != NULL && x->kind == ONNX_VALUE_SIZES)) return onnx_yield_same(import, node, x);
     tl_status status = onnx_operand_tensor(import, node, 0, &x);
     if (status == TL_OK) status = onnx_operand_integers(import, node, 1, "axes", 4, axes, &count);
     if (status != TL_OK) return status;
@@ -192,6 +198,10 @@ static tl_status run_concat(onnx_import *import, onnx_node *node)
     size_t count = 0;
     uint32_t rank = 0;
     if (node->input_count == 0) return onnx_fail(import, node, TL_EINVAL, "it has no operands");
+    for (size_t i = 0; i < node->input_count; i++) {
+        const onnx_value *part = onnx_operand(import, node, i);
+        if (part != NULL && part->kind == ONNX_VALUE_SIZES) return onnx_concat_sizes(import, node);
+    }
     for (size_t i = 0; i < node->input_count; i++) {
         onnx_value *x;
         tl_status status = onnx_operand_tensor(import, node, i, &x);
@@ -240,6 +250,9 @@ static tl_status run_slice(onnx_import *import, onnx_node *node)
     onnx_value *x;
     int64_t starts[4], ends[4], axes[4] = { 0 }, steps[4] = { 1 };
     size_t start_count, end_count, axis_count, step_count;
+    const onnx_value *source = onnx_operand(import, node, 0);
+    if (source != NULL && source->kind == ONNX_VALUE_SIZES)
+        return onnx_slice_sizes(import, node, source);
     tl_status status = onnx_operand_tensor(import, node, 0, &x);
     if (status == TL_OK)
         status = onnx_operand_integers(import, node, 1, "starts", 4, starts, &start_count);
@@ -329,11 +342,11 @@ static tl_status run_pad(onnx_import *import, onnx_node *node)
  */
 
 static const onnx_op_entry SHAPES[] = {
-    { "Identity", run_identity },   { "Dropout", run_identity },  { "Cast", run_cast },
-    { "Constant", run_constant },   { "Flatten", run_flatten },   { "Reshape", run_reshape },
-    { "Squeeze", run_squeeze },     { "Unsqueeze", run_squeeze }, { "Concat", run_concat },
-    { "Slice", run_slice },         { "Split", run_split },       { "Pad", run_pad },
-    { "Transpose", run_transpose },
+    { "Identity", run_identity },  { "Dropout", run_identity },  { "Cast", run_cast },
+    { "Constant", run_constant },  { "Flatten", run_flatten },   { "Reshape", run_reshape },
+    { "Squeeze", run_squeeze },    { "Unsqueeze", run_squeeze }, { "Concat", run_concat },
+    { "Slice", run_slice },        { "Split", run_split },       { "Shape", onnx_run_shape },
+    { "Gather", onnx_run_gather }, { "Pad", run_pad },           { "Transpose", run_transpose },
 };
 
 onnx_handler onnx_shape_find(const char *op)
@@ -346,8 +359,6 @@ onnx_handler onnx_shape_find(const char *op)
 static const struct {
     const char *op, *remedy;
 } REMEDIES[] = {
-    { "Shape", "export the model with fixed sizes, or fold constants first (onnxsim)" },
-    { "Gather", "export the model with fixed sizes, or fold constants first (onnxsim)" },
     { "ConstantOfShape", "export the model with fixed sizes, or fold constants first (onnxsim)" },
     { "LeakyRelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
     { "PRelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },

@@ -400,6 +400,46 @@ static void flatten_keeps_the_order_of_the_file(void **state)
     }
 }
 
+/* x.view(x.size(0), -1) as older exporters write it. */
+static void shapes_may_be_computed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        model *m = model_of(DIMS(0, 2, 2, 2));
+        add_node(m, "Shape", "x", "shape");
+        add_node(m, "Gather", "shape,zero", "n");
+        attr_int(m, add_node(m, "Constant", "", "zero"), "value_int", i);
+        attr_ints(m, add_node(m, "Unsqueeze", "n", "n1"), "axes", DIMS(0));
+        attr_int(m, add_node(m, "Concat", "n1,rest", "to"), "axis", 0);
+        add_integers(m, "rest", DIMS(-1));
+        add_node(m, "Reshape", "x,to", "y");
+        add_output(m, "y");
+        if (i == 0)
+            check_run(m, IMAGE, FLOATS(1, 2, 3, 4, 5, 6, 7, 8));
+        else
+            check_refused(m, TL_EUNSUPPORTED, "mixes the items");
+    }
+    model *m = model_of(DIMS(0, 2, 2, 2));
+    add_node(m, "Shape", "x", "shape");
+    add_node(m, "Slice", "shape,two,four", "hw");
+    add_integers(m, "two", DIMS(2));
+    add_integers(m, "four", DIMS(4));
+    attr_int(m, add_node(m, "Concat", "batch,hw,hw", "to"), "axis", 0);
+    add_integers(m, "batch", DIMS(-1));
+    add_node(m, "Reshape", "x,to", "y");
+    add_output(m, "y");
+    check_refused(m, TL_EUNSUPPORTED, "are supported");
+    m = model_of(DIMS(0, 2, 2, 2));
+    add_node(m, "Shape", "x", "shape");
+    add_node(m, "Gather", "shape,n", "n");
+    m->nodes[1]->output[0] = text(m, "first");
+    add_integers(m, "n", DIMS(0));
+    add_node(m, "Slice", "x,n,first,axis", "y");
+    add_integers(m, "axis", DIMS(1));
+    add_output(m, "y");
+    check_refused(m, TL_EUNSUPPORTED, "size of the batch");
+}
+
 static void conv_pads_as_asked(void **state)
 {
     (void)state;
@@ -955,6 +995,7 @@ int main(void)
         cmocka_unit_test(matmul_and_add_are_one_layer),
         cmocka_unit_test(a_transposed_matrix_keeps_its_name),
         cmocka_unit_test(flatten_keeps_the_order_of_the_file),
+        cmocka_unit_test(shapes_may_be_computed),
         cmocka_unit_test(conv_pads_as_asked),
         cmocka_unit_test(gates_are_recognised),
         cmocka_unit_test(constants_broadcast),
