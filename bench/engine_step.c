@@ -67,8 +67,13 @@ static tl_status bench_infer(tl_graph *graph, const float *flat, uint32_t batch,
     tl_plan *plan = NULL;
     tl_weights *weights = NULL;
     const tl_plan_options options = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = 1 };
+    const double start_s = cpu_s();
     tl_status status = tl_plan_create(graph, &options, &plan, err);
+    const double planned_s = cpu_s();
     if (status == TL_OK) status = tl_weights_create(graph, flat, &weights, err);
+    if (status == TL_OK)
+        printf("plan made in %.1f ms, weights in %.3f ms\n", 1e3 * (planned_s - start_s),
+               1e3 * (cpu_s() - planned_s));
     if (status == TL_OK)
         fill(tl_plan_input(plan, 0), batch * tl_shape_count(tl_graph_input_shape(graph, 0)));
     double best = 1e9;

@@ -1,0 +1,77 @@
+/* pcb-stream, our side: real boards through the loop, several seeds, one after the other.
+ * usage: pcb_stream DATA ORDER DELAY SEEDS JUDGE_EVERY [HOLDOUT] [LIMIT]
+ * Prints a line of JSON for each seed; bench/pcb_stream.py runs it and judges. */
+#include "cli/stream.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
+{
+    (void)info, (void)type, (void)walk;
+    return remove(path);
+}
+
+static void print_point(void *context, const tl_stream_point *point)
+{
+    fprintf(stderr,
+            "seed %llu labels %6llu | window precision %.4f recall %.4f | kept out accuracy %.4f "
+            "precision %.4f recall %.4f\n",
+            *(unsigned long long *)context, (unsigned long long)point->labels,
+            tl_stream_precision(&point->window), tl_stream_recall(&point->window),
+            tl_stream_accuracy(&point->judged), tl_stream_precision(&point->judged),
+            tl_stream_recall(&point->judged));
+}
+
+static void print_result(unsigned long long seed, const tl_stream_result *r)
+{
+    printf("{\"seed\":%llu,\"items\":%llu,\"labels\":%llu,\"labels_needed\":%llu,"
+           "\"accuracy\":%.6f,\"precision\":%.6f,\"recall\":%.6f,\"judged_items\":%llu,"
+           "\"judged_defects\":%llu,\"lowest_precision\":%.6f,\"lowest_at\":%llu,"
+           "\"false_rejects_ppm\":%.1f,\"misses_ppm\":%.1f,\"stream_precision\":%.6f,"
+           "\"stream_recall\":%.6f,\"versions\":%llu,\"cpu_s\":%.2f,\"wall_s\":%.2f}\n",
+           seed, (unsigned long long)r->items, (unsigned long long)r->labels,
+           (unsigned long long)r->labels_needed, tl_stream_accuracy(&r->judged),
+           tl_stream_precision(&r->judged), tl_stream_recall(&r->judged),
+           (unsigned long long)r->judged.items, (unsigned long long)r->judged.defects,
+           r->lowest_precision, (unsigned long long)r->lowest_at,
+           tl_stream_false_rejects_ppm(&r->judged, 0.008), tl_stream_misses_ppm(&r->judged, 0.008),
+           tl_stream_precision(&r->all), tl_stream_recall(&r->all), (unsigned long long)r->versions,
+           r->cpu_s, r->wall_s);
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 6) {
+        fprintf(stderr, "usage: pcb_stream DATA ORDER DELAY SEEDS JUDGE_EVERY [HOLDOUT] [LIMIT]\n");
+        return 2;
+    }
+    unsigned long long seeds = strtoull(argv[4], NULL, 10), seed;
+    for (seed = 1; seed <= seeds; seed++) {
+        char folder[] = "/tmp/tightloop-bench-XXXXXX";
+        tl_error err = { 0 };
+        tl_stream_result result;
+        if (mkdtemp(folder) == NULL) return 1;
+        tl_stream_options options = tl_stream_options_default();
+        options.data = argv[1];
+        options.order = argv[2];
+        options.delay_items = strtoull(argv[3], NULL, 10);
+        options.judge_every_labels = (uint32_t)strtoul(argv[5], NULL, 10);
+        options.holdout = argc > 6 && argv[6][0] != '\0' ? argv[6] : NULL;
+        options.limit_items = argc > 7 ? strtoull(argv[7], NULL, 10) : 0;
+        options.seed = seed;
+        options.journal = folder;
+        options.on_point = print_point;
+        options.context = &seed;
+        tl_status status = tl_stream_run(&options, &result, &err);
+        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        if (status != TL_OK) {
+            fprintf(stderr, "pcb_stream: %s\n", err.text);
+            return 1;
+        }
+        print_result(seed, &result);
+    }
+    return 0;
+}
