@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "graph/internal.h"
 #include "tensor/device.h"
+#include "tensor/kernels.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -186,16 +187,16 @@ static void run_case(const grad_case *is, size_t number)
         const size_t count = BATCH * tl_shape_count(&is->inputs[i]);
         double share = disagreement(&f, f.inputs[i], f.input_grads[i], count, &rng);
         if (!(share < allowed))
-            fail_msg("case %zu, %s: gradient by operand %zu is off by %g", number,
-                     tl_op_get(is->kind)->name, i, share);
+            fail_msg("case %zu, %s, %s: gradient by operand %zu is off by %g", number,
+                     tl_op_get(is->kind)->name, tl_kernels_get()->name, i, share);
     }
     for (size_t p = 0; p < f.param_count; p++) {
         if (f.specs[p].role == TL_PARAM_RUNNING) continue;
         const size_t count = tl_shape_count(&f.specs[p].shape);
         double share = disagreement(&f, f.params[p], f.param_grads[p], count, &rng);
         if (!(share < allowed))
-            fail_msg("case %zu, %s: gradient by parameter %s is off by %g", number,
-                     tl_op_get(is->kind)->name, f.specs[p].suffix, share);
+            fail_msg("case %zu, %s, %s: gradient by parameter %s is off by %g", number,
+                     tl_op_get(is->kind)->name, tl_kernels_get()->name, f.specs[p].suffix, share);
     }
     teardown(&f);
 }
@@ -214,6 +215,8 @@ static const conv_shape_case conv_cases[] = {
     { 8, 8, 16, 24, 3, 3, 1, 1, 1, { 1, 1, 1, 1 }, true },
     { 8, 8, 32, 32, 3, 3, 1, 1, 1, { 1, 1, 1, 1 }, false },
     { 6, 7, 16, 16, 3, 3, 1, 1, 1, { 1, 1, 1, 1 }, true },
+    { 8, 7, 21, 35, 3, 3, 1, 1, 1, { 1, 1, 1, 1 }, true },
+    { 12, 12, 17, 16, 3, 3, 1, 1, 1, { 1, 1, 1, 1 }, false },
     { 9, 5, 17, 33, 3, 3, 1, 1, 1, { 1, 1, 1, 1 }, false },
     { 6, 6, 32, 16, 3, 3, 1, 1, 1, { 0, 0, 0, 0 }, false },
     { 7, 6, 16, 48, 3, 3, 1, 1, 1, { 2, 0, 1, 2 }, true },
@@ -367,13 +370,20 @@ static grad_case cases[256];
 static void test_every_operator(void **state)
 {
     (void)state;
+    static const char *const sets[] = { "base", "avx2", "avx512" };
     bool covered[TL_OP_COUNT] = { false };
     size_t count = all_cases(cases);
     assert_true(count <= TL_COUNT_OF(cases));
     for (size_t c = 0; c < count; c++) {
-        run_case(&cases[c], c);
+        for (size_t s = 0; s < TL_COUNT_OF(sets); s++) {
+            const tl_kernels *kernels = tl_kernels_find(sets[s]);
+            if (kernels == NULL) continue; /* not on this processor */
+            tl_kernels_choose(kernels);
+            run_case(&cases[c], c);
+        }
         covered[cases[c].kind] = true;
     }
+    tl_kernels_choose(NULL);
     for (int kind = 0; kind < TL_OP_COUNT; kind++)
         if (!covered[kind]) fail_msg("operator %s has no case", tl_op_get((tl_op_kind)kind)->name);
 }

@@ -1,5 +1,6 @@
 #include "tensor/kernels.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 extern const tl_kernels tl_kernels_base;
@@ -20,14 +21,27 @@ const tl_kernels *tl_kernels_find(const char *name)
     return NULL;
 }
 
-const tl_kernels *tl_kernels_get(void)
+static _Atomic(const tl_kernels *) chosen;
+
+static const tl_kernels *best(void)
 {
-#if defined(__x86_64__)
     const tl_kernels *found = tl_kernels_find("avx512");
     if (found == NULL) found = tl_kernels_find("avx2");
-    if (found != NULL) return found;
-#endif
-    return &tl_kernels_base;
+    return found != NULL ? found : &tl_kernels_base;
+}
+
+const tl_kernels *tl_kernels_get(void)
+{
+    const tl_kernels *kernels = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (kernels != NULL) return kernels;
+    kernels = best(); /* the same from every thread */
+    atomic_store_explicit(&chosen, kernels, memory_order_relaxed);
+    return kernels;
+}
+
+void tl_kernels_choose(const tl_kernels *kernels)
+{
+    atomic_store_explicit(&chosen, kernels, memory_order_relaxed);
 }
 
 size_t tl_group_floats(uint32_t channels)

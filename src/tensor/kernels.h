@@ -117,6 +117,9 @@ const tl_kernels *tl_kernels_get(void);
 /* A set by name, or NULL when the processor (or the build) does not have it; for tests. */
 const tl_kernels *tl_kernels_find(const char *name);
 
+/* Use this set from now on, NULL: the best; for tests, while no other thread computes. */
+void tl_kernels_choose(const tl_kernels *kernels);
+
 /* Numbers in a group for `channels`. */
 size_t tl_group_floats(uint32_t channels);
 
