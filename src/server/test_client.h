@@ -25,6 +25,7 @@ typedef struct fixture {
     tl_runtime *runtime;
     tl_server *server;
     tl_server_options options;
+    uint16_t port; /* kept when the server is gone */
 } fixture;
 
 static const char *const test_classes[] = { "ok", "open", "short" };
@@ -51,6 +52,7 @@ static inline void fixture_open(fixture *f)
     assert_int_equal(tl_loop_open(f->runtime, &options, &loop, &err), TL_OK);
     tl_status status = tl_server_start(f->runtime, &f->options, &f->server, &err);
     if (status != TL_OK) fail_msg("cannot start: %s", err.text);
+    f->port = tl_server_port(f->server);
 }
 
 static inline void fixture_close(fixture *f)
@@ -105,7 +107,7 @@ static inline int client_open(const fixture *f)
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct sockaddr_in at = { .sin_family = AF_INET,
-                              .sin_port = htons(tl_server_port(f->server)),
+                              .sin_port = htons(f->port),
                               .sin_addr = { htonl(INADDR_LOOPBACK) } };
     if (connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
         close(fd);
