@@ -82,7 +82,7 @@ INLINE float f_clip(float z, float a, float b)
 }
 INLINE float d_clip(float z, float a, float b)
 {
-    return (z > a) & (z < b) ? 1.0f : 0.0f;
+    return ((z > a) & (z < b)) ? 1.0f : 0.0f;
 }
 INLINE float f_hard_swish(float z, float a, float b)
 {
@@ -101,7 +101,7 @@ INLINE float f_hard_sigmoid(float z, float a, float b)
 INLINE float d_hard_sigmoid(float z, float a, float b)
 {
     float line = a * z + b;
-    return (line > 0.0f) & (line < 1.0f) ? a : 0.0f;
+    return ((line > 0.0f) & (line < 1.0f)) ? a : 0.0f;
 }
 INLINE float f_sigmoid(float z, float a, float b)
 {
