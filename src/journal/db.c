@@ -98,10 +98,9 @@ static tl_status open_with(const char *file, const char *vfs, int flags, sqlite3
         *out = db;
         return TL_OK;
     }
-    tl_error below;
-    tl_status status = tl_db_fail(&below, db, rc, "cannot open");
+    tl_status status = tl_db_fail(err, db, rc, "cannot open");
     sqlite3_close(db);
-    return tl_fail(err, status, "%s: %s", file, below.text);
+    return status;
 }
 
 static bool has_log(const char *file)
@@ -126,7 +125,7 @@ tl_status tl_db_open_reader(const char *file, const char *vfs, sqlite3 **out, tl
 {
     sqlite3 *db = NULL;
     tl_status status = open_with(file, vfs, SQLITE_OPEN_READONLY, &db, err);
-    if (status != TL_OK) return status;
+    if (status != TL_OK) return tl_fail_context(err, status, "%s", file);
     /* Never let a reader that happens to be the last one checkpoint. */
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     int64_t ignored;
@@ -139,7 +138,7 @@ tl_status tl_db_open_reader(const char *file, const char *vfs, sqlite3 **out, tl
         char uri[3 * JOURNAL_PATH_BYTES_MAX + 32];
         uri_immutable(file, uri, sizeof uri);
         status = open_with(uri, vfs, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &db, err);
-        if (status != TL_OK) return status;
+        if (status != TL_OK) return tl_fail_context(err, status, "%s", file);
         status = tl_db_int64(db, "SELECT count(*) FROM sqlite_schema", 0, &ignored, err);
     }
     if (status == TL_OK) {
@@ -165,38 +164,70 @@ static tl_status settings_apply(sqlite3 *db, bool relaxed, tl_error *err)
     return tl_db_exec(db, sql, err);
 }
 
-/* WAL is a property of the file; switching can fail without an error. */
-static tl_status wal_enter(sqlite3 *db, tl_error *err)
+/* True when the file is in WAL mode. The connection must have read from it. */
+static tl_status wal_check(sqlite3 *db, const char *sql, bool *out, tl_error *err)
 {
     sqlite3_stmt *stmt;
-    tl_status status = tl_db_prepare(db, "PRAGMA journal_mode=WAL", &stmt, err);
+    tl_status status = tl_db_prepare(db, sql, &stmt, err);
     if (status != TL_OK) return status;
     int rc = sqlite3_step(stmt);
     const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
-    bool entered = mode != NULL && strcmp(mode, "wal") == 0;
-    if (!entered && rc != SQLITE_ROW) {
-        status = tl_db_fail(err, db, rc, "switching to WAL");
-    } else if (!entered) {
-        status =
-            tl_fail(err, TL_EUNSUPPORTED,
-                    "SQLite cannot use a write-ahead log here; put the journal on a local disk");
-    }
+    *out = mode != NULL && strcmp(mode, "wal") == 0;
+    if (rc != SQLITE_ROW) status = tl_db_fail(err, db, rc, "the write-ahead log");
     sqlite3_finalize(stmt);
     return status;
 }
 
-static tl_status writer_set_up(sqlite3 *db, bool relaxed, const tl_env *env, tl_error *err)
+/* Switch a file that is not in WAL mode yet. */
+static tl_status wal_enter(sqlite3 *db, int format, tl_error *err)
 {
-    int format;
-    tl_status status = tl_schema_check(db, &format, err);
+    bool entered = false;
     /* The first page is written under a rollback journal. Unless its deletion is synced as well, a
      * power cut can bring it back, and it would roll back everything that the WAL holds by then. */
-    if (status == TL_OK) status = tl_db_exec(db, "PRAGMA synchronous=EXTRA", err);
+    tl_status status = tl_db_exec(db, "PRAGMA synchronous=EXTRA", err);
     /* Before the first page is written; without effect later. */
     if (status == TL_OK && format < 0)
         status = tl_db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL", err);
-    if (status == TL_OK) status = wal_enter(db, err);
-    if (status == TL_OK) status = settings_apply(db, relaxed, err);
+    if (status == TL_OK) status = wal_check(db, "PRAGMA journal_mode=WAL", &entered, err);
+    if (status == TL_OK && !entered)
+        status =
+            tl_fail(err, TL_EUNSUPPORTED,
+                    "SQLite cannot use a write-ahead log here; put the journal on a local disk");
+    return status;
+}
+
+static tl_status open_checked(const char *file, const char *vfs, sqlite3 **out, int *format,
+                              bool *is_wal, tl_error *err)
+{
+    tl_status status = open_with(file, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, out, err);
+    if (status == TL_OK) status = tl_schema_check(*out, format, err);
+    if (status == TL_OK) status = wal_check(*out, "PRAGMA journal_mode", is_wal, err);
+    return status;
+}
+
+/* An input/output error in the middle of the switch can leave SQLite saying "wal" and using a
+ * rollback journal all the same. So the file is opened again after it, and must say so by itself.
+ */
+static tl_status open_in_wal(const char *file, const char *vfs, sqlite3 **db, int *format,
+                             tl_error *err)
+{
+    bool is_wal;
+    tl_status status = open_checked(file, vfs, db, format, &is_wal, err);
+    if (status != TL_OK || is_wal) return status;
+    status = wal_enter(*db, *format, err);
+    if (status != TL_OK) return status;
+    sqlite3_close(*db);
+    *db = NULL;
+    status = open_checked(file, vfs, db, format, &is_wal, err);
+    if (status == TL_OK && !is_wal)
+        status = tl_fail(err, TL_EIO, "switching to the write-ahead log failed");
+    return status;
+}
+
+static tl_status writer_set_up(sqlite3 *db, int format, bool relaxed, const tl_env *env,
+                               tl_error *err)
+{
+    tl_status status = settings_apply(db, relaxed, err);
     if (status != TL_OK) return status;
     if (format < 0) return tl_schema_create(db, env, err);
     if (format < JOURNAL_FORMAT) return tl_schema_migrate(db, format, err);
@@ -207,9 +238,9 @@ tl_status tl_db_open_writer(const char *file, const char *vfs, bool relaxed, con
                             sqlite3 **out, tl_error *err)
 {
     sqlite3 *db = NULL;
-    tl_status status = open_with(file, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
-    if (status != TL_OK) return status;
-    status = writer_set_up(db, relaxed, env, err);
+    int format;
+    tl_status status = open_in_wal(file, vfs, &db, &format, err);
+    if (status == TL_OK) status = writer_set_up(db, format, relaxed, env, err);
     if (status != TL_OK) {
         sqlite3_close(db);
         return tl_fail_context(err, status, "%s", file);

@@ -41,6 +41,7 @@ typedef struct round_state {
     uint64_t next_id;
     float features[FEATURE_COUNT_MAX];
     const char *trouble; /* first difference found */
+    char opening[TL_ERROR_TEXT_BYTES];
     bool relaxed;
 } round_state;
 
@@ -297,7 +298,8 @@ static void reopen_and_compare(round_state *r)
         tl_simdisk_power_on(r->disk);
     }
     if (open_on_disk(r, &err) != TL_OK) {
-        trouble(r, "the journal does not open");
+        snprintf(r->opening, sizeof r->opening, "the journal does not open: %.200s", err.text);
+        trouble(r, r->opening);
         return;
     }
     compare_all(r);

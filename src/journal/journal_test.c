@@ -415,6 +415,14 @@ static void two_servers_do_not_share_a_journal(void **state)
     tl_journal_close(&second);
 }
 
+static void the_file_is_set_up_as_promised(void **state)
+{
+    fixture *f = *state;
+    assert_int_equal(sql_int(f->journal, "PRAGMA auto_vacuum"), 2); /* incremental */
+    assert_int_equal(sql_int(f->journal, "PRAGMA application_id"), JOURNAL_APPLICATION_ID);
+    assert_int_equal(sql_int(f->journal, "SELECT journal_mode='wal' FROM pragma_journal_mode"), 1);
+}
+
 static void nothing_there_is_not_found(void **state)
 {
     (void)state;
@@ -449,6 +457,7 @@ int main(void)
         TEST(an_unannounced_duplicate_spares_the_others),
         TEST(two_servers_do_not_share_a_journal),
         TEST(an_entry_without_records_is_refused),
+        TEST(the_file_is_set_up_as_promised),
         cmocka_unit_test(nothing_there_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
