@@ -208,6 +208,58 @@ static void test_serving_agrees_with_training(void **state)
     }
 }
 
+/* Values that are read twice, or are outputs, must survive fusing: the first network may fold
+ * nothing into what the second one shows. */
+static void test_fusing_keeps_what_others_read(void **state)
+{
+    (void)state;
+    float first[OUTPUTS] = { 0 };
+    for (int shown = 0; shown < 2; shown++) {
+        network n;
+        tl_builder *b = NULL;
+        assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+        const tl_shape shape = tl_shape_image(6, 6, 3);
+        const tl_conv_options square = tl_conv_square(3, 1, 1);
+        tl_tensor_index parts[6];
+        parts[0] = tl_builder_conv(b, "c", tl_builder_input(b, "x", &shape), OUTPUTS, &square);
+        parts[1] = tl_builder_batch_norm(b, "n", parts[0], 1e-5f, 0.1f);
+        parts[2] = tl_builder_unary(b, TL_OP_RELU, parts[1]);
+        parts[3] = tl_builder_unary(b, TL_OP_SIGMOID, parts[2]);
+        parts[4] = tl_builder_binary(b, TL_OP_MUL, parts[2], parts[3]);
+        parts[5] = tl_builder_unary(b, TL_OP_ABS, parts[0]);
+        tl_tensor_index sum = parts[0];
+        for (int i = 1; i < 6; i++) sum = tl_builder_binary(b, TL_OP_ADD, sum, parts[i]);
+        tl_builder_output(b, tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, sum));
+        for (int i = 0; i < 6 && shown; i++) tl_builder_output(b, parts[i]);
+        assert_int_equal(tl_builder_finish(b, 3, &n.graph, &n.flat, NULL), TL_OK);
+        tl_builder_destroy(&b);
+        for (int mode = TL_PLAN_INFER; mode <= TL_PLAN_TRAIN_FROZEN; mode++) {
+            tl_weights *weights = make_weights(&n);
+            tl_plan *plan = make_plan(&n, 1, (tl_plan_mode)mode, 1);
+            fill(tl_plan_input(plan, 0), count_of(&n), 3);
+            if (mode == TL_PLAN_INFER)
+                assert_int_equal(tl_plan_infer(plan, weights, 1, NULL), TL_OK);
+            else
+                assert_int_equal(tl_plan_train_forward(plan, n.flat, 1, NULL), TL_OK);
+            const float *out = tl_plan_output(plan, 0);
+            for (int i = 0; i < OUTPUTS; i++) {
+                if (shown == 0 && mode == TL_PLAN_INFER) first[i] = out[i];
+                assert_true(fabsf(out[i] - first[i]) < 1e-5f * (1 + fabsf(first[i])));
+            }
+            if (shown == 1) {
+                double want = 0; /* the first channel of output 0, from the outputs it is made of */
+                for (size_t p = 1; p <= 6; p++)
+                    for (size_t i = 0; i < 36; i++)
+                        want += (double)tl_plan_output(plan, p)[i * OUTPUTS] / 36;
+                assert_true(fabs(want - (double)out[0]) < 1e-4);
+            }
+            tl_plan_destroy(&plan);
+            tl_weights_release(&weights);
+        }
+        free_network(&n);
+    }
+}
+
 typedef struct server {
     const network *n;
     tl_weights *weights;
@@ -500,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_batch_and_threads_do_not_matter),
         cmocka_unit_test(test_running_again_gives_the_same),
         cmocka_unit_test(test_serving_agrees_with_training),
+        cmocka_unit_test(test_fusing_keeps_what_others_read),
         cmocka_unit_test(test_threads_share_weights),
         cmocka_unit_test(test_gradient_frozen),
         cmocka_unit_test(test_gradient_live),
