@@ -10,6 +10,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { TABLE_EVERY_LABELS = 500, PREVALENCE_PER_MILLE = 8 };
