@@ -273,6 +273,8 @@ void tl_loop_close(tl_loop **loop_pointer)
         if (tl_control_checkpoint(loop, &err) != TL_OK)
             tl_log(TL_LOG_WARNING, "loop %s: no checkpoint at closing: %s", loop->config.info.name,
                    err.text);
+        /* The journal may acknowledge it while the learner still settles that round. */
+        tl_control_barrier(loop, NULL);
     }
     pthread_mutex_lock(&runtime->mutex);
     size_t index = 0;
