@@ -2,6 +2,7 @@
  * heeds withdrawals, golden items, new classes and items that cannot be had. */
 #include "learn/learner.h"
 
+#include "learn/loss.h"
 #include "learn/network.h"
 
 #include <math.h>
@@ -195,6 +196,9 @@ static void a_loaded_learner_goes_on_with_the_same_bits(void **state)
             assert_int_equal(tl_learner_load(two, &reader, NULL), TL_OK);
             assert_int_equal(tl_blob_left(&reader), 0);
             assert_true(tl_learner_digest(one) == tl_learner_digest(two));
+            /* Left-out items must be filled with what both have, not with what lay there before. */
+            for (size_t i = 0; i < TL_COUNT_OF(w.missing); i++)
+                w.missing[i] = tl_replay_at(tl_learner_replay(one), i)->key;
             live(one, &w, cut, 90);
             live(two, &w, cut, 90);
             assert_true(tl_learner_digest(one) == tl_learner_digest(two));
@@ -301,6 +305,28 @@ static void missing_items_are_told_and_left_out(void **state)
     tl_learner_destroy(&learner);
 }
 
+/* Scores of a key by weights, as a server would work them out. */
+static void predict_alone(const float *weights_flat, uint64_t key, float *scores)
+{
+    float *flat = NULL;
+    tl_graph *graph = make_graph(&flat);
+    tl_plan *plan = NULL;
+    tl_weights *weights = NULL;
+    const tl_plan_options options = { .batch_max = 1, .mode = TL_PLAN_INFER, .threads = 1 };
+    assert_int_equal(tl_plan_create(graph, &options, &plan, NULL), TL_OK);
+    assert_int_equal(tl_weights_create(graph, weights_flat, &weights, NULL), TL_OK);
+    tl_learner_options learner = make_options();
+    uint8_t pixels[2 * PIXELS];
+    draw(key, pixels);
+    tl_pixels_convert(&learner.pixels, pixels, pixels + PIXELS, 0, tl_plan_input(plan, 0));
+    assert_int_equal(tl_plan_infer(plan, weights, 1, NULL), TL_OK);
+    tl_loss_softmax(tl_plan_output(plan, 0), 3, scores);
+    tl_weights_release(&weights);
+    tl_plan_destroy(&plan);
+    tl_graph_release(&graph);
+    free(flat);
+}
+
 /* What is said of a new item must not depend on its label: it is predicted before it is learned. */
 static void items_are_predicted_before_they_are_learned(void **state)
 {
@@ -310,10 +336,13 @@ static void items_are_predicted_before_they_are_learned(void **state)
     world w = { 0 };
     for (int i = 0; i < 2; i++)
         for (uint64_t key = 1; key <= 40; key++) step(learner[i], key, &w);
+    float scores[3];
+    predict_alone(tl_learner_average(learner[0]), 41, scores);
     tl_learner_result result[2];
     for (uint32_t i = 0; i < 2; i++)
         assert_int_equal(tl_learner_step(learner[i], 41, i, fetch, &w, &result[i], NULL), TL_OK);
     assert_memory_equal(result[0].scores, result[1].scores, sizeof result[0].scores);
+    for (size_t c = 0; c < 3; c++) assert_float_equal(result[0].scores[c], scores[c], 1e-4);
     assert_true(tl_learner_digest(learner[0]) != tl_learner_digest(learner[1]));
     tl_learner_destroy(&learner[0]);
     tl_learner_destroy(&learner[1]);
@@ -344,6 +373,23 @@ static void classes_to_come_are_masked(void **state)
     tl_graph_release(&graph);
     free(flat);
     tl_learner_destroy(&learner);
+}
+
+static void images_are_turned_when_asked_to(void **state)
+{
+    (void)state;
+    uint64_t digest[2];
+    for (int i = 0; i < 2; i++) {
+        tl_learner_options options = make_options();
+        options.augment = i == 1;
+        options.replay_per_label = 0;
+        tl_learner *learner = make(&options);
+        world w = { 0 };
+        for (uint64_t key = 1; key <= 8; key++) step(learner, key, &w);
+        digest[i] = tl_hash64(tl_learner_flat(learner), 64 * sizeof(float), 0);
+        tl_learner_destroy(&learner);
+    }
+    assert_true(digest[0] != digest[1]);
 }
 
 /* ---- Feature vectors ------------------------------------------------------------------------- */
@@ -452,6 +498,24 @@ static double held_out_loss(const float *flat)
     return loss;
 }
 
+/* Over what is trained: nothing pulls running statistics. */
+static double distance(const float *a, const float *b, size_t count)
+{
+    float *flat = NULL;
+    tl_graph *graph = make_graph(&flat);
+    double sum = 0;
+    for (size_t p = 0; p < tl_graph_param_count(graph); p++) {
+        const tl_param *param = tl_graph_param(graph, p);
+        if (param->role == TL_PARAM_RUNNING) continue;
+        for (size_t i = param->offset; i < param->offset + param->count; i++)
+            sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    }
+    assert_int_equal(tl_graph_float_count(graph), count);
+    tl_graph_release(&graph);
+    free(flat);
+    return sqrt(sum);
+}
+
 static void a_campaign_improves_on_its_start(void **state)
 {
     (void)state;
@@ -479,6 +543,11 @@ static void a_campaign_improves_on_its_start(void **state)
     assert_memory_equal(out, again, count * sizeof *out);
     assert_true(held_out_loss(start) > 1.0);
     assert_true(held_out_loss(out) < 0.6);
+    double free_distance = distance(out, start, count);
+    campaign.l2_to_start = 1000;
+    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, again, NULL),
+                     TL_OK);
+    assert_true(distance(again, start, count) < 0.5 * free_distance);
     campaign.interpolation = 0.0;
     assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, again, NULL),
                      TL_OK);
@@ -506,6 +575,7 @@ int main(void)
         cmocka_unit_test(missing_items_are_told_and_left_out),
         cmocka_unit_test(items_are_predicted_before_they_are_learned),
         cmocka_unit_test(classes_to_come_are_masked),
+        cmocka_unit_test(images_are_turned_when_asked_to),
         cmocka_unit_test(vectors_are_learned_too),
         cmocka_unit_test(impossible_options_are_refused),
         cmocka_unit_test(a_campaign_improves_on_its_start),
