@@ -234,12 +234,51 @@ static tl_status writer_set_up(sqlite3 *db, int format, bool relaxed, const tl_e
     return TL_OK;
 }
 
+static int log_rewrite(sqlite3_file *log)
+{
+    static const int STEP = 64 << 10;
+    sqlite3_int64 bytes = 0;
+    int rc = log->pMethods->xFileSize(log, &bytes);
+    void *block = sqlite3_malloc(STEP);
+    if (block == NULL) return SQLITE_NOMEM;
+    for (sqlite3_int64 at = 0; at < bytes && rc == SQLITE_OK; at += STEP) {
+        int part = bytes - at < STEP ? (int)(bytes - at) : STEP;
+        rc = log->pMethods->xRead(log, block, part, at);
+        if (rc == SQLITE_OK) rc = log->pMethods->xWrite(log, block, part, at);
+    }
+    if (rc == SQLITE_OK && bytes > 0) rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    sqlite3_free(block);
+    return rc;
+}
+
+/* After a sync that failed, the write-ahead log may be whole in the system's cache, marked as
+ * saved, and not be on the disk; syncing it again would change nothing. Recovery is about to build
+ * on it, so it is written and synced once more as it is. */
+static tl_status log_secure(const char *file, const char *vfs_name, tl_error *err)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_name);
+    char path[JOURNAL_PATH_BYTES_MAX + 8] = "";
+    if (vfs == NULL) return tl_fail(err, TL_EINVAL, "no SQLite VFS \"%s\"", vfs_name);
+    snprintf(path, sizeof path - 1, "%s-wal", file);
+    int there = 0;
+    if (vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || !there) return TL_OK;
+    sqlite3_file *log = sqlite3_malloc(vfs->szOsFile);
+    if (log == NULL) return tl_fail(err, TL_ENOMEM, "no memory to open the journal");
+    log->pMethods = NULL;
+    int rc = vfs->xOpen(vfs, path, log, SQLITE_OPEN_READWRITE | SQLITE_OPEN_WAL, NULL);
+    if (rc == SQLITE_OK) rc = log_rewrite(log);
+    if (log->pMethods != NULL) log->pMethods->xClose(log);
+    sqlite3_free(log);
+    return rc == SQLITE_OK ? TL_OK : tl_db_fail(err, NULL, rc, "the write-ahead log");
+}
+
 tl_status tl_db_open_writer(const char *file, const char *vfs, bool relaxed, const tl_env *env,
                             sqlite3 **out, tl_error *err)
 {
     sqlite3 *db = NULL;
     int format;
-    tl_status status = open_in_wal(file, vfs, &db, &format, err);
+    tl_status status = log_secure(file, vfs, err);
+    if (status == TL_OK) status = open_in_wal(file, vfs, &db, &format, err);
     if (status == TL_OK) status = writer_set_up(db, format, relaxed, env, err);
     if (status != TL_OK) {
         sqlite3_close(db);
