@@ -69,10 +69,11 @@ static void queue_done(tl_loop *loop)
 
 tl_status tl_training_feed(tl_loop *loop, tl_error *err)
 {
+    if (!loop->runtime->trainer_runs) return TL_OK; /* the core keeps them for when there is one */
     uint64_t from = loop->queued_ops;
     size_t count;
     const tl_train_op *ops = tl_core_ops(loop->core, from, &count);
-    if (count > 0 && loop->runtime->trainer_runs) {
+    if (count > 0) {
         if (queue_push(loop, ops, count) != TL_OK)
             return tl_fail(err, TL_ENOMEM, "queue of the slow learner");
         loop->queued_ops = from + count;
