@@ -26,18 +26,24 @@ static tl_tensor_index block(tl_builder *b, const char *name, tl_tensor_index x,
     return tl_builder_unary(b, TL_OP_RELU, x);
 }
 
-static tl_status build(tl_graph **graph, float **flat, tl_error *err)
+static tl_status build(bool deep, tl_graph **graph, float **flat, tl_error *err)
 {
     tl_builder *b = NULL;
     tl_status status = tl_builder_create(&b, err);
     if (status != TL_OK) return status;
-    const tl_shape shape = tl_shape_image(64, 64, 2);
+    const tl_shape shape = tl_shape_image(64, 64, deep ? 3 : 2);
     tl_tensor_index x = tl_builder_input(b, "input", &shape);
     x = block(b, "c1", x, 16, 2);
     x = block(b, "c2", x, 32, 2);
+    if (deep) x = block(b, "c2b", x, 32, 1);
     x = block(b, "c3", x, 64, 2);
     x = block(b, "c4", x, 64, 1);
-    x = tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, x);
+    const tl_tensor_index pooled[] = { tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, x),
+                                       deep ? tl_builder_unary(b, TL_OP_GLOBAL_MAX_POOL, x) : 0 };
+    x = pooled[0];
+    if (deep)
+        x = tl_builder_node(
+            b, &(tl_node_options){ .kind = TL_OP_CONCAT, .inputs = pooled, .input_count = 2 });
     x = tl_builder_unary(b, TL_OP_FLATTEN, x);
     tl_builder_output(b, tl_builder_gemm(b, "fc", x, 7));
     status = tl_builder_finish(b, 1, graph, flat, err);
@@ -133,7 +139,7 @@ int main(int argc, char **argv)
     tl_error err = { .status = TL_OK };
     tl_graph *graph = NULL;
     float *flat = NULL;
-    tl_status status = build(&graph, &flat, &err);
+    tl_status status = build(argc > 2, &graph, &flat, &err);
     if (status == TL_OK) status = bench_infer(graph, flat, 1, rounds, &err);
     if (status == TL_OK) status = bench_infer(graph, flat, 16, rounds, &err);
     if (status == TL_OK) status = bench_train(graph, flat, 16, TL_PLAN_TRAIN_LIVE, rounds, &err);

@@ -87,12 +87,14 @@ typedef struct tl_plan_options {
 tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
                          tl_error *err);
 void tl_plan_destroy(tl_plan **plan); /* NULL-safe */
-/* What it holds: arena, scratch, packed weights. Known before it runs. */
+/* What it holds, the arena above all. Known before it runs. oneDNN's generated code comes on top.
+ */
 size_t tl_plan_bytes(const tl_plan *plan);
 
 /* Where the caller writes the inputs: [batch_max, ...shape] floats inside the plan's arena. */
 float *tl_plan_input(tl_plan *plan, size_t index);
-/* Inference: run items 0..batch-1 of the inputs through `weights`. */
+/* Inference: run items 0..batch-1 of the inputs through `weights`, which are of the plan's graph
+ * (asserted). TL_ESHAPE when batch is 0 or above batch_max. */
 tl_status tl_plan_infer(tl_plan *plan, const tl_weights *weights, uint32_t batch, tl_error *err);
 /* Outputs of the last run, [batch, ...shape]; borrowed until the next run. */
 const float *tl_plan_output(const tl_plan *plan, size_t index);
@@ -103,7 +105,8 @@ const float *tl_plan_features(const tl_plan *plan);
  * mode the running statistics inside `flat` are moved. `batch` must equal batch_max. */
 tl_status tl_plan_train_forward(tl_plan *plan, float *flat, uint32_t batch, tl_error *err);
 /* Backward from the gradient of the loss by output 0, [batch, ...shape]. Writes (not adds) the
- * gradient of every parameter into `grad` [tl_graph_float_count]; running statistics get 0. */
+ * gradient of every parameter into `grad` [tl_graph_float_count]; running statistics get 0. `flat`
+ * is what forward was given. One backward for each forward (asserted). */
 tl_status tl_plan_train_backward(tl_plan *plan, const float *flat, const float *output_grad,
                                  float *grad, tl_error *err);
 

@@ -28,7 +28,7 @@ INLINE float exp_fast(float x)
 {
     union {
         float f;
-        int32_t i;
+        uint32_t u; /* unsigned: what is not a number must not overflow a shift */
     } shifted, scale;
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     x = x < -87.0f ? -87.0f : x;
@@ -45,7 +45,7 @@ INLINE float exp_fast(float x)
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    scale.i = (shifted.i - 0x4B400000 + 127) << 23; /* 0x4B400000: the bits of magic */
+    scale.u = (shifted.u - 0x4B400000u + 127u) << 23; /* 0x4B400000: the bits of magic */
     return p * scale.f;
 }
 
@@ -349,7 +349,7 @@ typedef struct row {
     float *to;
 } row;
 
-/* Sums of a block of gemm: as many as registers hold. GEMM_VECTORS counts vectors of 16. */
+/* Sums of a block of gemm: as many as registers hold. GEMM_VECTORS counts vectors of 16, 1 or 4. */
 #if !defined(GEMM_ROWS)
 #define GEMM_ROWS    4
 #define GEMM_VECTORS 1
@@ -394,11 +394,14 @@ static void k_gemm(const tl_gemm_args *g)
 {
     size_t column = 0;
     for (; column + 16 * GEMM_VECTORS <= g->columns; column += 16 * GEMM_VECTORS)
-        gemm_columns_16(g, column, GEMM_VECTORS);
-    for (; column + 16 <= g->columns; column += 16) gemm_columns_16(g, column, 1);
-    for (; column + 8 <= g->columns; column += 8) gemm_columns_8(g, column, 1);
-    for (; column + 4 <= g->columns; column += 4) gemm_columns_4(g, column, 1);
-    for (; column < g->columns; column++) gemm_columns_1(g, column, 1);
+        gemm_columns_16(g, column, GEMM_VECTORS, GEMM_ROWS);
+#if GEMM_VECTORS == 4
+    for (; column + 32 <= g->columns; column += 32) gemm_columns_16(g, column, 2, 2 * GEMM_ROWS);
+    for (; column + 16 <= g->columns; column += 16) gemm_columns_16(g, column, 1, 2 * GEMM_ROWS);
+#endif
+    for (; column + 8 <= g->columns; column += 8) gemm_columns_8(g, column, 1, GEMM_ROWS);
+    for (; column + 4 <= g->columns; column += 4) gemm_columns_4(g, column, 1, GEMM_ROWS);
+    for (; column < g->columns; column++) gemm_columns_1(g, column, 1, GEMM_ROWS);
 }
 
 /* ---- Depthwise convolution ------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
 INLINE void NAME(gemm_block)(const tl_gemm_args *g, size_t row0, size_t column0, const int rows,
                              const int vectors)
 {
-    VEC sum[GEMM_ROWS][GEMM_VECTORS];
+    VEC sum[2 * GEMM_ROWS][GEMM_VECTORS];
     for (int v = 0; v < vectors; v++) {
         VEC start = { 0 };
         if (g->bias != NULL) start = LOAD(g->bias + column0 + v * WIDTH);
@@ -31,15 +31,14 @@ INLINE void NAME(gemm_block)(const tl_gemm_args *g, size_t row0, size_t column0,
         for (int v = 0; v < vectors; v++) STORE(c + (size_t)r * g->c_row + v * WIDTH, sum[r][v]);
 }
 
-INLINE void NAME(gemm_columns)(const tl_gemm_args *g, size_t column, const int vectors)
+/* All rows of one block of columns, `block` at a time. */
+INLINE void NAME(gemm_columns)(const tl_gemm_args *g, size_t column, const int vectors,
+                               const int block)
 {
     size_t r = 0;
-    for (; r + GEMM_ROWS <= g->rows; r += GEMM_ROWS)
-        NAME(gemm_block)(g, r, column, GEMM_ROWS, vectors);
-    if (r + 4 <= g->rows && GEMM_ROWS > 4) {
-        NAME(gemm_block)(g, r, column, 4, vectors);
-        r += 4;
-    }
+    for (; r + (size_t)block <= g->rows; r += (size_t)block)
+        NAME(gemm_block)(g, r, column, block, vectors);
+    for (; r + 4 <= g->rows; r += 4) NAME(gemm_block)(g, r, column, 4, vectors);
     for (; r + 2 <= g->rows; r += 2) NAME(gemm_block)(g, r, column, 2, vectors);
     for (; r < g->rows; r++) NAME(gemm_block)(g, r, column, 1, vectors);
 }
@@ -200,32 +199,39 @@ INLINE void NAME(wino_gt)(const VEC *u, VEC *to, const int step)
     to[2 * step] = (1.0f / 3.0f) * (s2 - s1) + u[5];
 }
 
-/* A `rows` x `rows` patch of the image at (y, x), zeros outside, channels c..c+WIDTH-1, in columns.
- */
-INLINE void NAME(wino_load)(const tl_winograd_tile *t, size_t c, const int rows, VEC *patch)
+/* Column j of a tile of `rows` x `rows` pixels, channels c..c+WIDTH-1, zeros outside the image;
+ * `full`: all rows are inside. False when the whole column is outside. */
+INLINE bool NAME(wino_column)(const tl_winograd_tile *t, size_t c, const int rows, int j, bool full,
+                              VEC *column)
 {
     const VEC zero = { 0 };
     const ptrdiff_t h = t->height, w = t->width, n = (ptrdiff_t)t->channels;
-    if (t->y >= 0 && t->x >= 0 && t->y + rows <= h && t->x + rows <= w) {
-        const float *from = t->image + (t->y * w + t->x) * n + (ptrdiff_t)c;
-        for (int j = 0; j < rows; j++)
-            for (int i = 0; i < rows; i++) patch[j * rows + i] = LOAD(from + (i * w + j) * n);
-        return;
+    const ptrdiff_t x = t->x + j;
+    if (x < 0 || x >= w) return false;
+    const float *image = t->image + c;
+    const ptrdiff_t from = (t->y * w + x) * n;
+    if (full) {
+        for (int i = 0; i < rows; i++) column[i] = LOAD(image + (from + i * w * n));
+        return true;
     }
-    for (int j = 0; j < rows; j++) {
-        for (int i = 0; i < rows; i++) {
-            const ptrdiff_t y = t->y + i, x = t->x + j;
-            bool inside = y >= 0 && x >= 0 && y < h && x < w;
-            patch[j * rows + i] = inside ? LOAD(t->image + (y * w + x) * n + (ptrdiff_t)c) : zero;
-        }
+    for (int i = 0; i < rows; i++) {
+        bool inside = t->y + i >= 0 && t->y + i < h;
+        column[i] = inside ? LOAD(image + (from + i * w * n)) : zero;
     }
+    return true;
 }
 
 static void NAME(wino_gather)(const tl_winograd_tile *t, size_t c)
 {
-    VEC patch[36], half[36], out[6];
-    NAME(wino_load)(t, c, 6, patch);
-    for (int j = 0; j < 6; j++) NAME(wino_bt)(patch + 6 * j, half + j, 6);
+    VEC column[6], half[36], out[6];
+    const bool full = t->y >= 0 && t->y + 6 <= (ptrdiff_t)t->height;
+    for (int j = 0; j < 6; j++) {
+        const VEC zero = { 0 };
+        if (NAME(wino_column)(t, c, 6, j, full, column))
+            NAME(wino_bt)(column, half + j, 6);
+        else
+            for (int i = 0; i < 6; i++) half[6 * i + j] = zero;
+    }
     for (int i = 0; i < 6; i++) {
         NAME(wino_bt)(half + 6 * i, out, 1);
         for (int j = 0; j < 6; j++) STORE(t->planes + (size_t)(6 * i + j) * t->plane + c, out[j]);
@@ -234,9 +240,15 @@ static void NAME(wino_gather)(const tl_winograd_tile *t, size_t c)
 
 static void NAME(wino_spread)(const tl_winograd_tile *t, size_t c)
 {
-    VEC patch[16], half[24], out[6];
-    NAME(wino_load)(t, c, 4, patch);
-    for (int j = 0; j < 4; j++) NAME(wino_a)(patch + 4 * j, half + j, 4);
+    VEC column[4], half[24], out[6];
+    const bool full = t->y + 4 <= (ptrdiff_t)t->height;
+    for (int j = 0; j < 4; j++) {
+        const VEC zero = { 0 };
+        if (NAME(wino_column)(t, c, 4, j, full, column))
+            NAME(wino_a)(column, half + j, 4);
+        else
+            for (int i = 0; i < 6; i++) half[4 * i + j] = zero;
+    }
     for (int i = 0; i < 6; i++) {
         NAME(wino_a)(half + 4 * i, out, 1);
         for (int j = 0; j < 6; j++) STORE(t->planes + (size_t)(6 * i + j) * t->plane + c, out[j]);
