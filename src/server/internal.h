@@ -204,7 +204,7 @@ typedef struct tl_worker {
     bool running;
 } tl_worker;
 
-enum { TL_IO_THREADS_MAX = 16 };
+enum { TL_IO_THREADS_MAX = 64 };
 
 /* An I/O thread. */
 struct tl_io {

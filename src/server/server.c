@@ -56,7 +56,7 @@ static tl_status options_check(const tl_server_options *options, tl_error *err)
     if (options->idle_timeout_s < 1 || options->request_timeout_s < 1)
         wrong = "time-outs must be at least a second";
     if (options->io_threads < 1 || options->io_threads > TL_IO_THREADS_MAX)
-        wrong = "io_threads must be 1 to 16";
+        wrong = "io_threads must be 1 to 64";
     return wrong == NULL ? TL_OK : tl_fail(err, TL_EINVAL, "server: %s", wrong);
 }
 

@@ -34,7 +34,7 @@ typedef struct tl_server_options {
     uint32_t idle_timeout_s;    /* a connection on which nothing happens is closed; default 30 */
     uint32_t request_timeout_s; /* to send a request, and to take its answer; default 60 */
     uint32_t stop_timeout_s;    /* how long tl_server_stop waits for slow clients; default 30 */
-    uint32_t io_threads;        /* default 1, at most 16 */
+    uint32_t io_threads;        /* default 1, at most 64 */
 } tl_server_options;
 
 tl_server_options tl_server_options_default(void);
