@@ -31,9 +31,9 @@ tl_server_options tl_server_options_default(void)
 {
     return (tl_server_options){ .address = "127.0.0.1",
                                 .port = 8080,
-                                .max_body_bytes = (size_t)32 << 20,
+                                .max_body_bytes = (size_t)16 << 20,
                                 .max_pending_body_bytes = (size_t)256 << 20,
-                                .max_connections = 1024,
+                                .max_connections = 1000,
                                 .max_event_clients = 32,
                                 .idle_timeout_s = 30,
                                 .request_timeout_s = 60,

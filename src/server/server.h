@@ -26,9 +26,9 @@ typedef struct tl_server_options {
     bool allow_unauthenticated;       /* listen beyond loopback though there are no tokens */
     bool open_metrics;                /* GET /metrics needs no token */
 
-    size_t max_body_bytes;           /* of one request; default 32 MiB */
+    size_t max_body_bytes;           /* of one request; default 16 MiB */
     size_t max_pending_body_bytes;   /* of all requests being received; default 256 MiB */
-    uint32_t max_connections;        /* default 1024 */
+    uint32_t max_connections;        /* default 1000 */
     uint32_t max_connections_per_ip; /* 0: no bound of its own (the default) */
     uint32_t max_event_clients;      /* listeners of GET /events; default 32 */
     uint32_t idle_timeout_s;    /* a connection on which nothing happens is closed; default 30 */
