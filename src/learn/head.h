@@ -10,8 +10,8 @@
  * Overflow: |q| <= 2^18, so that a product is at most 2^36 and TL_HEAD_EXAMPLE_MAX = 2^26 of them
  * stay within 2^62. tl_head_add refuses more.
  *
- * A head's bits are a function of the statistics and the options alone, on every machine: inner
- * loops are elementwise, without reordered sums or fused multiply-adds. */
+ * A head's bits are a function of the statistics and the options alone (and of the C library's
+ * logarithm): inner loops are elementwise, without reordered sums or fused multiply-adds. */
 #ifndef TL_LEARN_HEAD_H
 #define TL_LEARN_HEAD_H
 
