@@ -80,7 +80,7 @@ tl_status tl_loop_drain(tl_loop *loop, tl_error *err)
 {
     if (!loop->runtime->learner_runs) return TL_OK;
     tl_status status = tl_control_barrier(loop, err); /* every label is with the trainer */
-    if (status == TL_OK && loop->runtime->trainer_runs) tl_training_wait(loop);
+    if (status == TL_OK && tl_runtime_trains(loop->runtime)) tl_training_wait(loop);
     return status;
 }
 

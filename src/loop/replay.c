@@ -220,11 +220,14 @@ static tl_status step(verifier *v, const tl_record *record, tl_error *err)
     if (record->kind == TL_RECORD_EVENT && (strcmp(record->as.event.kind, "publish") == 0 ||
                                             strcmp(record->as.event.kind, "refuse") == 0))
         status = check_judgement(v, record, &candidate, err);
-    if (status == TL_OK) status = tl_core_step(v->loop.core, record, &candidate, NULL, err);
+    tl_feedback_state outcome = TL_FEEDBACK_NOTED;
+    if (status == TL_OK) status = tl_core_step(v->loop.core, record, &candidate, &outcome, err);
     tl_version_destroy(&candidate);
     if (status != TL_OK) return status;
     v->report.events++;
-    if (record->kind == TL_RECORD_FEEDBACK && v->options->on_digest != NULL) {
+    if (record->kind == TL_RECORD_FEEDBACK && v->options->on_feedback != NULL)
+        v->options->on_feedback(v->options->context, record->position, outcome);
+    if (v->options->on_digest != NULL) {
         tl_loop_state state = { 0 };
         tl_core_describe(v->loop.core, &state);
         v->options->on_digest(v->options->context, record->position, state.digest);

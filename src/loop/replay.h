@@ -17,8 +17,10 @@ typedef struct tl_verify_report {
 typedef struct tl_verify_options {
     const char *path; /* folder of the journal */
     const char *loop; /* by name */
-    /* After each feedback, the chained digest as a running loop reports it; may be NULL. */
+    /* After each step, the chained digest as a running loop reports it; may be NULL. */
     void (*on_digest)(void *context, uint64_t position, uint64_t digest);
+    /* After each feedback, what it did, as its sender was told; may be NULL. */
+    void (*on_feedback)(void *context, uint64_t position, tl_feedback_state state);
     void (*progress)(void *context, uint64_t position, uint64_t last_position);
     void *context;
 } tl_verify_options;

@@ -44,17 +44,21 @@ static tl_status open_journal(tl_runtime *runtime, tl_error *err)
     return tl_journal_open(&options, &runtime->journal, err);
 }
 
+bool tl_runtime_trains(const tl_runtime *runtime)
+{
+    return runtime->options.trainer_threads > 0 && !runtime->options.read_only;
+}
+
 static tl_status start_threads(tl_runtime *runtime, tl_error *err)
 {
     if (runtime->options.read_only) return TL_OK;
     runtime->learner_runs = pthread_create(&runtime->learner, NULL, tl_learner_main, runtime) == 0;
     runtime->batcher_runs = runtime->learner_runs &&
                             pthread_create(&runtime->batcher, NULL, tl_batcher_main, runtime) == 0;
-    if (runtime->batcher_runs && runtime->options.trainer_threads > 0)
+    if (runtime->batcher_runs && tl_runtime_trains(runtime))
         runtime->trainer_runs =
             pthread_create(&runtime->trainer, NULL, tl_trainer_main, runtime) == 0;
-    bool wants_trainer = runtime->options.trainer_threads > 0;
-    if (!runtime->batcher_runs || (wants_trainer && !runtime->trainer_runs))
+    if (!runtime->batcher_runs || (tl_runtime_trains(runtime) && !runtime->trainer_runs))
         return tl_fail(err, TL_ENOMEM, "cannot start a thread");
     return TL_OK;
 }

@@ -202,6 +202,9 @@ typedef struct tl_checkpoint_op {
     tl_status status;
 } tl_checkpoint_op;
 
+/* A slow learner belongs to this runtime. */
+bool tl_runtime_trains(const tl_runtime *runtime);
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 void *tl_batcher_main(void *runtime);

@@ -69,7 +69,8 @@ static void queue_done(tl_loop *loop)
 
 tl_status tl_training_feed(tl_loop *loop, tl_error *err)
 {
-    if (!loop->runtime->trainer_runs) return TL_OK; /* the core keeps them for when there is one */
+    if (!tl_runtime_trains(loop->runtime))
+        return TL_OK; /* the core keeps them for when there is one */
     uint64_t from = loop->queued_ops;
     size_t count;
     const tl_train_op *ops = tl_core_ops(loop->core, from, &count);
@@ -312,8 +313,7 @@ void *tl_trainer_main(void *context)
 
 tl_status tl_training_start(tl_loop *loop, tl_error *err)
 {
-    if (loop->runtime->options.read_only || loop->runtime->options.trainer_threads == 0)
-        return TL_OK;
+    if (!tl_runtime_trains(loop->runtime)) return TL_OK;
     tl_version *start = NULL;
     uint64_t number = loop->trainer_state == NULL ? 1 : tl_core_champion(loop->core);
     tl_status status = tl_version_read(loop->graph, &loop->trainer_items, number, &start, err);
