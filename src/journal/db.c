@@ -258,7 +258,8 @@ static tl_status log_secure(const char *file, const char *vfs_name, tl_error *er
 {
     sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_name);
     char path[JOURNAL_PATH_BYTES_MAX + 8] = "";
-    if (vfs == NULL) return tl_fail(err, TL_EINVAL, "no SQLite VFS \"%s\"", vfs_name);
+    if (vfs == NULL)
+        return tl_fail(err, TL_EINVAL, "no SQLite VFS \"%s\"", vfs_name != NULL ? vfs_name : "");
     snprintf(path, sizeof path - 1, "%s-wal", file);
     int there = 0;
     if (vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || !there) return TL_OK;

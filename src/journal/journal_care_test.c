@@ -210,6 +210,7 @@ static void age_goes_by_journal_order_not_by_the_wall_clock(void **state)
     append_ok(f->journal, prediction_of(f->loop, 7));
     open_with(f, (tl_journal_options){ .env = &FAKE_ENV, .retention_days = 30 });
     append_ok(f->journal, prediction_of(f->loop, 8));
+    tl_journal_close(&f->journal);
     atomic_fetch_add(&fake_wall_us, 3650 * (DAY_NS / 1000));
     open_with(f, (tl_journal_options){ .env = &FAKE_ENV, .retention_days = 30 });
     append_ok(f->journal, prediction_of(f->loop, 9));
