@@ -57,6 +57,12 @@ static void print_share(const char *name, const tl_json *share)
            100.0 * number_of(share, "high"), count_of(share, "hits"), count);
 }
 
+/* Spans are of the running process: a journal that is only looked at has none. */
+static void print_span(const char *name, double p50_ms, double p99_ms)
+{
+    if (p99_ms > 0.0) printf("  %-18s p50 %.1f ms, p99 %.1f ms\n", name, p50_ms, p99_ms);
+}
+
 static void print_state(const tl_json *s)
 {
     printf("Loop %s: version %" PRIu64 " answers, learning is %s%s\n",
@@ -70,15 +76,16 @@ static void print_state(const tl_json *s)
            "predictions", count_of(s, "predictions"), count_of(s, "flagged"),
            count_of(s, "reviews_wanted"));
     printf("  %-18s %" PRIu64 " (%" PRIu64 " waiting for their prediction, %" PRIu64
-           " withdrawn; the slow learner has worked through %" PRIu64 ")\n",
-           "labels", count_of(s, "labels"), count_of(s, "pending"), count_of(s, "withdrawn"),
-           count_of(s, "trained_labels"));
+           " withdrawn)\n",
+           "labels", count_of(s, "labels"), count_of(s, "pending"), count_of(s, "withdrawn"));
+    if (count_of(s, "trained_labels") > 0)
+        printf("  %-18s has worked through %" PRIu64 " labels\n", "slow learner",
+               count_of(s, "trained_labels"));
     printf("  %-18s %" PRIu64 " published, %" PRIu64 " not better, %" PRIu64 " taken back\n",
            "versions", count_of(s, "publishes"), count_of(s, "refused"), count_of(s, "rollbacks"));
-    printf("  %-18s p50 %.1f ms, p99 %.1f ms\n", "answers", number_of(s, "answer_ms_p50"),
-           number_of(s, "answer_ms_p99"));
-    printf("  %-18s p50 %.1f ms, p99 %.1f ms\n", "label to served",
-           number_of(s, "label_to_served_ms_p50"), number_of(s, "label_to_served_ms_p99"));
+    print_span("answers", number_of(s, "answer_ms_p50"), number_of(s, "answer_ms_p99"));
+    print_span("label to served", number_of(s, "label_to_served_ms_p50"),
+               number_of(s, "label_to_served_ms_p99"));
 }
 
 static void print_version(const tl_json *v)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,10 @@ static const tl_option options[] = {
 };
 
 enum {
-    WINDOW_S = 20, /* "recent" boards */
-    POINT_S = 5,   /* of the curve, at least */
+    WINDOW_S = 20,   /* "recent" boards */
+    POINT_S = 2,     /* of the curve, at least */
+    START_S = 5,     /* what the end is held against */
+    FRAME_ROWS = 11, /* of the table besides the lines of the plant */
     REDRAW_MS = 250,
     LOG_LINE_S = 5,
     REVIEW_SPAN_S = 5
@@ -59,9 +62,9 @@ typedef struct demo {
     tl_factory *factory;
     int64_t started_ns;
     tl_demo_picture picture;
-    double point_s;        /* span of a point */
-    tl_demo_score counted; /* boards in the points so far */
-    double review_at_s;    /* the share of reviews is over a span that ends */
+    double window_s, start_s, point_s; /* spans of "recent", the start, a point of the curve */
+    tl_demo_score counted;             /* boards in the points so far */
+    double review_at_s;                /* the share of reviews is over a span that ends */
     uint64_t review_boards, review_asked;
 } demo;
 
@@ -156,18 +159,26 @@ static void add_counts(tl_demo_score *sum, const tl_factory_line *line)
     sum->hits += line->hits;
 }
 
+/* All boards so far. */
+static tl_demo_score total_score(demo *d)
+{
+    tl_demo_score total = { 0 };
+    for (uint32_t i = 0; i < d->picture.line_count; i++) {
+        tl_factory_line line;
+        tl_factory_line_count(d->factory, i, TL_FACTORY_HISTORY, 0, &line);
+        add_counts(&total, &line);
+    }
+    tl_demo_score_finish(&total);
+    return total;
+}
+
 /* The boards since the last point, over all lines: what the counters hold now, less what was
- * counted. Points stop when a line's history no longer reaches back to its first board. */
+ * counted. Points stop when the lines' histories no longer reach back to their first boards. */
 static void add_point(demo *d)
 {
     tl_demo_picture *p = &d->picture;
-    tl_demo_score total = { 0 };
-    for (uint32_t i = 0; i < p->line_count; i++) {
-        tl_factory_line line;
-        tl_factory_line_count(d->factory, i, TL_FACTORY_HISTORY, 0, &line);
-        if (line.boards > TL_FACTORY_HISTORY) return;
-        add_counts(&total, &line);
-    }
+    if (p->boards > (uint64_t)p->line_count * TL_FACTORY_HISTORY * 9 / 10) return;
+    tl_demo_score total = total_score(d);
     if (p->curve_count == TL_DEMO_CURVE_MAX || total.boards == d->counted.boards) return;
     tl_demo_point *point = &p->curve[p->curve_count++];
     *point = (tl_demo_point){ .at_s = p->elapsed_s, .labels = p->people.given };
@@ -198,7 +209,7 @@ static void measure(demo *d)
     p->elapsed_s = elapsed_s(d);
     p->boards = p->failed = 0;
     p->all = (tl_demo_score){ 0 };
-    size_t window = (size_t)(WINDOW_S * values.rate + 0.5);
+    size_t window = (size_t)(d->window_s * values.rate + 0.5);
     if (window < 1) window = 1;
     if (window > TL_FACTORY_HISTORY) window = TL_FACTORY_HISTORY;
     p->window_s = (double)window / values.rate;
@@ -221,6 +232,7 @@ static void measure(demo *d)
     tl_runtime_journal_state(d->runtime, &p->journal);
     measure_reviews(d);
     if (p->elapsed_s >= d->point_s * (double)(p->curve_count + 1)) add_point(d);
+    if (p->start.boards == 0 && p->elapsed_s >= d->start_s) p->start = total_score(d);
 }
 
 /* ---- Showing --------------------------------------------------------------------------------- */
@@ -231,7 +243,8 @@ static void show(demo *d, tl_screen *screen, bool live, double *logged_s)
     tl_text_init(&text, 1 << 20);
     if (live) {
         bool colours = tl_style_on(stdout, TL_STYLE_BOLD)[0] != '\0';
-        tl_demo_table(&d->picture, 12, colours, &text);
+        size_t rows = tl_terminal_rows(stdout);
+        tl_demo_table(&d->picture, rows > FRAME_ROWS + 2 ? rows - FRAME_ROWS : 2, colours, &text);
         if (tl_text_ok(&text)) tl_screen_draw(screen, text.data);
     } else if (d->picture.elapsed_s - *logged_s >= LOG_LINE_S) {
         *logged_s = d->picture.elapsed_s;
@@ -249,8 +262,8 @@ static void work(demo *d)
     double logged_s = 0.0;
     if (!values.json && !live)
         printf("tightloop demo: %u lines, %.0f boards/s over HTTP; precision and recall are true "
-               "(from the simulator), of the last %d s, with 95 %% intervals\n",
-               d->picture.line_count, values.rate * (double)values.lines, WINDOW_S);
+               "(from the simulator), of the last %.0f s, with 95 %% intervals\n",
+               d->picture.line_count, values.rate * (double)values.lines, d->window_s);
     while (!interrupted && elapsed_s(d) < (double)values.seconds) {
         struct timespec pause = { 0, REDRAW_MS * 1000000L };
         nanosleep(&pause, NULL);
@@ -289,9 +302,10 @@ static int run(const tl_arguments *arguments)
     d->picture.line_count = (uint32_t)values.lines;
     d->picture.seconds = (double)values.seconds;
     d->picture.boards_per_s = values.rate;
-    d->point_s = (double)values.seconds / 50.0;
-    if (d->point_s < POINT_S) d->point_s = POINT_S;
-    if (d->point_s > (double)values.seconds / 4.0) d->point_s = (double)values.seconds / 4.0;
+    double seconds = (double)values.seconds;
+    d->window_s = fmin(WINDOW_S, seconds / 3.0); /* never the start and the end at once */
+    d->start_s = fmin(START_S, seconds / 4.0);
+    d->point_s = fmin(fmax(POINT_S, seconds / 50.0), seconds / 4.0);
     struct sigaction stop = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND };
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);

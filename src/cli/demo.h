@@ -24,6 +24,7 @@ typedef struct tl_demo_picture {
     double seconds, elapsed_s, boards_per_s, window_s;
     tl_demo_score lines[TL_FACTORY_LINE_COUNT_MAX];
     tl_demo_score all;
+    tl_demo_score start;     /* of the first seconds, all lines */
     uint64_t boards, failed; /* since the start, all lines */
     char failure[TL_ERROR_TEXT_BYTES];
     tl_operators_counts people;

@@ -28,8 +28,7 @@ void tl_demo_score_finish(tl_demo_score *score)
 
 bool tl_demo_improved(const tl_demo_picture *p)
 {
-    if (p->curve_count < 2) return false;
-    return p->all.decisions.low > p->curve[0].score.decisions.high;
+    return p->start.boards > 0 && p->all.decisions.low > p->start.decisions.high;
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -90,8 +89,9 @@ void tl_demo_table(const tl_demo_picture *p, size_t rows, bool colours, tl_text 
     if (shown < p->line_count)
         tl_text_printf(out, "%s... and %zu lines more%s\n", dim, p->line_count - shown, off);
     put_score("all lines", &p->all, colours, out);
-    tl_text_printf(out, "%sshare [95 %% interval] hits/count; decisions right, 50 to 100 %%:%s ",
-                   dim, off);
+    tl_text_printf(
+        out, "%sshare, 95 %% interval, hits/count; right decisions over time, 50 to 100 %%:%s ",
+        dim, off);
     put_curve(p, out);
     tl_text_printf(out,
                    "\n\nlabels    %" PRIu64 " given, %" PRIu64
@@ -128,7 +128,7 @@ void tl_demo_line(const tl_demo_picture *p, tl_text *out)
 
 static void tell_start(const tl_demo_picture *p, tl_text *out)
 {
-    const tl_demo_score *first = &p->curve[0].score;
+    const tl_demo_score *first = &p->start;
     tl_text_printf(out,
                    "It began from nothing: no pretrained weights, no labels. Of the first %" PRIu64
                    " boards it judged %.0f %% rightly; flagging nothing at all would have judged "
@@ -200,7 +200,7 @@ void tl_demo_story(const tl_demo_picture *p, const char *kept, size_t columns, t
 {
     tl_text story;
     tl_text_init(&story, 1 << 20);
-    if (p->curve_count < 2 || p->all.boards == 0) {
+    if (p->start.boards == 0) {
         tl_text_puts(&story, "There was too little time to see anything; give it a minute.\n");
     } else {
         tell_start(p, &story);

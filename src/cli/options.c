@@ -45,7 +45,7 @@ const char *tl_nearest(const char *word, const char *const *names, size_t count)
     for (size_t i = 0; i < count; i++) {
         size_t distance = edit_distance(word, names[i]);
         /* The start of a longer name is near, too: "--sec". */
-        if (length >= 2 && strncmp(word, names[i], length) == 0) distance = 1;
+        if (length >= 2 && distance > 1 && strncmp(word, names[i], length) == 0) distance = 1;
         if (distance >= best) continue;
         best = distance;
         nearest = names[i];

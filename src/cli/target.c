@@ -118,7 +118,6 @@ static tl_status open_journal(tl_target *target, const tl_target_options *option
     if (status != TL_OK) return status;
     tl_runtime_options runtime_options = config->runtime;
     runtime_options.read_only = !changes;
-    runtime_options.trainer_threads = 0;
     status = tl_target_open_runtime(&runtime_options, &target->runtime, err);
     tl_config_destroy(&config);
     if (status == TL_EBUSY)

@@ -27,6 +27,15 @@ size_t tl_terminal_columns(FILE *stream)
     return columns;
 }
 
+size_t tl_terminal_rows(FILE *stream)
+{
+    struct winsize size;
+    const char *wish = getenv("LINES");
+    unsigned long rows = wish != NULL ? strtoul(wish, NULL, 10) : 0;
+    if (rows == 0 && ioctl(fileno(stream), TIOCGWINSZ, &size) == 0) rows = size.ws_row;
+    return rows < 5 || rows > 1000 ? 24 : rows;
+}
+
 static bool wants_colour(FILE *stream)
 {
     const char *force = getenv("CLICOLOR_FORCE");

@@ -20,6 +20,8 @@ typedef enum tl_style {
 bool tl_terminal_is_live(FILE *stream);
 /* Columns, 80 where that is not known; COLUMNS overrides. */
 size_t tl_terminal_columns(FILE *stream);
+/* Rows, 24 where that is not known; LINES overrides. */
+size_t tl_terminal_rows(FILE *stream);
 /* The escape sequence of a style, "" where colours are unwanted: no terminal, NO_COLOR set and not
  * empty (no-color.org), TERM=dumb. CLICOLOR_FORCE set and not "0" wants them anyhow. */
 const char *tl_style_on(FILE *stream, tl_style style);
