@@ -260,6 +260,33 @@ static void test_fusing_keeps_what_others_read(void **state)
     }
 }
 
+static void test_fusing_keeps_outputs(void **state)
+{
+    (void)state;
+    network n;
+    tl_builder *b = NULL;
+    assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+    const tl_shape shape = tl_shape_image(6, 6, 3);
+    const tl_conv_options square = tl_conv_square(3, 1, 1);
+    tl_tensor_index x = tl_builder_conv(b, "c", tl_builder_input(b, "x", &shape), 2, &square);
+    tl_builder_output(b, x);
+    tl_builder_output(b, tl_builder_unary(b, TL_OP_RELU, x));
+    assert_int_equal(tl_builder_finish(b, 3, &n.graph, &n.flat, NULL), TL_OK);
+    tl_builder_destroy(&b);
+    tl_weights *weights = make_weights(&n);
+    tl_plan *plan = make_plan(&n, 1, TL_PLAN_INFER, 1);
+    fill(tl_plan_input(plan, 0), count_of(&n), 3);
+    assert_int_equal(tl_plan_infer(plan, weights, 1, NULL), TL_OK);
+    for (size_t i = 0; i < 72; i++) {
+        float before = tl_plan_output(plan, 0)[i], after = tl_plan_output(plan, 1)[i];
+        assert_true(before != 0.0f);
+        assert_true(after == (before > 0 ? before : 0.0f));
+    }
+    tl_plan_destroy(&plan);
+    tl_weights_release(&weights);
+    free_network(&n);
+}
+
 typedef struct server {
     const network *n;
     tl_weights *weights;
@@ -553,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_running_again_gives_the_same),
         cmocka_unit_test(test_serving_agrees_with_training),
         cmocka_unit_test(test_fusing_keeps_what_others_read),
+        cmocka_unit_test(test_fusing_keeps_outputs),
         cmocka_unit_test(test_threads_share_weights),
         cmocka_unit_test(test_gradient_frozen),
         cmocka_unit_test(test_gradient_live),

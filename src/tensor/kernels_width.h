@@ -224,6 +224,7 @@ INLINE bool NAME(wino_column)(const tl_winograd_tile *t, size_t c, const int row
 static void NAME(wino_gather)(const tl_winograd_tile *t, size_t c)
 {
     VEC column[6], half[36], out[6];
+    float *to = t->planes + c;
     const bool full = t->y >= 0 && t->y + 6 <= (ptrdiff_t)t->height;
     for (int j = 0; j < 6; j++) {
         const VEC zero = { 0 };
@@ -234,13 +235,14 @@ static void NAME(wino_gather)(const tl_winograd_tile *t, size_t c)
     }
     for (int i = 0; i < 6; i++) {
         NAME(wino_bt)(half + 6 * i, out, 1);
-        for (int j = 0; j < 6; j++) STORE(t->planes + (size_t)(6 * i + j) * t->plane + c, out[j]);
+        for (int j = 0; j < 6; j++, to += t->plane) STORE(to, out[j]);
     }
 }
 
 static void NAME(wino_spread)(const tl_winograd_tile *t, size_t c)
 {
     VEC column[4], half[24], out[6];
+    float *to = t->planes + c;
     const bool full = t->y + 4 <= (ptrdiff_t)t->height;
     for (int j = 0; j < 4; j++) {
         const VEC zero = { 0 };
@@ -251,7 +253,7 @@ static void NAME(wino_spread)(const tl_winograd_tile *t, size_t c)
     }
     for (int i = 0; i < 6; i++) {
         NAME(wino_a)(half + 4 * i, out, 1);
-        for (int j = 0; j < 6; j++) STORE(t->planes + (size_t)(6 * i + j) * t->plane + c, out[j]);
+        for (int j = 0; j < 6; j++, to += t->plane) STORE(to, out[j]);
     }
 }
 

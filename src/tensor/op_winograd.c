@@ -26,7 +26,7 @@ enum {
     WEIGHT,
     BIAS,
     PLANES = 36,
-    TILE_CHUNK = 64, /* tiles at once: their planes should stay in the second-level cache */
+    TILE_CHUNK = 48, /* tiles at once: their planes should stay in the second-level cache */
     PLANE_PAD = 16   /* floats between planes, so that they do not fall on the same cache lines */
 };
 
