@@ -60,8 +60,10 @@ _tightloop() {
         replay:--holdout) COMPREPLY=($(compgen -d -- "$word")); return ;;
         replay:--delay) COMPREPLY=(); return ;;
         replay:--limit|replay:-n) COMPREPLY=(); return ;;
+        replay:--replay) COMPREPLY=(); return ;;
         replay:--seed) COMPREPLY=(); return ;;
         replay:--journal|replay:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        replay:--loop|replay:-l) COMPREPLY=(); return ;;
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         backup:--config|backup:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         backup:--to|backup:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -84,14 +86,14 @@ _tightloop() {
         promote) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
-        replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --seed --verify --journal --json --help' -- "$word")) ;;
+        replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --verify --journal --loop --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
         token) COMPREPLY=($(compgen -W 'create list revoke --file --config --rights --json --help' -- "$word")) ;;
         completion) COMPREPLY=($(compgen -W 'bash zsh fish --help' -- "$word")) ;;
         version) COMPREPLY=($(compgen -W '--json --help' -- "$word")) ;;
-        help) COMPREPLY=($(compgen -W '--help' -- "$word")) ;;
+        help) COMPREPLY=($(compgen -W '--markdown --help' -- "$word")) ;;
     esac
 }
 complete -F _tightloop tightloop

@@ -229,35 +229,37 @@ void tl_wrap(tl_text *out, const char *text, size_t at, size_t indent, size_t co
     }
 }
 
-static void write_default(const tl_option *option, char *out, size_t bytes)
+void tl_option_default(const tl_option *option, char out[TL_OPTION_DEFAULT_BYTES])
 {
     out[0] = '\0';
     switch (option->kind) {
     case TL_OPTION_FLAG: return;
     case TL_OPTION_WHOLE:
-        snprintf(out, bytes, " [%" PRIu64 "]", *(const uint64_t *)option->target);
+        snprintf(out, TL_OPTION_DEFAULT_BYTES, " [%" PRIu64 "]", *(const uint64_t *)option->target);
         return;
-    case TL_OPTION_REAL: snprintf(out, bytes, " [%g]", *(const double *)option->target); return;
+    case TL_OPTION_REAL:
+        snprintf(out, TL_OPTION_DEFAULT_BYTES, " [%g]", *(const double *)option->target);
+        return;
     case TL_OPTION_TEXT:
     case TL_OPTION_CHOICE:
     case TL_OPTION_FILE:
     case TL_OPTION_FOLDER: break;
     }
     const char *text = *(const char *const *)option->target;
-    if (text != NULL) snprintf(out, bytes, " [%s]", text);
+    if (text != NULL) snprintf(out, TL_OPTION_DEFAULT_BYTES, " [%s]", text);
 }
 
 enum { HELP_INDENT = 27 };
 
 static void write_option(const tl_option *option, size_t columns, tl_text *out)
 {
-    char head[80], fallback[120], help[640];
+    char head[80], fallback[TL_OPTION_DEFAULT_BYTES], help[640];
     char letter[8] = "    ";
     if (option->letter != 0) snprintf(letter, sizeof letter, "-%c, ", option->letter);
     snprintf(head, sizeof head, "  %s--%s%s%s", letter, option->name,
              option->kind == TL_OPTION_FLAG ? "" : " ",
              option->kind == TL_OPTION_FLAG ? "" : option->value);
-    write_default(option, fallback, sizeof fallback);
+    tl_option_default(option, fallback);
     snprintf(help, sizeof help, "%s%s", option->help, fallback);
     size_t at = strlen(head);
     tl_text_puts(out, head);

@@ -65,6 +65,10 @@ tl_status tl_options_parse(const tl_command *command, int count, char *const *wo
 /* The help page of a command, `columns` wide. */
 void tl_options_help(const tl_command *command, size_t columns, tl_text *out);
 
+enum { TL_OPTION_DEFAULT_BYTES = 128 };
+/* " [64]", or "" when the option has no default to tell. */
+void tl_option_default(const tl_option *option, char out[TL_OPTION_DEFAULT_BYTES]);
+
 /* Which of `names` [count] is nearest to `word` by edits, or NULL when none is near. */
 const char *tl_nearest(const char *word, const char *const *names, size_t count);
 
