@@ -241,6 +241,13 @@ static void feedback_of_a_prediction_is_listed_in_order(void **state)
         tl_journal_list_feedback(f->reader, f->loop, id, 3, &f->arena, &list, &count, NULL), TL_OK);
     assert_int_equal(count, 2);
     assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM standing"), 2);
+    append_ok(f->journal, prediction_of(f->loop, 2)); /* it was answered "hole" */
+    assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM labelled"), 1);
+    assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM labelled WHERE class='hole' AND "
+                                         "answered_class='hole' AND label=1 AND source='ann' AND "
+                                         "time='1970-01-01T00:00:02.000Z' AND "
+                                         "id='01000000-0000-0000-0000-000000000002'"),
+                     1);
 }
 
 static void versions_are_walked_and_forget_their_weights(void **state)
