@@ -172,6 +172,64 @@ static void a_flipped_bit_is_found(void **state)
     assert_non_null(strstr(err.text, "doctor"));
 }
 
+/* Read all that can be read, and write; any status will do, as long as it is one. */
+static void use_whatever_is_there(fixture *f)
+{
+    tl_journal_options options = { .path = "disk", .vfs = "simdisk" };
+    tl_journal_reader *reader = NULL;
+    tl_arena arena;
+    tl_record got;
+    uint64_t last = 0;
+    uint32_t loop = 1;
+    bool pruned;
+    tl_error err;
+    if (tl_journal_open(&options, &f->journal, &err) != TL_OK) return;
+    tl_arena_init(&arena, 1 << 24);
+    (void)tl_journal_loop_open(f->journal, "boards", "{}", &loop, NULL, &err);
+    if (tl_journal_reader_open(f->journal, &reader, &err) == TL_OK) {
+        for (int i = 0; i < 1000; i++) {
+            if (tl_journal_next(reader, UINT32_MAX, last, &arena, &got, &err) != TL_OK) break;
+            if (got.position <= last) break; /* damaged order */
+            last = got.position;
+            tl_arena_reset(&arena);
+        }
+        for (uint64_t i = 1; i <= 60; i += 7)
+            (void)tl_journal_find_prediction(reader, loop, id_of(i), true, &arena, &got, &pruned,
+                                             &err);
+        (void)tl_journal_find_checkpoint(reader, loop, 0, &arena, &got, &err);
+        tl_journal_reader_close(&reader);
+    }
+    f->loop = loop;
+    for (uint64_t i = 0; i < 3; i++) (void)append(f, 5000 + i, &err);
+    tl_arena_destroy(&arena);
+    tl_journal_close(&f->journal);
+}
+
+static void random_damage_gives_statuses(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_error err;
+    for (uint64_t seed = 1; seed <= 150; seed++) {
+        tear_down(state);
+        set_up_seeded(state, seed);
+        f = *state;
+        tl_rng_seed(&rng, seed, 0xda);
+        for (uint64_t i = 1; i <= 40; i++) assert_int_equal(append(f, i, &err), TL_OK);
+        tl_journal_close(&f->journal);
+        uint64_t bytes = tl_simdisk_size(f->disk, "disk/journal.db"),
+                 flips = 1 + tl_rng_below(&rng, 60);
+        for (uint64_t i = 0; i < flips; i++) {
+            /* Half of them where a page says how it is laid out. */
+            uint64_t at = tl_rng_below(&rng, bytes);
+            if (tl_rng_below(&rng, 2) == 0) at = at - at % 4096 + tl_rng_below(&rng, 64);
+            assert_true(
+                tl_simdisk_flip(f->disk, "disk/journal.db", at, (unsigned)tl_rng_u64(&rng)));
+        }
+        use_whatever_is_there(f);
+    }
+}
+
 int main(void)
 {
     tl_log_set_level(TL_LOG_ERROR + 1);
@@ -182,6 +240,7 @@ int main(void)
         TEST(a_failed_sync_makes_it_read_only),
         TEST(recovery_after_a_failed_sync_survives_a_power_cut),
         TEST(a_flipped_bit_is_found),
+        TEST(random_damage_gives_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
