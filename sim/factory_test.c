@@ -318,11 +318,55 @@ static void lines_and_people_work(void **state)
     assert_int_equal(line.hits, line.defects);
     assert_int_equal(line.version, 3);
     assert_int_equal(line.failed, 0);
+    assert_in_range(line.boards, 10, 900);
+    tl_factory_line_count(factory, 2, 1000, 1000, &line);
+    assert_int_equal(line.window, 0);
     char failure[TL_ERROR_TEXT_BYTES];
     tl_factory_last_failure(factory, failure);
     assert_string_equal(failure, "");
     tl_factory_stop(&factory);
     assert_null(factory);
+    script_stop(&s);
+}
+
+static void pass_all(script *s, int socket, const char *request, size_t bytes)
+{
+    (void)s;
+    (void)request;
+    (void)bytes;
+    reply_json(socket, 200,
+               "{\"parameters\":{\"prediction_ids\":[\"0192aaaa-0000-7000-8000-000000000002\"],"
+               "\"review\":[false]},\"outputs\":[{\"name\":\"label\",\"data\":[\"ok\"]},"
+               "{\"name\":\"flagged\",\"data\":[false]}]}");
+}
+
+static void misses_are_no_hits(void **state)
+{
+    (void)state;
+    script s;
+    script_start(&s, pass_all);
+    tl_factory_options options = tl_factory_options_default();
+    options.plant.defect_rate = 1.0;
+    options.line_count = 1;
+    options.boards_per_s = 100.0;
+    options.people.server = (tl_client_options){ .port = s.port };
+    options.people.loop = "b";
+    tl_factory *factory;
+    assert_int_equal(tl_factory_start(&options, &factory, NULL), TL_OK);
+    tl_factory_line line;
+    int patience = 2000;
+    do {
+        nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+        tl_factory_line_count(factory, 0, 10, 0, &line);
+    } while (--patience > 0 && line.window < 10);
+    assert_int_equal(line.defects, 10);
+    assert_int_equal(line.flagged, 0);
+    assert_int_equal(line.hits, 0);
+    assert_int_equal(line.right_class, 0);
+    tl_operators_counts people;
+    tl_factory_people_count(factory, &people);
+    assert_int_equal(people.asked, 0);
+    tl_factory_stop(&factory);
     script_stop(&s);
 }
 
@@ -349,7 +393,7 @@ int main(void)
         cmocka_unit_test(keeps_its_connection),       cmocka_unit_test(connects_again_when_closed),
         cmocka_unit_test(survives_bad_servers),       cmocka_unit_test(reads_addresses),
         cmocka_unit_test(infer_sends_binary_tensors), cmocka_unit_test(lines_and_people_work),
-        cmocka_unit_test(refuses_odd_plants),
+        cmocka_unit_test(misses_are_no_hits),         cmocka_unit_test(refuses_odd_plants),
     };
     return cmocka_run_group_tests_name("sim/factory", tests, NULL, NULL);
 }

@@ -213,6 +213,8 @@ static void holds_out_by_name(void **state)
     assert_true(tl_fnv1a64("") == 0xcbf29ce484222325ULL);
     assert_true(tl_fnv1a64("a") == 0xaf63dc4c8601ec8cULL);
     assert_true(tl_fnv1a64("foobar") == 0x85944171f73967e8ULL);
+    assert_true(tl_dataset_is_held_out("00041006"));
+    assert_false(tl_dataset_is_held_out("00041000"));
     int held = 0;
     for (int i = 0; i < 1000; i++) {
         char name[16];
