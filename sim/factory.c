@@ -172,17 +172,15 @@ void tl_factory_stop(tl_factory **factory)
     *factory = NULL;
 }
 
-void tl_factory_line_count(tl_factory *factory, uint32_t index, size_t window, size_t skip,
-                           tl_factory_line *out)
+void tl_factory_line_count(tl_factory *factory, uint32_t index, size_t window, tl_factory_line *out)
 {
     TL_ASSERT(index < factory->options.line_count);
-    TL_ASSERT(window + skip <= TL_FACTORY_HISTORY);
+    TL_ASSERT(window <= TL_FACTORY_HISTORY);
     line *l = &factory->lines[index];
     pthread_mutex_lock(&l->mutex);
     tl_factory_line sum = { .boards = l->boards, .failed = l->failed, .version = l->version };
-    uint64_t last = l->boards > skip ? l->boards - skip : 0;
-    uint64_t first = last > window ? last - window : 0;
-    for (uint64_t i = first; i < last; i++) {
+    uint64_t first = l->boards > window ? l->boards - window : 0;
+    for (uint64_t i = first; i < l->boards; i++) {
         const outcome *o = &l->history[i % TL_FACTORY_HISTORY];
         bool defect = o->truth != TL_SIM_OK;
         sum.window++;

@@ -37,9 +37,8 @@ tl_status tl_factory_start(const tl_factory_options *options, tl_factory **out, 
 /* Stop the lines, then the operators. NULL-safe; clears *factory. */
 void tl_factory_stop(tl_factory **factory);
 
-/* Of line `index`, the newest `window` boards (at most TL_FACTORY_HISTORY) before the newest `skip`
- * ones. */
-void tl_factory_line_count(tl_factory *factory, uint32_t index, size_t window, size_t skip,
+/* Of line `index`; `window` boards at most, and at most TL_FACTORY_HISTORY. */
+void tl_factory_line_count(tl_factory *factory, uint32_t index, size_t window,
                            tl_factory_line *out);
 void tl_factory_people_count(tl_factory *factory, tl_operators_counts *out);
 /* Answers of the server as the lines saw them, milliseconds. */

@@ -165,7 +165,7 @@ static tl_demo_score total_score(demo *d)
     tl_demo_score total = { 0 };
     for (uint32_t i = 0; i < d->picture.line_count; i++) {
         tl_factory_line line;
-        tl_factory_line_count(d->factory, i, TL_FACTORY_HISTORY, 0, &line);
+        tl_factory_line_count(d->factory, i, TL_FACTORY_HISTORY, &line);
         add_counts(&total, &line);
     }
     tl_demo_score_finish(&total);
@@ -216,7 +216,7 @@ static void measure(demo *d)
     if (p->window_s > p->elapsed_s) p->window_s = p->elapsed_s;
     for (uint32_t i = 0; i < p->line_count; i++) {
         tl_factory_line line;
-        tl_factory_line_count(d->factory, i, window, 0, &line);
+        tl_factory_line_count(d->factory, i, window, &line);
         p->lines[i] = (tl_demo_score){ 0 };
         add_counts(&p->lines[i], &line);
         add_counts(&p->all, &line);
