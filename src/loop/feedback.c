@@ -60,7 +60,10 @@ static void committed(tl_journal_entry *entry, tl_status status, const tl_error 
 {
     tl_feedback_op *op = entry->context;
     if (status == TL_OK) {
-        tl_message_post(op->message.loop->runtime, &op->message);
+        tl_loop *loop = op->message.loop;
+        tl_histogram_record_ns(&loop->commit_ns,
+                               tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
+        tl_message_post(loop->runtime, &op->message);
         return;
     }
     op->done(op->context, status, NULL, 0, err);

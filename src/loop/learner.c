@@ -217,9 +217,17 @@ static void run_round(void **messages, size_t count)
     size_t loop_count = 0, waiting = 0;
     for (size_t i = 0; i < count; i++)
         if (!touched_before(messages, i)) loops[loop_count++] = ((tl_message *)messages[i])->loop;
+    const tl_env *env = loops[0]->runtime->env;
+    int64_t start_ns = tl_env_mono_ns(env);
     for (size_t i = 0; i < count; i++)
         if (take(messages[i])) messages[waiting++] = messages[i];
-    for (size_t i = 0; i < loop_count; i++) settle(loops[i]);
+    int64_t at_ns = tl_env_mono_ns(env);
+    for (size_t i = 0; i < loop_count; i++) {
+        tl_histogram_record_ns(&loops[i]->update_ns, at_ns - start_ns);
+        int64_t before_ns = tl_env_mono_ns(env);
+        settle(loops[i]);
+        tl_histogram_record_ns(&loops[i]->publish_ns, tl_env_mono_ns(env) - before_ns);
+    }
     for (size_t i = 0; i < waiting; i++) finish(messages[i]);
 }
 

@@ -46,6 +46,8 @@ struct tl_loop {
     _Atomic uint64_t pending, trained_labels, decided_ops;
     _Atomic uint64_t inflight; /* items and feedback accepted and not yet answered */
     tl_histogram answer_ns, applied_ns;
+    /* The spans of applied_ns: arrival to commit, then a round's steps, then its new model. */
+    tl_histogram commit_ns, update_ns, publish_ns;
     _Atomic bool closing;
 
     pthread_mutex_t mutex; /* of the block below */
