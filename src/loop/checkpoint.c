@@ -92,15 +92,24 @@ static void committed(tl_journal_entry *entry, tl_status status, const tl_error 
     tl_message_post(op->message.loop->runtime, &op->message);
 }
 
+/* Two checkpoints are kept, and both must be of use: weights go when the older one is young enough
+ * to do without them. */
+static void drop_weights(tl_loop *loop, const tl_checkpoint_op *op)
+{
+    for (size_t i = 0; i < loop->droppable_count; i++)
+        tl_journal_version_drop_weights(loop->runtime->journal, loop->number, loop->droppable[i],
+                                        NULL);
+    memcpy(loop->droppable, op->evicted, op->evicted_count * sizeof op->evicted[0]);
+    loop->droppable_count = op->evicted_count;
+}
+
 void tl_checkpoint_done(tl_checkpoint_op *op)
 {
     tl_loop *loop = op->message.loop;
     loop->checkpoint_wanted = false;
     if (op->status == TL_OK) {
         loop->checkpoint_position = op->record.as.checkpoint.upto;
-        for (size_t i = 0; i < op->evicted_count; i++)
-            tl_journal_version_drop_weights(loop->runtime->journal, loop->number, op->evicted[i],
-                                            NULL);
+        drop_weights(loop, op);
     }
     tl_blob_destroy(&op->body);
     free(op);

@@ -67,6 +67,18 @@ void tl_core_destroy(tl_core **core_pointer)
     free(core);
 }
 
+bool tl_core_wants(const tl_core *core, const tl_record *record)
+{
+    switch (record->kind) {
+    case TL_RECORD_FEEDBACK:
+    case TL_RECORD_EVENT: return true;
+    case TL_RECORD_PREDICTION: return tl_idset_has(&core->pending, record->as.prediction.id);
+    case TL_RECORD_VERSION:
+    case TL_RECORD_CHECKPOINT: break;
+    }
+    return false;
+}
+
 tl_status tl_core_step(tl_core *core, const tl_record *record, tl_version **candidate,
                        tl_feedback_state *outcome, tl_error *err)
 {

@@ -60,11 +60,14 @@ tl_status tl_core_load(tl_core *core, tl_blob_reader *reader, tl_error *err);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* Apply one event: feedback, an event, or a prediction that brought its own id; other records
- * change nothing. With "publish" comes the version that the slow learner made; *candidate is then
- * taken over and cleared. NULL: it is read from the journal. `outcome` (may be NULL) tells what
- * feedback did. Errors: those of reading the journal, and of memory; malformed events are
- * TL_ECORRUPT. */
+/* Whether the record changes what the loop knows: feedback, events, and predictions for which
+ * feedback waits already. A running loop and one that catches up step exactly these. */
+bool tl_core_wants(const tl_core *core, const tl_record *record);
+
+/* Apply one event: feedback, an event, or a prediction; other records change nothing. With
+ * "publish" comes the version that the slow learner made; *candidate is then taken over and
+ * cleared. NULL: it is read from the journal. `outcome` (may be NULL) tells what feedback did.
+ * Errors: those of reading the journal, and of memory; malformed events are TL_ECORRUPT. */
 tl_status tl_core_step(tl_core *core, const tl_record *record, tl_version **candidate,
                        tl_feedback_state *outcome, tl_error *err);
 

@@ -22,20 +22,23 @@ static void forget_past(tl_core *core, tl_past *past)
     memmove(past, past + 1, (core->past_count - index) * sizeof *past);
 }
 
-/* A version that somebody returned to stays: replaying the journal needs its weights. */
-static void evict_oldest(tl_core *core)
+/* The oldest goes, but for `keep`. Where somebody returned to it its weights stay: replaying the
+ * journal needs them. */
+static void evict_oldest(tl_core *core, uint64_t keep)
 {
-    size_t index = 0;
-    while (index < core->past_count && core->past[index].pinned) index++;
-    if (index == core->past_count) index = 0;
-    if (core->evicted_count == TL_CORE_EVICTED_MAX) /* nobody took them: their weights stay */
-        memmove(core->evicted, core->evicted + 1, --core->evicted_count * sizeof core->evicted[0]);
-    core->evicted[core->evicted_count++] = core->past[index].number;
-    forget_past(core, &core->past[index]);
+    tl_past *oldest = &core->past[core->past[0].number == keep ? 1 : 0];
+    if (!oldest->pinned) {
+        if (core->evicted_count == TL_CORE_EVICTED_MAX) /* nobody took them: their weights stay */
+            memmove(core->evicted, core->evicted + 1,
+                    --core->evicted_count * sizeof core->evicted[0]);
+        core->evicted[core->evicted_count++] = oldest->number;
+    }
+    forget_past(core, oldest);
 }
 
-/* Keep the champion's fast head as it is now, for a way back. */
-static tl_status retire_champion(tl_core *core, tl_error *err)
+/* Keep the champion's fast head as it is now, for a way back; `keep` (0: none) is about to replace
+ * it. */
+static tl_status retire_champion(tl_core *core, uint64_t keep, tl_error *err)
 {
     if (core->champion == 0) return TL_OK;
     tl_model *model = NULL; /* brings the head up to date */
@@ -46,7 +49,7 @@ static tl_status retire_champion(tl_core *core, tl_error *err)
     tl_past *known = find_past(core, core->champion);
     bool pinned = known != NULL && known->pinned;
     if (known != NULL) forget_past(core, known);
-    if (core->past_count == TL_PAST_MAX) evict_oldest(core);
+    if (core->past_count == TL_PAST_MAX) evict_oldest(core, keep);
     if (core->head != NULL) tl_head_retain(core->head);
     core->past[core->past_count++] = (tl_past){ .number = core->champion,
                                                 .head = core->head,
@@ -138,7 +141,7 @@ static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_v
     if (status == TL_OK && version->number != number)
         status = tl_fail(err, TL_ECORRUPT, "version %llu is recorded where %llu should be",
                          (unsigned long long)version->number, (unsigned long long)number);
-    if (status == TL_OK) status = retire_champion(core, err);
+    if (status == TL_OK) status = retire_champion(core, 0, err);
     if (status == TL_OK) status = install(core, version, true, err);
     if (status == TL_OK) {
         core->publishes++;
@@ -158,8 +161,8 @@ static tl_status step_return(tl_core *core, uint64_t position, uint64_t number, 
         return TL_OK; /* it went between the request and the event */
     tl_version *version = NULL;
     tl_status status = tl_version_read(core->graph, core->items, number, &version, err);
-    find_past(core, number)->pinned = true; /* before retiring may evict the oldest */
-    if (status == TL_OK) status = retire_champion(core, err);
+    find_past(core, number)->pinned = true;
+    if (status == TL_OK) status = retire_champion(core, number, err);
     tl_past *past = find_past(core, number);
     if (status == TL_OK) status = install(core, version, false, err);
     if (status == TL_OK) {

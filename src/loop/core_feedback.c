@@ -292,7 +292,6 @@ static tl_status learn_deferred_record(tl_core *core, const tl_record *record, u
 {
     if (record->kind == TL_RECORD_PREDICTION) {
         int32_t label = -1; /* by feedback that came before its prediction */
-        if (!record->as.prediction.brought_id) return TL_OK;
         tl_status status = tl_core_standing_label(core, record, record->position, &label, err);
         if (status != TL_OK || label < 0) return status;
         return learn_standing(core, record, upto, err);

@@ -113,7 +113,7 @@ static void answer_feedback(tl_feedback_op *op)
 static void take_predictions(tl_predict_op *op)
 {
     for (size_t i = 0; i < op->count; i++)
-        if (op->records[i].as.prediction.brought_id)
+        if (tl_core_wants(op->message.loop->core, &op->records[i]))
             step(op->message.loop, &op->records[i], NULL, NULL);
     size_t count = op->count;
     tl_loop *loop = op->message.loop;

@@ -105,10 +105,8 @@ static tl_status catch_up(tl_loop *loop, tl_error *err)
         status = tl_journal_next(reader.journal, loop->number, at, &reader.arena, &record, err);
         if (status != TL_OK) break;
         at = record.position;
-        if (record.kind == TL_RECORD_PREDICTION) {
-            count_seen(&loop->shared.seen, &record);
-            if (!record.as.prediction.brought_id) continue;
-        }
+        if (record.kind == TL_RECORD_PREDICTION) count_seen(&loop->shared.seen, &record);
+        if (!tl_core_wants(loop->core, &record)) continue;
         status = tl_core_step(loop->core, &record, NULL, NULL, err);
     }
     tl_item_reader_close(&reader);

@@ -128,7 +128,7 @@ static uint64_t number_of(const tl_record *event, const char *key)
 }
 
 /* The first version comes from the file or the seed: training starts from it. */
-static tl_status start_trainer(verifier *v, tl_error *err)
+static tl_status start_trainer(verifier *v, tl_version **candidate, tl_error *err)
 {
     tl_version *start = NULL;
     tl_status status = tl_version_read(v->loop.graph, &v->loop.trainer_items, 1, &start, err);
@@ -147,7 +147,10 @@ static tl_status start_trainer(verifier *v, tl_error *err)
                                    .start = start,
                                    .threads = 1 };
     if (status == TL_OK) status = tl_trainer_create(&options, &v->loop.trainer, err);
-    tl_version_destroy(&start);
+    if (status == TL_OK)
+        *candidate = start;
+    else
+        tl_version_destroy(&start);
     return status;
 }
 
@@ -177,7 +180,7 @@ static tl_status check_judgement(verifier *v, const tl_record *event, tl_version
 {
     bool publish = strcmp(event->as.event.kind, "publish") == 0, judged = false;
     uint64_t ops = number_of(event, "ops");
-    if (ops == 0) return v->loop.trainer == NULL ? start_trainer(v, err) : TL_OK;
+    if (ops == 0) return v->loop.trainer == NULL ? start_trainer(v, candidate, err) : TL_OK;
     if (v->loop.trainer == NULL) return tl_fail(err, TL_ECORRUPT, "the first version is missing");
     tl_judgement judgement = { 0 };
     tl_status status = train_to(v, ops, &judgement, &judged, err);
@@ -246,10 +249,7 @@ static tl_status walk(verifier *v, tl_error *err)
             status == TL_ENOTFOUND || (status == TL_OK && record.position > v->last_position);
         check_checkpoints(v, end ? UINT64_MAX : record.position);
         if (end) return TL_OK;
-        if (status == TL_OK &&
-            (record.kind == TL_RECORD_FEEDBACK || record.kind == TL_RECORD_EVENT ||
-             (record.kind == TL_RECORD_PREDICTION && record.as.prediction.brought_id)))
-            status = step(v, &record, err);
+        if (status == TL_OK && tl_core_wants(v->loop.core, &record)) status = step(v, &record, err);
         if (status != TL_OK) return status;
         at = record.position;
         if (v->options->progress != NULL)

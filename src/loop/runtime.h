@@ -80,6 +80,8 @@ struct tl_loop {
     uint64_t checkpoint_position;
     int64_t checkpoint_ns;
     bool checkpoint_wanted;
+    uint64_t droppable[TL_CORE_EVICTED_MAX]; /* versions that only the older checkpoint needs */
+    size_t droppable_count;
 
     /* The trainer's queue: ops [train_done, train_queued) wait. */
     pthread_mutex_t train_mutex;
