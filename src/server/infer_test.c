@@ -259,20 +259,21 @@ static void damaged_image_elements_are_refused(void **state)
     bench *b = *state;
     static const struct {
         uint8_t blob[12];
-        size_t bytes;
+        size_t bytes, count;
     } blobs[] = {
-        { { 1, 0, 0 }, 3 },                           /* no length */
-        { { 2, 0, 0, 0, 'a' }, 5 },                   /* cut off */
-        { { 1, 0, 0, 0, 'a', 1, 0, 0, 0, 'b' }, 10 }, /* one too many */
-        { { 0xFF, 0xFF, 0xFF, 0xFF, 'a' }, 5 },       /* huge */
-        { { 0, 0, 0, 0 }, 4 },                        /* empty */
+        { { 1, 0, 0 }, 3, 1 },                           /* no length */
+        { { 2, 0, 0, 0, 'a' }, 5, 1 },                   /* cut off */
+        { { 9, 0, 0, 0, 'a', 'b', 'c' }, 7, 2 },         /* the same, and another should follow */
+        { { 1, 0, 0, 0, 'a', 1, 0, 0, 0, 'b' }, 10, 1 }, /* one too many */
+        { { 0xFF, 0xFF, 0xFF, 0xFF, 'a' }, 5, 1 },       /* huge */
+        { { 0, 0, 0, 0 }, 4, 1 },                        /* empty */
     };
     for (size_t i = 0; i < TL_COUNT_OF(blobs); i++) {
         char json[256];
         snprintf(json, sizeof json,
-                 "{\"inputs\":[{\"name\":\"image\",\"shape\":[1],\"datatype\":\"BYTES\","
+                 "{\"inputs\":[{\"name\":\"image\",\"shape\":[%zu],\"datatype\":\"BYTES\","
                  "\"parameters\":{\"binary_data_size\":%zu}}]}",
-                 blobs[i].bytes);
+                 blobs[i].count, blobs[i].bytes);
         assert_int_not_equal(read_with(b, &b->boards, json, blobs[i].blob, blobs[i].bytes), TL_OK);
     }
     static const char *const bodies[] = {

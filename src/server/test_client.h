@@ -206,6 +206,29 @@ static inline const answer *ask(const fixture *f, const char *method, const char
     return ask_bytes(f, method, path, "", body, strlen(body));
 }
 
+/* Ask for the metrics until they have this line. */
+static inline void wait_for_metric(const fixture *f, const char *line)
+{
+    for (int i = 0; i < 2000; i++) {
+        if (strstr(ask(f, "GET", "/metrics", "")->body, line) != NULL) return;
+        usleep(10000);
+    }
+    fail_msg("the metrics never had: %s", line);
+}
+
+/* Wait until so many requests are with the stub, which is told to hold them. */
+static inline void wait_for_jobs(const fixture *f, size_t count)
+{
+    for (int i = 0; i < 2000; i++) {
+        pthread_mutex_lock(&f->runtime->mutex);
+        size_t have = f->runtime->job_count;
+        pthread_mutex_unlock(&f->runtime->mutex);
+        if (have >= count) return;
+        usleep(10000);
+    }
+    fail_msg("never had %zu requests waiting", count);
+}
+
 #define assert_contains(text, part)                                                                \
     do {                                                                                           \
         if (strstr(text, part) == NULL) fail_msg("no \"%s\" in: %s", part, text);                  \

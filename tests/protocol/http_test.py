@@ -1,9 +1,11 @@
 """The HTTP interface of the running program, with nothing but Python's own library."""
 
 import base64
-import json
 import http.client
+import json
+import resource
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -181,6 +183,63 @@ class Loop(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(failures, [])
+
+
+class Crowd(unittest.TestCase):
+    """Ten thousand connections, or as many as this machine lets one process open."""
+
+    def crowd(self, program, count):
+        host, port = program.address.split(":")
+        connections = []
+        for _ in range(count):
+            try:
+                connections.append(socket.create_connection((host, int(port)), timeout=30))
+            except OSError:  # turned away
+                pass
+        return connections
+
+    def setUp(self):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        self.count = min(10000, most - 500)
+
+    def close(self, connections):
+        for connection in connections:
+            connection.close()
+
+    def ask_on(self, connection):
+        body = json.dumps(features()).encode()
+        connection.sendall(b"POST /v2/models/vectors/infer HTTP/1.1\r\nHost: localhost\r\n"
+                           b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        return connection.recv(15)
+
+    def test_all_are_held_and_served(self):
+        with Program(PROGRAM, ["max_connections: 12000", "idle_timeout_s: 300"]) as program:
+            connections = self.crowd(program, self.count)
+            self.assertEqual(len(connections), self.count)
+            for connection in connections[::97]:
+                self.assertEqual(self.ask_on(connection), b"HTTP/1.1 200 OK")
+            self.close(connections)
+            self.assertEqual(program.ask("POST", "/v2/models/vectors/infer", features())[0], 200)
+            self.assertEqual(program.stop(), 0)
+
+    def test_too_many_have_to_wait(self):
+        with Program(PROGRAM, ["max_connections: 100"]) as program:
+            # Fewer than wait in the kernel's queue of the listening socket.
+            connections = self.crowd(program, min(self.count, 500))
+            # Those that came first are served; then, when the crowd is gone, so is anybody.
+            self.assertEqual(self.ask_on(connections[0]), b"HTTP/1.1 200 OK")
+            self.close(connections)
+            patience = time.monotonic() + 60
+            while time.monotonic() < patience:
+                try:
+                    if program.ask("POST", "/v2/models/vectors/infer", features())[0] == 200:
+                        break
+                except OSError:
+                    time.sleep(0.1)
+            else:
+                self.fail("nobody is served any more")
+            self.assertEqual(program.stop(), 0)
 
 
 class Access(unittest.TestCase):
