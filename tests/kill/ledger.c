@@ -177,12 +177,27 @@ static bool replay(facts *f)
 
 /* ---- Acknowledged, and there? ---------------------------------------------------------------- */
 
+/* Of a lie only the id is known: is the prediction there at all? */
+static void check_promise(facts *f, const kill_report *r)
+{
+    char id[TL_ID_TEXT_BYTES];
+    tl_id_format(r->id, id);
+    for (size_t i = 0; i < f->count; i++)
+        if (f->at[i].kind == TL_RECORD_PREDICTION + 1 &&
+            memcmp(&f->at[i].id, &r->id, sizeof r->id) == 0)
+            return;
+    wrong(f->l, "prediction %s, told before it was written, is missing", id);
+}
+
 static void check_prediction(facts *f, const kill_report *r)
 {
     char id[TL_ID_TEXT_BYTES];
     tl_id_format(r->id, id);
-    if (r->position == 0 || r->position >= f->count ||
-        f->at[r->position].kind != TL_RECORD_PREDICTION + 1) {
+    if (r->position == 0) {
+        check_promise(f, r);
+        return;
+    }
+    if (r->position >= f->count || f->at[r->position].kind != TL_RECORD_PREDICTION + 1) {
         wrong(f->l, "prediction %s, acknowledged at position %llu, is missing", id,
               (unsigned long long)r->position);
         return;
