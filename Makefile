@@ -13,7 +13,7 @@ setup:
 	@scripts/setup build
 
 build: setup
-	@scripts/build release
+	@scripts/build release tightloop_program tightloop
 
 demo: build
 	@build/release/tightloop demo $(ARGS)
@@ -22,12 +22,14 @@ test:
 	@scripts/setup test
 	@scripts/test
 
-bench: build
+bench:
 	@scripts/setup bench
+	@scripts/build release
 	@bench/run quick
 
-bench-%: build
+bench-%:
 	@scripts/setup bench
+	@scripts/build release
 	@bench/run $* $(ARGS)
 
 fuzz:

@@ -76,7 +76,7 @@ function(tl_module name)
   set_property(GLOBAL APPEND PROPERTY TL_MODULES ${name})
   set_property(GLOBAL PROPERTY TL_DEPENDS_${name} "${arg_DEPENDS}")
 
-  if(BUILD_TESTING)
+  if(BUILD_TESTING AND cmocka_FOUND)
     foreach(test ${tests})
       get_filename_component(test_name ${test} NAME_WE)
       tl_test(${name}_${test_name} ${test} ${name} 120)
