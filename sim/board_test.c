@@ -1,6 +1,7 @@
 /* Boards: the same seed gives the same boards, each defect changes what it should, the rates hold.
- * With TL_SIM_SHEET=file.pgm in the environment a contact sheet of all classes is written there: to
+ * With TL_SIM_SHEET=file.png in the environment a contact sheet of all classes is written there: to
  * be looked at by a person. */
+#include "format/image.h"
 #include "sim/board.h"
 #include "sim/canvas.h"
 #include "sim/layout.h"
@@ -226,24 +227,28 @@ static void lines_differ_within_bounds(void **state)
 
 static void write_contact_sheet(const char *path)
 {
-    enum { ACROSS = 8, CELL = 2 * TL_SIM_SIDE + 4, WIDTH = ACROSS * CELL };
-    static uint8_t row[TL_SIM_SIDE + 4][WIDTH];
-    FILE *file = fopen(path, "wb");
-    if (file == NULL) return;
-    fprintf(file, "P5\n%d %d\n255\n", WIDTH, TL_SIM_CLASS_COUNT * (TL_SIM_SIDE + 4));
-    for (int k = 0; k < TL_SIM_CLASS_COUNT; k++) {
-        memset(row, 255, sizeof row);
-        for (uint32_t i = 0; i < ACROSS; i++) {
-            tl_sim_board board;
-            tl_sim_board_draw_class(&plant, i, (uint64_t)k, (tl_sim_class)k, &board);
-            for (int y = 0; y < TL_SIM_SIDE; y++) {
-                memcpy(&row[y][i * CELL], board.reference + y * TL_SIM_SIDE, TL_SIM_SIDE);
-                memcpy(&row[y][i * CELL + TL_SIM_SIDE], board.image + y * TL_SIM_SIDE, TL_SIM_SIDE);
-            }
+    enum { ACROSS = 8, CELL = 2 * TL_SIM_SIDE + 4, ROW = TL_SIM_SIDE + 4 };
+    static uint8_t sheet[TL_SIM_CLASS_COUNT * ROW][ACROSS * CELL];
+    memset(sheet, 255, sizeof sheet);
+    for (uint32_t i = 0; i < TL_SIM_CLASS_COUNT * ACROSS; i++) {
+        tl_sim_board board;
+        uint32_t label = i / ACROSS, line = i % ACROSS;
+        tl_sim_board_draw_class(&plant, line, label, (tl_sim_class)label, &board);
+        for (int y = 0; y < TL_SIM_SIDE; y++) {
+            uint8_t *row = &sheet[label * ROW + y][line * CELL];
+            memcpy(row, board.reference + y * TL_SIM_SIDE, TL_SIM_SIDE);
+            memcpy(row + TL_SIM_SIDE, board.image + y * TL_SIM_SIDE, TL_SIM_SIDE);
         }
-        fwrite(row, 1, sizeof row, file);
     }
+    tl_pixels pixels = { &sheet[0][0], TL_SIM_CLASS_COUNT * ROW, ACROSS * CELL, 1 };
+    tl_text png;
+    tl_text_init(&png, 1 << 24);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(tl_image_encode_png(pixels, &png, NULL), TL_OK);
+    assert_int_equal(fwrite(png.data, 1, png.bytes, file), png.bytes);
     fclose(file);
+    tl_text_destroy(&png);
 }
 
 int main(void)
