@@ -374,6 +374,16 @@ static void connections_are_bounded(void **state)
     fail_msg("nobody is served any more");
 }
 
+static int setup_threads(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    f->options = test_options();
+    f->options.io_threads = 4;
+    fixture_open(f);
+    *state = f;
+    return 0;
+}
+
 static int setup_many(void **state)
 {
     fixture *f = calloc(1, sizeof *f);
@@ -466,6 +476,7 @@ static void stopping_answers_what_was_accepted(void **state)
     (void)state;
     for (int round = 0; round < 5; round++) {
         fixture f = { .options = test_options() };
+        f.options.io_threads = round % 2 == 0 ? 1 : 3;
         fixture_open(&f);
         static load loads[16];
         _Atomic bool stop = false;
@@ -570,6 +581,10 @@ int main(void)
         SMALL(work_is_not_timed_out),
         CASE(pipelined_requests_are_answered_in_order),
         CASE(clients_may_vanish_while_they_wait),
+        cmocka_unit_test_setup_teardown(pipelined_requests_are_answered_in_order, setup_threads,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(clients_may_vanish_while_they_wait, setup_threads,
+                                        teardown),
         CASE(a_full_queue_gets_503),
         SMALL(connections_are_bounded),
         cmocka_unit_test_setup_teardown(thousands_of_connections, setup_many, teardown),
