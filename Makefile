@@ -13,7 +13,7 @@ setup:
 	@scripts/setup build
 
 build: setup
-	@scripts/build release tightloop_program tightloop
+	@scripts/build release tightloop_program tightloop_library
 
 demo: build
 	@build/release/tightloop demo $(ARGS)

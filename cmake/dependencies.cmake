@@ -35,7 +35,8 @@ add_custom_command(
   COMMAND ${PROTOC_C} --proto_path=${onnx_include} --c_out=${schema_dir} ${ONNX_SCHEMA}
   DEPENDS ${ONNX_SCHEMA})
 add_library(tl_onnx_schema STATIC ${schema_dir}/onnx.pb-c.c)
-set_target_properties(tl_onnx_schema PROPERTIES POSITION_INDEPENDENT_CODE ON)
+set_target_properties(tl_onnx_schema PROPERTIES POSITION_INDEPENDENT_CODE ON
+                      C_VISIBILITY_PRESET hidden) # no part of the library's interface
 target_include_directories(tl_onnx_schema PUBLIC ${CMAKE_BINARY_DIR}/generated)
 target_link_libraries(tl_onnx_schema PUBLIC PkgConfig::protobuf_c)
 add_library(PkgConfig::onnx_schema ALIAS tl_onnx_schema)
