@@ -1,6 +1,7 @@
 /* pcb-stream, our side: real boards through the loop, several seeds, one after the other.
  * usage: pcb_stream DATA ORDER DELAY SEEDS JUDGE_EVERY [HOLDOUT] [LIMIT]
- * Prints a line of JSON for each seed; bench/pcb_stream.py runs it and judges. */
+ * SEEDS: how many, from 1 on, or FIRST-LAST. Prints a line of JSON for each seed;
+ * bench/pcb_stream.py runs it and judges. */
 #include "cli/stream.h"
 
 #include <ftw.h>
@@ -48,8 +49,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: pcb_stream DATA ORDER DELAY SEEDS JUDGE_EVERY [HOLDOUT] [LIMIT]\n");
         return 2;
     }
-    unsigned long long seeds = strtoull(argv[4], NULL, 10), seed;
-    for (seed = 1; seed <= seeds; seed++) {
+    char *rest;
+    unsigned long long first = 1, last = strtoull(argv[4], &rest, 10), seed;
+    if (*rest == '-') {
+        first = last;
+        last = strtoull(rest + 1, NULL, 10);
+    }
+    for (seed = first; seed <= last; seed++) {
         char folder[] = "/tmp/tightloop-bench-XXXXXX";
         tl_error err = { 0 };
         tl_stream_result result;
