@@ -34,4 +34,13 @@ tl_status tl_onnx_import(const void *data, size_t bytes, const tl_onnx_options *
 tl_status tl_onnx_import_file(const char *path, const tl_onnx_options *options, tl_graph **graph,
                               float **flat, tl_error *err);
 
+/* An operator that the importer knows; both texts are static. */
+typedef struct tl_onnx_operator {
+    const char *name;    /* as in ONNX */
+    const char *accepts; /* what is taken of it; "": all of it */
+} tl_onnx_operator;
+
+/* The operators by index from 0 on, in no particular order; false past the last. */
+bool tl_onnx_operator_at(size_t index, tl_onnx_operator *out);
+
 #endif

@@ -120,10 +120,13 @@ typedef tl_status (*onnx_handler)(onnx_import *import, onnx_node *node);
 typedef struct onnx_op_entry {
     const char *op;
     onnx_handler handler;
+    const char *accepts; /* what is taken of it, for docs/operators.md; "": all of it */
 } onnx_op_entry;
 /* NULL when there is none. */
 onnx_handler onnx_layer_find(const char *op);
 onnx_handler onnx_shape_find(const char *op);
+/* Of the operators about shapes; NULL past the last. */
+const onnx_op_entry *onnx_shape_at(size_t index);
 tl_status onnx_run_binary(onnx_import *import, onnx_node *node);
 tl_status onnx_run_shape(onnx_import *import, onnx_node *node);
 tl_status onnx_run_gather(onnx_import *import, onnx_node *node);

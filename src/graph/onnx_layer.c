@@ -478,27 +478,32 @@ static tl_status run_average_pool(onnx_import *import, onnx_node *node)
  */
 
 static const onnx_op_entry LAYERS[] = {
-    { "Conv", run_conv },
-    { "BatchNormalization", run_batch_norm },
-    { "Gemm", run_gemm },
-    { "MatMul", run_matmul },
-    { "Relu", run_plain },
-    { "Sigmoid", run_plain },
-    { "HardSwish", run_plain },
-    { "Abs", run_plain },
-    { "Clip", run_clip },
-    { "HardSigmoid", run_hard_sigmoid },
-    { "Softmax", run_softmax },
-    { "MaxPool", run_max_pool },
-    { "AveragePool", run_average_pool },
-    { "GlobalAveragePool", run_global_pool },
-    { "GlobalMaxPool", run_global_pool },
-    { "ReduceMean", run_reduce },
-    { "ReduceMax", run_reduce },
-    { "Add", onnx_run_binary },
-    { "Sub", onnx_run_binary },
-    { "Mul", onnx_run_binary },
-    { "Div", onnx_run_binary },
+    { "Conv", run_conv,
+      "two dimensions; any strides, dilations, groups and padding (auto_pad too); constant weight "
+      "and bias" },
+    { "BatchNormalization", run_batch_norm,
+      "constant parameters; its momentum is kept for training" },
+    { "Gemm", run_gemm, "constant matrix and bias; alpha, beta, transB; not transA" },
+    { "MatMul", run_matmul,
+      "by a constant matrix; an Add of a constant row after it becomes the bias" },
+    { "Relu", run_plain, "" },
+    { "Sigmoid", run_plain, "x * Sigmoid(x) becomes SiLU" },
+    { "HardSwish", run_plain, "" },
+    { "Abs", run_plain, "" },
+    { "Clip", run_clip, "constant bounds, as operands or attributes" },
+    { "HardSigmoid", run_hard_sigmoid, "alpha and beta" },
+    { "Softmax", run_softmax, "over the channels (axis 1)" },
+    { "MaxPool", run_max_pool, "two dimensions; strides, padding, ceil_mode; dilation 1" },
+    { "AveragePool", run_average_pool, "over the whole image" },
+    { "GlobalAveragePool", run_global_pool, "" },
+    { "GlobalMaxPool", run_global_pool, "" },
+    { "ReduceMean", run_reduce, "over height and width together" },
+    { "ReduceMax", run_reduce, "over height and width together" },
+    { "Add", onnx_run_binary,
+      "two items of equal shape; or one number, or one number a channel, computed or constant" },
+    { "Sub", onnx_run_binary, "as Add" },
+    { "Mul", onnx_run_binary, "as Add" },
+    { "Div", onnx_run_binary, "by a constant" },
 };
 
 onnx_handler onnx_layer_find(const char *op)
@@ -506,4 +511,13 @@ onnx_handler onnx_layer_find(const char *op)
     for (size_t i = 0; i < TL_COUNT_OF(LAYERS); i++)
         if (strcmp(LAYERS[i].op, op) == 0) return LAYERS[i].handler;
     return NULL;
+}
+
+bool tl_onnx_operator_at(size_t index, tl_onnx_operator *out)
+{
+    const onnx_op_entry *entry =
+        index < TL_COUNT_OF(LAYERS) ? &LAYERS[index] : onnx_shape_at(index - TL_COUNT_OF(LAYERS));
+    if (entry == NULL) return false;
+    *out = (tl_onnx_operator){ entry->op, entry->accepts };
+    return true;
 }

@@ -341,19 +341,36 @@ static tl_status run_pad(onnx_import *import, onnx_node *node)
 /* ---- The table --------------------------------------------------------------------------------
  */
 
+/* clang-format off */
 static const onnx_op_entry SHAPES[] = {
-    { "Identity", run_identity },  { "Dropout", run_identity },  { "Cast", run_cast },
-    { "Constant", run_constant },  { "Flatten", run_flatten },   { "Reshape", run_reshape },
-    { "Squeeze", run_squeeze },    { "Unsqueeze", run_squeeze }, { "Concat", run_concat },
-    { "Slice", run_slice },        { "Split", run_split },       { "Shape", onnx_run_shape },
-    { "Gather", onnx_run_gather }, { "Pad", run_pad },           { "Transpose", run_transpose },
+    { "Identity", run_identity, "" },
+    { "Dropout", run_identity, "does nothing, in training too" },
+    { "Cast", run_cast, "to float, or of constants and sizes" },
+    { "Constant", run_constant, "numbers" },
+    { "Flatten", run_flatten, "axis 1" },
+    { "Reshape", run_reshape, "[n, c, h, w] to [n, count], and [n, c] to [n, c, 1, 1]" },
+    { "Squeeze", run_squeeze, "axes 2 and 3 of an image of one pixel" },
+    { "Unsqueeze", run_squeeze, "axes 2 and 3 of a vector" },
+    { "Concat", run_concat, "along the channels (axis 1)" },
+    { "Slice", run_slice, "channels, with step 1" },
+    { "Split", run_split, "channels, into up to 64 parts" },
+    { "Shape", onnx_run_shape, "where it leads to a Reshape" },
+    { "Gather", onnx_run_gather, "of sizes, where they lead to a Reshape" },
+    { "Pad", run_pad, "zeros around an image that a Conv uses" },
+    { "Transpose", run_transpose, "of a constant matrix" },
 };
+/* clang-format on */
 
 onnx_handler onnx_shape_find(const char *op)
 {
     for (size_t i = 0; i < TL_COUNT_OF(SHAPES); i++)
         if (strcmp(SHAPES[i].op, op) == 0) return SHAPES[i].handler;
     return NULL;
+}
+
+const onnx_op_entry *onnx_shape_at(size_t index)
+{
+    return index < TL_COUNT_OF(SHAPES) ? &SHAPES[index] : NULL;
 }
 
 static const struct {

@@ -57,14 +57,14 @@ tl_status tl_shape_check(const tl_shape *shape, tl_error *err);
  *   ABS         |x|
  *   ADD SUB MUL two operands of equal shape; or one of them is one number an item, or one number a
  *               channel ([1, 1, c] or [c] beside [h, w, c])
- *   MAX_POOL    window (dilation 1; padding counts as minus infinity; ceil_mode: enlarge the
- * padding) GLOBAL_AVERAGE_POOL GLOBAL_MAX_POOL  [h, w, c] -> [1, 1, c]
+ *   MAX_POOL    window (dilation 1; padding counts as minus infinity; ceil_mode: enlarge padding)
+ *   GLOBAL_AVERAGE_POOL GLOBAL_MAX_POOL  [h, w, c] -> [1, 1, c]
  *   CONCAT      1..TL_OP_INPUT_MAX operands along the channels
  *   FLATTEN     [h, w, c] -> [c * h * w] in ONNX's order (channel-major)
  *   SLICE       channels begin..end-1
- *   GEMM        channels (= outputs), has_bias; [count] -> [channels]; params weight [out, in],
- * bias? SOFTMAX     over the channels CONSTANT    no operand; attribute shape (an item's); params
- * value (trained or not: see below) */
+ *   GEMM        channels (= outputs), has_bias; [count] -> [channels]; params weight [out, in], bias?
+ *   SOFTMAX     over the channels
+ *   CONSTANT    no operand; attribute shape (an item's); params value (trained or not: see below) */
 #define TL_OP_MAP(X)                                                                               \
     X(CONV, conv)                                                                                  \
     X(BATCH_NORM, batch_norm)                                                                      \
