@@ -32,6 +32,9 @@ endif()
 set_property(GLOBAL PROPERTY TL_MODULES "")
 
 function(tl_test target source module timeout_s)
+  if(TL_SANITIZE) # several times slower
+    math(EXPR timeout_s "4 * ${timeout_s}")
+  endif()
   add_executable(${target} ${source})
   target_link_libraries(${target} PRIVATE tl_options tl_${module} PkgConfig::cmocka)
   target_compile_definitions(${target} PRIVATE TL_SHARED_DATA="${TL_SHARED_DATA}"
