@@ -2,7 +2,7 @@
  * usage: pcb_stream DATA ORDER DELAY SEEDS JUDGE_EVERY [HOLDOUT] [LIMIT]
  * SEEDS: how many, from 1 on, or FIRST-LAST. Prints a line of JSON for each seed;
  * bench/pcb_stream.py runs it and judges. */
-#include "cli/stream.h"
+#include "cli/data/stream.h"
 
 #include <ftw.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "cli/command.h"
 
-#include "cli/terminal.h"
+#include "cli/terminal/terminal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * taken.
  *
  * Input: one byte that chooses what it is for, two that say where the JSON ends, then the body. */
-#include "server/feedback_read.h"
-#include "server/infer.h"
+#include "server/api/feedback_read.h"
+#include "server/api/infer.h"
 #include "server/internal.h"
 
 #include <stdlib.h>

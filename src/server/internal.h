@@ -7,7 +7,7 @@
 #include "base/queue.h"
 #include "base/text.h"
 #include "format/json.h"
-#include "server/infer.h"
+#include "server/api/infer.h"
 #include "server/server.h"
 #include "server/tokens.h"
 

@@ -1,0 +1,310 @@
+/* care.c - `tightloop backup | export | doctor`: the journal's care. */
+#include "cli/command.h"
+#include "cli/terminal/progress.h"
+#include "cli/terminal/terminal.h"
+#include "journal/journal.h"
+#include "loop/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static struct {
+    const char *journal, *config, *loop, *to;
+    bool json;
+} values;
+
+#define JOURNAL_OPTIONS                                                                            \
+    { "journal", 'j', TL_OPTION_FOLDER, "DIR", "Folder of the journal.", &values.journal, 0, 0 },  \
+    {                                                                                              \
+        "config", 'c', TL_OPTION_FILE, "FILE",                                                     \
+            "The configuration that names the journal. [tightloop.yaml]", &values.config, 0, 0     \
+    }
+#define JSON_OPTION                                                                                \
+    {                                                                                              \
+        "json", 0, TL_OPTION_FLAG, NULL, "Print JSON.", &values.json, 0, 0                         \
+    }
+
+/* The journal's folder from the options. */
+static tl_status find_journal(char path[4096], tl_error *err)
+{
+    tl_config *config;
+    tl_status status =
+        tl_command_config(values.config, values.journal, values.journal != NULL, &config, err);
+    if (status != TL_OK) return status;
+    struct stat st;
+    snprintf(path, 4096, "%s", config->runtime.path);
+    tl_config_destroy(&config);
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return tl_fail(err, TL_ENOTFOUND, "%.180s: there is no journal", path);
+    return TL_OK;
+}
+
+/* ---- backup ---------------------------------------------------------------------------------- */
+
+static const tl_option backup_options[] = {
+    JOURNAL_OPTIONS,
+    { "to", 't', TL_OPTION_FILE, "FILE", "Where the copy goes; must not be there yet.", &values.to,
+      0, 0 },
+    JSON_OPTION,
+};
+
+static tl_status back_up(const char *path, tl_error *err)
+{
+    tl_journal *journal = NULL;
+    tl_journal_options options = { .path = path, .read_only = true };
+    tl_status status = tl_journal_open(&options, &journal, err);
+    if (status == TL_OK) status = tl_journal_backup(journal, values.to, err);
+    tl_journal_close(&journal);
+    return status;
+}
+
+static int run_backup(const tl_arguments *arguments)
+{
+    (void)arguments;
+    char path[4096], size[32];
+    tl_error err;
+    struct stat st;
+    if (values.to == NULL) {
+        tl_fail(&err, TL_EINVAL, "--to FILE is missing");
+        return tl_command_misuse(&tl_command_backup, &err);
+    }
+    if (find_journal(path, &err) != TL_OK || back_up(path, &err) != TL_OK)
+        return tl_command_fail(&tl_command_backup, &err);
+    if (stat(values.to, &st) != 0) st.st_size = 0;
+    tl_human_bytes((double)st.st_size, size);
+    if (values.json)
+        printf("{\"backup\":true,\"bytes\":%lld}\n", (long long)st.st_size);
+    else
+        printf("Copied the journal to %s (%s).\n", values.to, size);
+    return TL_EXIT_OK;
+}
+
+const tl_command tl_command_backup = {
+    .name = "backup",
+    .summary = "copy the journal, also while a server writes to it",
+    .details =
+        "Makes a consistent copy of the journal: predictions, feedback, images, versions. It "
+        "may run while a server has the journal open. To restore, put the copy into an empty "
+        "folder under the journal's file name.",
+    .example = "tightloop backup --journal tightloop-journal --to friday.db",
+    .options = backup_options,
+    .option_count = TL_COUNT_OF(backup_options),
+    .run = run_backup,
+};
+
+/* ---- export ---------------------------------------------------------------------------------- */
+
+static const tl_option export_options[] = {
+    JOURNAL_OPTIONS,
+    { "loop", 'l', TL_OPTION_TEXT, "NAME", "Which loop, when there are several.", &values.loop, 0,
+      0 },
+    { "to", 't', TL_OPTION_FOLDER, "DIR", "Folder for labels.csv and images/; made when missing.",
+      &values.to, 0, 0 },
+    JSON_OPTION,
+};
+
+static void show_progress(void *context, uint64_t done, uint64_t total)
+{
+    tl_progress_show(context, done, total);
+}
+
+/* The loop that is wanted, or the only one. *config is in the arena. */
+static tl_status find_loop(tl_journal_reader *reader, tl_arena *arena, uint32_t *out,
+                           const char **config, tl_error *err)
+{
+    uint32_t found = 0;
+    for (uint32_t number = 1;; number++) {
+        const char *name, *text;
+        tl_status status = tl_journal_loop_info(reader, number, arena, &name, &text, err);
+        if (status == TL_ENOTFOUND) break;
+        if (status != TL_OK) return status;
+        if (values.loop != NULL && strcmp(values.loop, name) != 0) continue;
+        if (found != 0)
+            return tl_fail(err, TL_EINVAL, "the journal has several loops; name one with --loop");
+        found = number;
+        *config = text;
+    }
+    if (found == 0 && values.loop != NULL)
+        return tl_fail(err, TL_ENOTFOUND, "the journal has no loop \"%.64s\"", values.loop);
+    if (found == 0) return tl_fail(err, TL_ENOTFOUND, "the journal has no loops");
+    *out = found;
+    return TL_OK;
+}
+
+typedef struct class_list {
+    char names[TL_CLASS_COUNT_MAX][TL_TEXT_BYTES_MAX];
+    const char *pointers[TL_CLASS_COUNT_MAX];
+    size_t count;
+} class_list;
+
+static void add_class(class_list *classes, const char *name)
+{
+    if (classes->count == TL_CLASS_COUNT_MAX || strlen(name) >= TL_TEXT_BYTES_MAX) return;
+    for (size_t i = 0; i < classes->count; i++)
+        if (strcmp(classes->names[i], name) == 0) return;
+    strcpy(classes->names[classes->count], name);
+    classes->pointers[classes->count] = classes->names[classes->count];
+    classes->count++;
+}
+
+/* The classes at creation, and those that events added later. */
+static tl_status read_classes(tl_journal_reader *reader, uint32_t loop, const char *config,
+                              class_list *out, tl_error *err)
+{
+    tl_json_parser *parser = NULL;
+    tl_arena arena;
+    tl_arena_init(&arena, 256 << 20);
+    tl_loop_config *recorded = malloc(sizeof *recorded);
+    tl_status status = recorded == NULL ? tl_fail(err, TL_ENOMEM, "classes")
+                                        : tl_loop_config_read(config, recorded, err);
+    if (status == TL_OK) status = tl_json_parser_create(NULL, &parser, err);
+    for (size_t i = 0; status == TL_OK && i < recorded->info.class_count; i++)
+        add_class(out, recorded->info.classes[i]);
+    uint64_t position = 0;
+    tl_record record;
+    while (status == TL_OK) {
+        tl_arena_reset(&arena);
+        status = tl_journal_next(reader, loop, position, &arena, &record, err);
+        position = record.position;
+        const tl_json *body;
+        if (status != TL_OK || record.kind != TL_RECORD_EVENT ||
+            strcmp(record.as.event.kind, "class") != 0)
+            continue;
+        const char *text = record.as.event.body;
+        if (tl_json_parse(parser, text, strlen(text), &arena, &body, NULL) == TL_OK)
+            add_class(out, tl_json_get_text(body, "name", ""));
+    }
+    tl_json_parser_destroy(&parser);
+    tl_arena_destroy(&arena);
+    free(recorded);
+    return status == TL_ENOTFOUND ? TL_OK : status;
+}
+
+static tl_status export_loop(const char *path, tl_error *err)
+{
+    static class_list classes;
+    tl_journal_reader *reader = NULL;
+    tl_arena arena;
+    tl_progress progress;
+    uint32_t loop = 0;
+    const char *config = NULL;
+    tl_arena_init(&arena, 16 << 20);
+    tl_status status = tl_journal_reader_open_path(path, &reader, err);
+    if (status == TL_OK) status = find_loop(reader, &arena, &loop, &config, err);
+    if (status == TL_OK) status = read_classes(reader, loop, config, &classes, err);
+    if (status == TL_OK) {
+        tl_progress_begin(&progress, "Exporting");
+        tl_export_options options = { .folder = values.to,
+                                      .progress = show_progress,
+                                      .context = &progress };
+        status = tl_journal_export(reader, loop, classes.pointers, classes.count, &options, err);
+        tl_progress_end(&progress);
+    }
+    tl_journal_reader_close(&reader);
+    tl_arena_destroy(&arena);
+    return status;
+}
+
+static int run_export(const tl_arguments *arguments)
+{
+    (void)arguments;
+    char path[4096];
+    tl_error err;
+    if (values.to == NULL) {
+        tl_fail(&err, TL_EINVAL, "--to DIR is missing");
+        return tl_command_misuse(&tl_command_export, &err);
+    }
+    if (find_journal(path, &err) != TL_OK || export_loop(path, &err) != TL_OK)
+        return tl_command_fail(&tl_command_export, &err);
+    if (values.json)
+        printf("{\"exported\":true}\n");
+    else
+        printf("The labelled data is in %s: labels.csv, and each image once in images/.\n",
+               values.to);
+    return TL_EXIT_OK;
+}
+
+const tl_command tl_command_export = {
+    .name = "export",
+    .summary = "the labelled data as CSV and images, for other tools",
+    .details = "Writes labels.csv (id, time, site, line, part, image, reference, label, source, "
+               "features) and every image once. It may run while a server has the journal open.",
+    .example = "tightloop export --journal tightloop-journal --to labelled",
+    .options = export_options,
+    .option_count = TL_COUNT_OF(export_options),
+    .run = run_export,
+};
+
+/* ---- doctor ---------------------------------------------------------------------------------- */
+
+static const tl_option doctor_options[] = { JOURNAL_OPTIONS, JSON_OPTION };
+
+typedef struct findings {
+    tl_text text;
+    tl_json_writer w;
+} findings;
+
+static void take_finding(void *context, int severity, const char *text)
+{
+    static const char *const names[] = { "fine", "notice", "damage" };
+    static const tl_style styles[] = { TL_STYLE_GOOD, TL_STYLE_WARN, TL_STYLE_BAD };
+    findings *f = context;
+    int rank = severity < 0 ? 0 : severity > 2 ? 2 : severity;
+    if (values.json) {
+        tl_json_object(&f->w);
+        tl_json_key(&f->w, "severity");
+        tl_json_string(&f->w, names[rank]);
+        tl_json_key(&f->w, "text");
+        tl_json_string(&f->w, text);
+        tl_json_object_end(&f->w);
+        return;
+    }
+    printf("%s%-7s%s %s\n", tl_style_on(stdout, styles[rank]), names[rank], tl_style_off(stdout),
+           text);
+}
+
+static int run_doctor(const tl_arguments *arguments)
+{
+    (void)arguments;
+    char path[4096];
+    tl_error err;
+    int worst = 0;
+    findings f;
+    if (find_journal(path, &err) != TL_OK) return tl_command_fail(&tl_command_doctor, &err);
+    tl_text_init(&f.text, 16 << 20);
+    tl_json_begin(&f.w, &f.text);
+    tl_json_object(&f.w);
+    tl_json_key(&f.w, "findings");
+    tl_json_array(&f.w);
+    tl_status status = tl_journal_doctor(path, take_finding, &f, &worst, &err);
+    tl_json_array_end(&f.w);
+    tl_json_key(&f.w, "damaged");
+    tl_json_boolean(&f.w, worst >= 2 || status == TL_ECORRUPT);
+    tl_json_object_end(&f.w);
+    int code = worst >= 2 ? TL_EXIT_DAMAGE : TL_EXIT_OK;
+    if (status != TL_OK)
+        code = tl_command_fail(&tl_command_doctor, &err);
+    else if (values.json)
+        code = tl_command_print(&tl_command_doctor, &f.text) == TL_EXIT_OK ? code : TL_EXIT_FAILURE;
+    else
+        printf("%s\n", worst >= 2   ? "The journal is damaged. Nothing was changed."
+                       : worst == 1 ? "The journal is sound; see the notices."
+                                    : "The journal is sound.");
+    tl_text_destroy(&f.text);
+    return code;
+}
+
+const tl_command tl_command_doctor = {
+    .name = "doctor",
+    .summary = "check a journal and say in words what was found",
+    .details =
+        "Checks the journal's file, its records and how they belong together. Changes nothing. "
+        "While a server has the journal open a lighter check is made.",
+    .example = "tightloop doctor --journal tightloop-journal",
+    .exits = "3 damage found",
+    .options = doctor_options,
+    .option_count = TL_COUNT_OF(doctor_options),
+    .run = run_doctor,
+};

@@ -1,0 +1,115 @@
+/* config_table.c - every key of the configuration, once. */
+#include "format/config/config_internal.h"
+
+#define AT(type, member) offsetof(type, member)
+#define TABLE(fields)                                                                              \
+    {                                                                                              \
+        fields, TL_COUNT_OF(fields)                                                                \
+    }
+
+static const char *const DURABILITIES[] = {
+    [TL_DURABILITY_FULL] = "full", [TL_DURABILITY_RELAXED] = "relaxed", NULL
+};
+static const char *const INPUTS[] = {
+    [TL_INPUT_IMAGE] = "image", [TL_INPUT_FEATURES] = "features", NULL
+};
+
+#define S(member) AT(tl_config_server, member)
+static const tl_config_field SERVER_FIELDS[] = {
+    { "listen", TL_CONFIG_ADDRESS, 0, 0, 65535, NULL, NULL, NULL,
+      "Address and port; port 0 takes any free one. Beyond loopback a tokens_file is needed." },
+    { "tls_certificate", TL_CONFIG_TEXT, S(tls_certificate), 0, 0, NULL, NULL, "server.crt",
+      "PEM file with the certificate chain; needs tls_key. Without it: no TLS." },
+    { "tls_key", TL_CONFIG_TEXT, S(tls_key), 0, 0, NULL, NULL, "server.key",
+      "PEM file with the private key." },
+    { "tokens_file", TL_CONFIG_TEXT, S(tokens_file), 0, 0, NULL, NULL, "tokens",
+      "File of hashed bearer tokens with their rights." },
+    { "allow_unauthenticated", TL_CONFIG_BOOL, S(allow_unauthenticated), 0, 0, NULL, NULL, NULL,
+      "Listen beyond loopback without tokens: anybody who reaches the port may do everything." },
+    { "max_body_bytes", TL_CONFIG_BYTES, S(max_body_bytes), 1024, 1 << 30, NULL, NULL, NULL,
+      "Largest request body." },
+    { "max_connections", TL_CONFIG_UINT32, S(max_connections), 1, 100000, NULL, NULL, NULL,
+      "Open connections; further ones are turned away." },
+    { "idle_timeout_s", TL_CONFIG_UINT32, S(idle_timeout_s), 1, 86400, NULL, NULL, NULL,
+      "Seconds after which a silent connection is closed." },
+    { "io_threads", TL_CONFIG_UINT32, S(io_threads), 1, 64, NULL, NULL, NULL,
+      "Threads that read requests and write answers." },
+};
+static const tl_config_table SERVER = TABLE(SERVER_FIELDS);
+
+/* In tl_config itself: the runtime's options are written by two sections. */
+#define R(member) AT(tl_config, runtime.member)
+static const tl_config_field RETENTION_FIELDS[] = {
+    { "size", TL_CONFIG_BYTES, R(retention_bytes), 0, 1e18, NULL, NULL, NULL,
+      "Above this size the oldest unlabelled items are dropped; 0 keeps all." },
+    { "days", TL_CONFIG_UINT32, R(retention_days), 0, 36500, NULL, NULL, NULL,
+      "Unlabelled items older than this are dropped; 0 keeps all." },
+};
+static const tl_config_table RETENTION = TABLE(RETENTION_FIELDS);
+
+static const tl_config_field JOURNAL_FIELDS[] = {
+    { "path", TL_CONFIG_TEXT, R(path), 0, 0, NULL, NULL, NULL,
+      "Folder of the journal; made when missing." },
+    { "durability", TL_CONFIG_CHOICE, R(durability), 0, 0, DURABILITIES, NULL, NULL,
+      "full: acknowledged means on disk. relaxed: a power cut may lose the last moments." },
+    { "quota", TL_CONFIG_BYTES, R(quota_bytes), 0, 1e18, NULL, NULL, NULL,
+      "Size at which predictions are refused (507); 0: no quota." },
+    { "retention", TL_CONFIG_SECTION, 0, 0, 0, NULL, &RETENTION, NULL,
+      "What is dropped when. Labelled items always outlive unlabelled ones." },
+};
+static const tl_config_table JOURNAL = TABLE(JOURNAL_FIELDS);
+
+static const tl_config_field ENGINE_FIELDS[] = {
+    { "trainer_threads", TL_CONFIG_UINT32, R(trainer_threads), 0, 64, NULL, NULL, NULL,
+      "Threads of the slow learner; 0: serve and learn fast heads only." },
+    { "batch_max", TL_CONFIG_UINT32, R(batch_max), 1, 1024, NULL, NULL, NULL,
+      "Items that are predicted together at most." },
+    { "queue_max", TL_CONFIG_UINT32, R(queue_max), 1, 1000000, NULL, NULL, NULL,
+      "Items that may wait before callers are told to try again (503)." },
+};
+static const tl_config_table ENGINE = TABLE(ENGINE_FIELDS);
+
+#define L(member) AT(tl_loop_options, member)
+static const tl_config_field LOOP_FIELDS[] = {
+    { "name", TL_CONFIG_NAME, L(name), 0, 0, NULL, NULL, NULL,
+      "The loop's name in URLs: letters, digits, '.', '_', '-'." },
+    { "input", TL_CONFIG_CHOICE, L(input), 0, 0, INPUTS, NULL, NULL,
+      "What an item is: an image, or a vector of features." },
+    { "size", TL_CONFIG_SIZE, L(height), 1, TL_IMAGE_SIDE_MAX, NULL, NULL, NULL,
+      "Images are scaled to this height x width on the way in." },
+    { "channels", TL_CONFIG_UINT32, L(channels), 1, 3, NULL, NULL, NULL, "1: grey, 3: colour." },
+    { "template", TL_CONFIG_BOOL, L(has_template), 0, 0, NULL, NULL, NULL,
+      "Each image comes with its template (golden sample) to compare with." },
+    { "features", TL_CONFIG_UINT32, L(feature_count), 0, TL_FEATURE_COUNT_MAX, NULL, NULL, NULL,
+      "Numbers in a vector, for input: features." },
+    { "feature_range", TL_CONFIG_FLOAT, L(feature_range), 1e-6, 1e6, NULL, NULL, NULL,
+      "Features beyond plus or minus this are clamped." },
+    { "classes", TL_CONFIG_CLASSES, 0, 2, TL_CLASS_COUNT_MAX, NULL, NULL, NULL,
+      "Class names; the first one is \"nothing to flag\"." },
+    { "model", TL_CONFIG_TEXT, L(model_path), 0, 0, NULL, NULL, "model.onnx",
+      "ONNX file to start from; without it a small network learns from nothing." },
+    { "seed", TL_CONFIG_UINT64, L(seed), 0, 0, NULL, NULL, NULL,
+      "Of initial weights, sampling and audit." },
+    { "replay_per_label", TL_CONFIG_UINT32, L(replay_per_label), 0, 1024, NULL, NULL, NULL,
+      "Images replayed by the slow learner for each new label." },
+    { "publish_every_labels", TL_CONFIG_UINT32, L(publish_every_labels), 1, 1000000, NULL, NULL,
+      NULL, "The slow learner offers its weights that often." },
+    { "cold_labels", TL_CONFIG_UINT32, L(cold_labels), 0, 1000000000, NULL, NULL, NULL,
+      "Everything is put up for review until there are so many labels." },
+    { "audit_rate", TL_CONFIG_DOUBLE, L(audit_rate), 0, 1, NULL, NULL, NULL,
+      "Share of passed items that is put up for review all the same." },
+    { "target_precision", TL_CONFIG_DOUBLE, L(target_precision), 0, 1, NULL, NULL, NULL,
+      "Flags aim at being right this often." },
+};
+static const tl_config_table LOOP = TABLE(LOOP_FIELDS);
+
+static const tl_config_field FILE_FIELDS[] = {
+    { "server", TL_CONFIG_SECTION, AT(tl_config, server), 0, 0, NULL, &SERVER, NULL,
+      "The HTTP server." },
+    { "journal", TL_CONFIG_SECTION, 0, 0, 0, NULL, &JOURNAL, NULL,
+      "The durable record of everything." },
+    { "engine", TL_CONFIG_SECTION, 0, 0, 0, NULL, &ENGINE, NULL, "Threads and queues." },
+    { "loops", TL_CONFIG_LOOPS, 0, 0, TL_CONFIG_LOOP_COUNT_MAX, NULL, &LOOP, NULL,
+      "The tasks that improve themselves." },
+};
+const tl_config_table TL_CONFIG_TABLE = TABLE(FILE_FIELDS);
