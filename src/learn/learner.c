@@ -436,6 +436,17 @@ tl_status tl_learner_step(tl_learner *learner, uint64_t key, uint32_t label, tl_
     return status;
 }
 
+tl_status tl_learner_remember(tl_learner *learner, uint64_t key, uint32_t label, tl_error *err)
+{
+    if (label >= learner->options.class_count)
+        return tl_fail(err, TL_EINVAL, "label %u; there are %u classes", label,
+                       learner->options.class_count);
+    tl_rng rng;
+    bool train;
+    tl_rng_seed(&rng, ~learner->options.seed, key);
+    return remember(learner, key, label, &rng, &train, err);
+}
+
 bool tl_learner_remove(tl_learner *learner, uint64_t key)
 {
     uint32_t kept = 0;

@@ -71,6 +71,10 @@ void tl_learner_destroy(tl_learner **learner);
 tl_status tl_learner_step(tl_learner *learner, uint64_t key, uint32_t label, tl_learner_fetch fetch,
                           void *context, tl_learner_result *result, tl_error *err);
 
+/* Put one labelled item into the memory without a step: to be replayed with others. Errors:
+ * TL_EINVAL (label), TL_ENOMEM. */
+tl_status tl_learner_remember(tl_learner *learner, uint64_t key, uint32_t label, tl_error *err);
+
 /* A withdrawn label: not used again. What was learned from it stays. False: not there. */
 bool tl_learner_remove(tl_learner *learner, uint64_t key);
 /* A corrected label, without training now. False: not there. TL_EINVAL labels are refused: false.

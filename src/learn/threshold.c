@@ -65,6 +65,13 @@ static tl_threshold_entry *ring_at(const tl_threshold *threshold, uint32_t index
     return &threshold->ring[(threshold->begin + index) % threshold->options.window];
 }
 
+void tl_threshold_set_target(tl_threshold *threshold, double target_precision)
+{
+    TL_ASSERT(target_precision >= 0.0 && target_precision <= 1.0);
+    threshold->options.target_precision = target_precision;
+    threshold->fresh = false;
+}
+
 void tl_threshold_learn(tl_threshold *threshold, const tl_threshold_entry *entry)
 {
     threshold->fresh = false;

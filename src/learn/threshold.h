@@ -38,6 +38,8 @@ typedef struct tl_threshold_entry {
     uint8_t correct; /* the most likely class was the label */
 } tl_threshold_entry;
 
+/* Another target from the next value on, 0..1. */
+void tl_threshold_set_target(tl_threshold *threshold, double target_precision);
 void tl_threshold_learn(tl_threshold *threshold, const tl_threshold_entry *entry);
 /* A withdrawn or corrected label: drop its entry, if it is still in the ring. */
 void tl_threshold_forget(tl_threshold *threshold, uint64_t key);

@@ -32,6 +32,7 @@ tl_status tl_core_create(const tl_core_options *options, tl_core **out, tl_error
     core->items = options->items;
     tl_arena_init(&core->arena, TL_JOIN_ARENA_BYTES);
     core->learning = true;
+    core->third_class_at = core->config.info.class_count > 2 ? 0 : UINT64_MAX;
     core->direct_features =
         core->config.info.input == TL_INPUT_FEATURES &&
         tl_graph_feature_count(core->graph) == core->config.info.feature_count &&
@@ -60,6 +61,7 @@ void tl_core_destroy(tl_core **core_pointer)
     tl_json_parser_destroy(&core->parser);
     tl_keymap_destroy(&core->members);
     tl_keymap_destroy(&core->golden);
+    tl_keymap_destroy(&core->deferred);
     tl_idset_destroy(&core->pending);
     tl_arena_destroy(&core->arena);
     tl_graph_release(&core->graph);
@@ -111,7 +113,17 @@ tl_status tl_core_push_op(tl_core *core, tl_train_op op, tl_error *err)
         core->op_capacity = capacity;
     }
     core->ops[core->op_count++] = op;
+    core->waiting += op.code == TL_TRAIN_LEARN;
     return TL_OK;
+}
+
+void tl_core_decide(tl_core *core, uint64_t ops)
+{
+    core->decided_ops = ops;
+    core->waiting = 0;
+    uint64_t first = ops > core->ops_base ? ops - core->ops_base : 0;
+    for (uint64_t i = first; i < core->op_count; i++)
+        core->waiting += core->ops[i].code == TL_TRAIN_LEARN;
 }
 
 uint64_t tl_core_op_count(const tl_core *core)

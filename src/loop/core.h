@@ -30,7 +30,8 @@ typedef enum tl_op_code {
     TL_TRAIN_INCLUDE,   /* key: not golden any more */
     TL_TRAIN_RESTART,   /* key: version to continue from */
     TL_TRAIN_CLASSES,   /* key: how many classes there are */
-    TL_TRAIN_CONFIGURE  /* the knobs changed; key: position of the event */
+    TL_TRAIN_CONFIGURE, /* the knobs changed; key: position of the event */
+    TL_TRAIN_REMEMBER   /* key, label: too much waits; to be replayed, without a step of its own */
 } tl_op_code;
 
 typedef struct tl_train_op {

@@ -3,7 +3,10 @@
 #include "loop/internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { CATCH_UP_MAX = 512 };
 
 /* ---- Versions -------------------------------------------------------------------------------- */
 
@@ -22,17 +25,20 @@ static void forget_past(tl_core *core, tl_past *past)
     memmove(past, past + 1, (core->past_count - index) * sizeof *past);
 }
 
+/* Nobody can return to it: its weights may go. */
+static void evict(tl_core *core, uint64_t number)
+{
+    if (core->evicted_count == TL_CORE_EVICTED_MAX) /* nobody took them: their weights stay */
+        memmove(core->evicted, core->evicted + 1, --core->evicted_count * sizeof core->evicted[0]);
+    core->evicted[core->evicted_count++] = number;
+}
+
 /* The oldest goes, but for `keep`. Where somebody returned to it its weights stay: replaying the
  * journal needs them. */
 static void evict_oldest(tl_core *core, uint64_t keep)
 {
     tl_past *oldest = &core->past[core->past[0].number == keep ? 1 : 0];
-    if (!oldest->pinned) {
-        if (core->evicted_count == TL_CORE_EVICTED_MAX) /* nobody took them: their weights stay */
-            memmove(core->evicted, core->evicted + 1,
-                    --core->evicted_count * sizeof core->evicted[0]);
-        core->evicted[core->evicted_count++] = oldest->number;
-    }
+    if (!oldest->pinned) evict(core, oldest->number);
     forget_past(core, oldest);
 }
 
@@ -59,16 +65,33 @@ static tl_status retire_champion(tl_core *core, uint64_t keep, tl_error *err)
     return TL_OK;
 }
 
-/* Labels that came after the version's statistics were made. */
+/* Where the newest CATCH_UP_MAX new labels among the operations from `from` on begin: what the slow
+ * learner has not come to is not all worth the time that its features take. */
+static uint64_t catch_up_start(const tl_core *core, uint64_t from)
+{
+    uint64_t number = tl_core_op_count(core);
+    for (size_t labels = 0; number > from && labels < CATCH_UP_MAX; number--) {
+        uint8_t code = core->ops[number - 1 - core->ops_base].code;
+        labels += code == TL_TRAIN_LEARN || code == TL_TRAIN_REMEMBER;
+    }
+    return number;
+}
+
+/* Labels that came, changed or went after the version's statistics were made. */
 static tl_status catch_up(tl_core *core, uint64_t from, tl_error *err)
 {
     uint64_t first = from < core->ops_base ? core->ops_base : from;
+    uint64_t learn_from = catch_up_start(core, first);
     for (uint64_t number = first; number < tl_core_op_count(core); number++) {
         tl_train_op op = core->ops[number - core->ops_base];
         bool member = tl_keymap_get(&core->members, op.key, NULL);
         int32_t to = -1;
         switch (op.code) {
-        case TL_TRAIN_LEARN: to = (int32_t)op.label; break;
+        case TL_TRAIN_LEARN:
+        case TL_TRAIN_REMEMBER:
+            if (!member && number < learn_from) continue;
+            to = (int32_t)op.label;
+            break;
         case TL_TRAIN_RELABEL:
             if (!member) continue;
             to = (int32_t)op.label;
@@ -81,6 +104,34 @@ static tl_status catch_up(tl_core *core, uint64_t from, tl_error *err)
         if (status != TL_OK) return status;
     }
     return TL_OK;
+}
+
+/* A version that somebody returns to starts its fast head from items whose labels may have changed
+ * since: they are learned as they stand now, or not at all. */
+static tl_status correct_members(tl_core *core, uint64_t position, tl_error *err)
+{
+    size_t count = core->members.count;
+    uint64_t *keys = malloc((count + 1) * sizeof *keys);
+    if (keys == NULL) return tl_fail(err, TL_ENOMEM, "items of the fast head");
+    tl_keymap_sorted_keys(&core->members, keys);
+    tl_status status = TL_OK;
+    for (size_t i = 0; i < count && status == TL_OK; i++) {
+        tl_record prediction;
+        int32_t label = -1;
+        tl_arena_reset(&core->arena);
+        status = tl_journal_read_prediction(core->items->journal, core->items->loop, keys[i], false,
+                                            &core->arena, &prediction, err);
+        if (status == TL_OK)
+            status = tl_core_standing_label(core, &prediction, position, &label, err);
+        if (status == TL_ENOTFOUND) { /* its features are in no statistics either */
+            status = TL_OK;
+            continue;
+        }
+        if (status == TL_OK && tl_keymap_get(&core->golden, keys[i], NULL)) label = -1;
+        if (status == TL_OK) status = tl_core_stats_change(core, keys[i], label, NULL, err);
+    }
+    free(keys);
+    return status;
 }
 
 /* Take the statistics of `version`; its kept items become the members. */
@@ -141,15 +192,30 @@ static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_v
     if (status == TL_OK && version->number != number)
         status = tl_fail(err, TL_ECORRUPT, "version %llu is recorded where %llu should be",
                          (unsigned long long)version->number, (unsigned long long)number);
+    if (status == TL_OK && ops < core->restart_ops) { /* somebody went elsewhere meanwhile */
+        core->refused++;
+        tl_core_decide(core, ops);
+        evict(core, number);
+        tl_version_destroy(&version);
+        return TL_OK;
+    }
     if (status == TL_OK) status = retire_champion(core, 0, err);
     if (status == TL_OK) status = install(core, version, true, err);
     if (status == TL_OK) {
         core->publishes++;
-        core->decided_ops = ops;
+        tl_core_decide(core, ops);
         tl_core_chain(core, &version->weights_hash, sizeof version->weights_hash);
     }
     tl_version_destroy(&version);
     return status;
+}
+
+/* The version that served before `number`, of those that are kept; 0: none. */
+static uint64_t served_before(const tl_core *core, uint64_t number)
+{
+    for (size_t i = 1; i < core->past_count; i++)
+        if (core->past[i].number == number) return core->past[i - 1].number;
+    return 0;
 }
 
 /* "rollback" and "promote": the same swap to a kept version; a rollback serves its fast head as it
@@ -161,10 +227,13 @@ static tl_status step_return(tl_core *core, uint64_t position, uint64_t number, 
         return TL_OK; /* it went between the request and the event */
     tl_version *version = NULL;
     tl_status status = tl_version_read(core->graph, core->items, number, &version, err);
+    uint64_t before = served_before(core, number);
     find_past(core, number)->pinned = true;
     if (status == TL_OK) status = retire_champion(core, number, err);
     tl_past *past = find_past(core, number);
+    bool same_features = version != NULL && version->backbone_hash == core->backbone_hash;
     if (status == TL_OK) status = install(core, version, false, err);
+    if (status == TL_OK && !same_features) status = correct_members(core, position, err);
     if (status == TL_OK) {
         tl_head_release(&core->head);
         core->head = past->head;
@@ -173,14 +242,15 @@ static tl_status step_return(tl_core *core, uint64_t position, uint64_t number, 
         core->frozen_threshold = past->threshold;
         core->head_frozen = rollback;
         if (!rollback) core->head_stale = true;
-        if (rollback && core->learning) {
+        if (rollback) {
             core->learning = false;
-            core->paused_at = position;
+            core->previous = before; /* twice back is two versions back */
+            core->rollbacks++;
         }
-        if (rollback) core->rollbacks++;
         tl_core_chain(core, &version->weights_hash, sizeof version->weights_hash);
         tl_train_op op = { .code = TL_TRAIN_RESTART, .key = number };
         status = tl_core_push_op(core, op, err);
+        core->restart_ops = tl_core_op_count(core);
     }
     tl_version_destroy(&version);
     return status;
@@ -192,24 +262,26 @@ static tl_status step_learning(tl_core *core, uint64_t position, bool on, tl_err
 {
     if (on == core->learning) return TL_OK;
     core->learning = on;
-    if (!on) {
-        core->paused_at = position;
-        return TL_OK;
-    }
+    if (!on) return TL_OK;
     core->head_frozen = false;
     core->head_stale = core->dirty = true;
     core->epoch = position;
-    return tl_core_learn_deferred(core, core->paused_at, position, err);
+    return tl_core_learn_deferred(core, err);
 }
 
-static tl_status step_class(tl_core *core, const char *name, tl_error *err)
+static tl_status step_class(tl_core *core, uint64_t position, const char *name, tl_error *err)
 {
     tl_loop_info *info = &core->config.info;
-    if (name == NULL || !tl_name_is_valid(name) || info->class_count == TL_CLASS_COUNT_MAX)
+    size_t outputs = tl_shape_count(tl_graph_output_shape(core->graph, 0));
+    if (name == NULL || !tl_name_is_valid(name) || info->class_count == TL_CLASS_COUNT_MAX ||
+        info->class_count >= outputs)
         return tl_fail(err, TL_ECORRUPT, "an event adds a class that cannot be");
+    for (size_t i = 0; i < info->class_count; i++)
+        if (strcmp(info->classes[i], name) == 0) return TL_OK;
     tl_status status = tl_head_stats_add_class(core->stats, err);
     if (status != TL_OK) return status;
     snprintf(info->classes[info->class_count++], TL_TEXT_BYTES_MAX, "%s", name);
+    if (info->class_count == 3) core->third_class_at = position;
     core->head_stale = core->dirty = true;
     tl_train_op op = { .code = TL_TRAIN_CLASSES, .key = info->class_count };
     return tl_core_push_op(core, op, err);
@@ -226,6 +298,7 @@ static tl_status step_golden_add(tl_core *core, uint64_t event, uint64_t key, tl
     if (status != TL_OK || label < 0) return status;
     if (tl_keymap_set(&core->golden, key, (uint32_t)label) != TL_OK)
         return tl_fail(err, TL_ENOMEM, "golden set");
+    tl_keymap_remove(&core->deferred, key);
     status = tl_core_stats_change(core, key, -1, prediction.as.prediction.features, err);
     tl_train_op op = { .code = TL_TRAIN_EXCLUDE, .label = (uint32_t)label, .key = key };
     return status == TL_OK ? tl_core_push_op(core, op, err) : status;
@@ -233,9 +306,18 @@ static tl_status step_golden_add(tl_core *core, uint64_t event, uint64_t key, tl
 
 static tl_status step_golden_remove(tl_core *core, uint64_t key, tl_error *err)
 {
-    if (!tl_keymap_remove(&core->golden, key)) return TL_OK;
+    uint32_t label;
+    tl_record prediction;
+    if (!tl_keymap_get(&core->golden, key, &label)) return TL_OK;
+    tl_keymap_remove(&core->golden, key);
     tl_train_op op = { .code = TL_TRAIN_INCLUDE, .key = key };
-    return tl_core_push_op(core, op, err);
+    tl_status status = tl_core_push_op(core, op, err);
+    if (status == TL_OK)
+        status = tl_journal_read_prediction(core->items->journal, core->items->loop, key, false,
+                                            &core->arena, &prediction, err);
+    if (status == TL_ENOTFOUND) return TL_OK;
+    if (status != TL_OK) return status;
+    return tl_core_stats_change(core, key, (int32_t)label, prediction.as.prediction.features, err);
 }
 
 static tl_status step_configure(tl_core *core, const tl_record *record, tl_error *err)
@@ -244,6 +326,7 @@ static tl_status step_configure(tl_core *core, const tl_record *record, tl_error
     tl_status status = tl_loop_config_read(record->as.event.body, &config, err);
     if (status != TL_OK) return status;
     tl_loop_config_copy_knobs(&core->config, &config);
+    tl_threshold_set_target(core->threshold, config.target_precision);
     core->dirty = true;
     tl_train_op op = { .code = TL_TRAIN_CONFIGURE, .key = record->position };
     return tl_core_push_op(core, op, err);
@@ -270,7 +353,7 @@ tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version 
     if (strcmp(kind, "publish") == 0) return step_publish(core, version, ops, candidate, err);
     if (strcmp(kind, "refuse") == 0) {
         core->refused++;
-        core->decided_ops = ops;
+        tl_core_decide(core, ops);
         return TL_OK;
     }
     if (strcmp(kind, "rollback") == 0) return step_return(core, position, version, true, err);
@@ -278,7 +361,7 @@ tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version 
     if (strcmp(kind, "pause") == 0) return step_learning(core, position, false, err);
     if (strcmp(kind, "resume") == 0) return step_learning(core, position, true, err);
     if (strcmp(kind, "class") == 0)
-        return step_class(core, tl_json_get_text(body, "name", NULL), err);
+        return step_class(core, position, tl_json_get_text(body, "name", NULL), err);
     if (strcmp(kind, "golden_add") == 0)
         return step_golden_add(core, position, number_of(body, "position"), err);
     if (strcmp(kind, "golden_remove") == 0)

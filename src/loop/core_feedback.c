@@ -2,6 +2,7 @@
 #include "loop/internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { STATEMENT_MAX = 256 }; /* feedback on one prediction that is looked at */
@@ -10,28 +11,37 @@ enum { STATEMENT_MAX = 256 }; /* feedback on one prediction that is looked at */
 
 /* What one statement says: a class, or -1 (withdrawn, or "incorrect" without a class). */
 static int32_t statement_label(const tl_core *core, const tl_prediction_record *prediction,
-                               const tl_feedback_record *feedback)
+                               const tl_feedback_record *feedback, uint64_t position)
 {
     switch (feedback->kind) {
-    case TL_FEEDBACK_LABEL: return feedback->label;
+    case TL_FEEDBACK_LABEL:
+        return feedback->label < (int32_t)core->config.info.class_count ? feedback->label : -1;
     case TL_FEEDBACK_VERDICT:
         if (feedback->correct) return (int32_t)prediction->label;
-        return core->config.info.class_count == 2 ? 1 - (int32_t)prediction->label : -1;
+        /* Of two classes it was the other one; what was said then stays said when a third comes. */
+        return position < core->third_class_at && prediction->label < 2
+                   ? 1 - (int32_t)prediction->label
+                   : -1;
     default: return -1;
     }
 }
 
 /* Of each source only the newest statement counts; of those that name a class, the newest stands.
- */
+ * Only the newest STATEMENT_MAX are looked at: a bound on the work that one id can cause. */
 static int32_t fold(const tl_core *core, const tl_prediction_record *prediction,
                     const tl_record *statements, size_t count)
 {
+    if (count > STATEMENT_MAX) {
+        statements += count - STATEMENT_MAX;
+        count = STATEMENT_MAX;
+    }
     for (size_t i = count; i-- > 0;) {
         const tl_feedback_record *feedback = &statements[i].as.feedback;
         bool superseded = false;
         for (size_t later = i + 1; later < count && !superseded; later++)
             superseded = strcmp(statements[later].as.feedback.source, feedback->source) == 0;
-        int32_t label = superseded ? -1 : statement_label(core, prediction, feedback);
+        int32_t label =
+            superseded ? -1 : statement_label(core, prediction, feedback, statements[i].position);
         if (label >= 0) return label;
     }
     return -1;
@@ -61,10 +71,6 @@ static tl_status join(tl_core *core, const tl_record *record, label_change *out,
     status = tl_journal_list_feedback(core->items->journal, core->items->loop, id, record->position,
                                       &core->arena, &statements, &count, err);
     if (status != TL_OK) return status;
-    if (count > STATEMENT_MAX) { /* the newest ones; a bound on the work that one id can cause */
-        statements += count - STATEMENT_MAX;
-        count = STATEMENT_MAX;
-    }
     if (count == 0 || statements[count - 1].position != record->position)
         return tl_fail(err, TL_ECORRUPT, "feedback at position %llu is not listed",
                        (unsigned long long)record->position);
@@ -166,6 +172,18 @@ static void measure(tl_core *core, const tl_record *prediction, uint32_t label)
     tl_threshold_learn(core->threshold, &entry);
 }
 
+/* The slow learner must not fall behind without bound. How far it is behind is known from the
+ * judgements in the journal: beyond the bound a label gets no gradient step of its own, but is
+ * remembered for replay; far beyond it, not even that. */
+static tl_status push_learn(tl_core *core, tl_train_op op, tl_error *err)
+{
+    size_t bound = TL_BACKLOG_MIN + 2 * (size_t)core->config.publish_every_labels;
+    uint64_t undecided = tl_core_op_count(core) - core->decided_ops;
+    if (core->waiting < bound) return tl_core_push_op(core, op, err);
+    op.code = TL_TRAIN_REMEMBER;
+    return undecided < bound + TL_BACKLOG_OPS_MAX ? tl_core_push_op(core, op, err) : TL_OK;
+}
+
 static tl_status learn(tl_core *core, const tl_record *prediction, uint32_t label, tl_error *err)
 {
     const tl_prediction_record *p = &prediction->as.prediction;
@@ -177,15 +195,27 @@ static tl_status learn(tl_core *core, const tl_record *prediction, uint32_t labe
                        .key = prediction->position,
                        .champion_loss =
                            nats_of(p, p->head_count > 0 ? p->head_scores : NULL, label) };
-    tl_status status = tl_core_push_op(core, op, err);
+    tl_status status = push_learn(core, op, err);
     if (status == TL_OK)
         status = tl_core_stats_change(core, prediction->position, (int32_t)label, p->features, err);
     core->dirty = true;
     return status;
 }
 
+/* Keep for "resume", or take back, what is labelled during a pause. */
+static tl_status defer(tl_core *core, uint64_t key, int32_t label, tl_error *err)
+{
+    if (label < 0)
+        tl_keymap_remove(&core->deferred, key);
+    else if (tl_keymap_set(&core->deferred, key, (uint32_t)label) != TL_OK)
+        return tl_fail(err, TL_ENOMEM, "labels that wait for learning to resume");
+    return TL_OK;
+}
+
 static tl_status relearn(tl_core *core, const tl_record *prediction, int32_t label, tl_error *err)
 {
+    if (tl_keymap_get(&core->deferred, prediction->position, NULL))
+        return defer(core, prediction->position, label, err);
     tl_train_op op = { .code = label >= 0 ? TL_TRAIN_RELABEL : TL_TRAIN_REMOVE,
                        .label = label >= 0 ? (uint32_t)label : 0,
                        .key = prediction->position };
@@ -198,17 +228,22 @@ static tl_status relearn(tl_core *core, const tl_record *prediction, int32_t lab
     return status;
 }
 
-/* A golden item is never learned from; its label is kept up to date. */
+/* A golden item is not learned from; its label is kept up to date. Without a label it is no golden
+ * item any more, and the slow learner must not come back to it. */
 static tl_status change_golden(tl_core *core, uint64_t key, int32_t label, tl_error *err)
 {
-    tl_train_op op = { .code = label >= 0 ? TL_TRAIN_EXCLUDE : TL_TRAIN_INCLUDE,
-                       .label = label >= 0 ? (uint32_t)label : 0,
-                       .key = key };
+    tl_train_op change = { .code = label >= 0 ? TL_TRAIN_RELABEL : TL_TRAIN_REMOVE,
+                           .label = label >= 0 ? (uint32_t)label : 0,
+                           .key = key };
+    tl_train_op golden = { .code = label >= 0 ? TL_TRAIN_EXCLUDE : TL_TRAIN_INCLUDE,
+                           .label = change.label,
+                           .key = key };
     if (label < 0)
         tl_keymap_remove(&core->golden, key);
     else if (tl_keymap_set(&core->golden, key, (uint32_t)label) != TL_OK)
         return tl_fail(err, TL_ENOMEM, "golden set");
-    return tl_core_push_op(core, op, err);
+    tl_status status = tl_core_push_op(core, change, err);
+    return status == TL_OK ? tl_core_push_op(core, golden, err) : status;
 }
 
 static tl_status apply(tl_core *core, const label_change *change, tl_error *err)
@@ -225,7 +260,7 @@ static tl_status apply(tl_core *core, const label_change *change, tl_error *err)
         return change_golden(core, key, change->after, err);
     if (change->pruned) return TL_OK; /* a tombstone counts, but has nothing to learn from */
     if (change->before >= 0) return relearn(core, &change->prediction, change->after, err);
-    if (!core->learning) return TL_OK; /* taken up again by "resume" */
+    if (!core->learning) return defer(core, key, change->after, err);
     return learn(core, &change->prediction, (uint32_t)change->after, err);
 }
 
@@ -276,44 +311,25 @@ tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_err
     return status;
 }
 
-/* A label that came for `prediction` while learning was paused: learn what stands now. */
-static tl_status learn_standing(tl_core *core, const tl_record *prediction, uint64_t upto,
-                                tl_error *err)
+tl_status tl_core_learn_deferred(tl_core *core, tl_error *err)
 {
-    int32_t label;
-    tl_status status = tl_core_standing_label(core, prediction, upto, &label, err);
-    if (status != TL_OK || label < 0) return status;
-    if (tl_keymap_get(&core->golden, prediction->position, NULL)) return TL_OK;
-    return learn(core, prediction, (uint32_t)label, err);
-}
-
-static tl_status learn_deferred_record(tl_core *core, const tl_record *record, uint64_t upto,
-                                       tl_error *err)
-{
-    if (record->kind == TL_RECORD_PREDICTION) {
-        int32_t label = -1; /* by feedback that came before its prediction */
-        tl_status status = tl_core_standing_label(core, record, record->position, &label, err);
-        if (status != TL_OK || label < 0) return status;
-        return learn_standing(core, record, upto, err);
-    }
-    if (record->kind != TL_RECORD_FEEDBACK) return TL_OK;
-    label_change change;
-    tl_status status = join(core, record, &change, err);
-    if (status != TL_OK) return status;
-    if (!change.known || change.pruned || change.before >= 0 || change.after < 0) return TL_OK;
-    return learn_standing(core, &change.prediction, upto, err);
-}
-
-tl_status tl_core_learn_deferred(tl_core *core, uint64_t after, uint64_t upto, tl_error *err)
-{
-    for (;;) {
+    size_t count = core->deferred.count;
+    if (count == 0) return TL_OK;
+    uint64_t *keys = malloc(count * sizeof *keys);
+    if (keys == NULL) return tl_fail(err, TL_ENOMEM, "labels that wait");
+    tl_keymap_sorted_keys(&core->deferred, keys);
+    tl_status status = TL_OK;
+    for (size_t i = 0; i < count && status == TL_OK; i++) {
         tl_record record;
+        uint32_t label = 0;
         tl_arena_reset(&core->arena);
-        tl_status status = tl_journal_next(core->items->journal, core->items->loop, after,
-                                           &core->arena, &record, err);
-        if (status == TL_ENOTFOUND || (status == TL_OK && record.position >= upto)) return TL_OK;
-        if (status == TL_OK) status = learn_deferred_record(core, &record, upto, err);
-        if (status != TL_OK) return status;
-        after = record.position;
+        tl_keymap_get(&core->deferred, keys[i], &label);
+        status = tl_journal_read_prediction(core->items->journal, core->items->loop, keys[i], false,
+                                            &core->arena, &record, err);
+        if (status == TL_OK) status = learn(core, &record, label, err);
+        if (status == TL_ENOTFOUND) status = TL_OK; /* gone: nothing left to learn from */
     }
+    free(keys);
+    if (status == TL_OK) tl_keymap_clear(&core->deferred);
+    return status;
 }

@@ -3,17 +3,17 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 1, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 2, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
 static void save_counters(const tl_core *core, tl_blob *blob)
 {
-    const uint64_t counters[] = { core->position,  core->epoch,     core->digest,
-                                  core->champion,  core->previous,  core->decided_ops,
-                                  core->feedback,  core->labels,    core->withdrawn,
-                                  core->publishes, core->rollbacks, core->refused,
-                                  core->paused_at, core->ops_base };
+    const uint64_t counters[] = { core->position,  core->epoch,          core->digest,
+                                  core->champion,  core->previous,       core->decided_ops,
+                                  core->feedback,  core->labels,         core->withdrawn,
+                                  core->publishes, core->rollbacks,      core->refused,
+                                  core->ops_base,  core->third_class_at, core->restart_ops };
     tl_blob_u64s(blob, counters, TL_COUNT_OF(counters));
     tl_blob_u8(blob, core->learning);
     tl_blob_u8(blob, core->head_frozen);
@@ -78,6 +78,7 @@ tl_status tl_core_save(tl_core *core, tl_blob *blob, tl_error *err)
     if (status == TL_OK) status = save_past(core, blob, err);
     if (status == TL_OK) status = tl_keymap_save(&core->members, blob, err);
     if (status == TL_OK) status = tl_keymap_save(&core->golden, blob, err);
+    if (status == TL_OK) status = tl_keymap_save(&core->deferred, blob, err);
     if (status == TL_OK) status = tl_idset_save(&core->pending, blob, err);
     if (status != TL_OK) return status;
     save_ops(core, blob);
@@ -89,11 +90,11 @@ tl_status tl_core_save(tl_core *core, tl_blob *blob, tl_error *err)
 
 static void load_counters(tl_core *core, tl_blob_reader *body)
 {
-    uint64_t *const counters[] = { &core->position,  &core->epoch,     &core->digest,
-                                   &core->champion,  &core->previous,  &core->decided_ops,
-                                   &core->feedback,  &core->labels,    &core->withdrawn,
-                                   &core->publishes, &core->rollbacks, &core->refused,
-                                   &core->paused_at, &core->ops_base };
+    uint64_t *const counters[] = { &core->position,  &core->epoch,          &core->digest,
+                                   &core->champion,  &core->previous,       &core->decided_ops,
+                                   &core->feedback,  &core->labels,         &core->withdrawn,
+                                   &core->publishes, &core->rollbacks,      &core->refused,
+                                   &core->ops_base,  &core->third_class_at, &core->restart_ops };
     for (size_t i = 0; i < TL_COUNT_OF(counters); i++) *counters[i] = tl_blob_read_u64(body);
     core->learning = tl_blob_read_u8(body) != 0;
     core->head_frozen = tl_blob_read_u8(body) != 0;
@@ -201,13 +202,18 @@ tl_status tl_core_load(tl_core *core, tl_blob_reader *reader, tl_error *err)
     uint32_t version;
     tl_status status = tl_blob_read_section(reader, "CORE", STATE_VERSION, &body, &version, err);
     if (status != TL_OK) return status;
+    if (version != STATE_VERSION)
+        return tl_fail(err, TL_ECORRUPT, "a checkpoint of format %u; the journal is read instead",
+                       version);
     load_counters(core, &body);
     status = load_knobs(core, &body, err);
     if (status == TL_OK) status = load_learned(core, &body, err);
     if (status == TL_OK) status = tl_keymap_load(&core->members, &body, MEMBERS_MAX, err);
     if (status == TL_OK) status = tl_keymap_load(&core->golden, &body, TL_GOLDEN_MAX, err);
+    if (status == TL_OK) status = tl_keymap_load(&core->deferred, &body, MEMBERS_MAX, err);
     if (status == TL_OK) status = tl_idset_load(&core->pending, &body, 2 * TL_PENDING_MAX, err);
     if (status == TL_OK) status = load_ops(core, &body, err);
+    if (status == TL_OK) tl_core_decide(core, core->decided_ops);
     if (status == TL_OK) status = tl_blob_read_end(&body, "a checkpoint", err);
     if (status == TL_OK) status = load_champion(core, err);
     return status;

@@ -9,6 +9,8 @@ enum {
     TL_PAST_MAX = 16,       /* versions that can be rolled back to */
     TL_PENDING_MAX = 65536, /* feedback that waits for its prediction */
     TL_GOLDEN_MAX = 4096,
+    TL_BACKLOG_MIN = 4096, /* labels that may wait for a gradient step, see push_learn */
+    TL_BACKLOG_OPS_MAX = 1 << 16,
     TL_JOIN_ARENA_BYTES = 64 << 20
 };
 
@@ -51,9 +53,12 @@ struct tl_core {
 
     /* What it knows. */
     tl_idset pending;
-    tl_keymap golden; /* position -> label */
+    tl_keymap golden;   /* position -> label */
+    tl_keymap deferred; /* position -> label: labelled while learning was paused */
     bool learning;
-    uint64_t paused_at;
+    uint64_t
+        third_class_at;   /* event that made two classes three; 0: always were; UINT64_MAX: two */
+    uint64_t restart_ops; /* candidates made of fewer operations are overtaken by a return */
     uint64_t position, epoch, digest, decided_ops;
     uint64_t feedback, labels, withdrawn, publishes, rollbacks, refused;
 
@@ -61,10 +66,13 @@ struct tl_core {
     tl_train_op *ops;
     uint64_t ops_base;
     size_t op_count, op_capacity;
+    size_t waiting; /* labels to learn among the operations from decided_ops on */
 };
 
 /* Append an operation. TL_ENOMEM. */
 tl_status tl_core_push_op(tl_core *core, tl_train_op op, tl_error *err);
+/* Candidates up to that operation were judged. */
+void tl_core_decide(tl_core *core, uint64_t ops);
 /* Fold a change into the chained digest. */
 void tl_core_chain(tl_core *core, const void *data, size_t bytes);
 
@@ -72,8 +80,8 @@ void tl_core_chain(tl_core *core, const void *data, size_t bytes);
 tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedback_state *outcome,
                                 tl_error *err);
 tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_error *err);
-/* Bring what was learned of the prediction `record` in line with the label that stands. */
-tl_status tl_core_learn_deferred(tl_core *core, uint64_t after, uint64_t upto, tl_error *err);
+/* Learn what was labelled while learning was paused. */
+tl_status tl_core_learn_deferred(tl_core *core, tl_error *err);
 tl_status tl_core_stats_change(tl_core *core, uint64_t key, int32_t to, const float *features,
                                tl_error *err);
 /* Standing label of a prediction by feedback up to `upto`, -1: none. Uses the step's arena. */

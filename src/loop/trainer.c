@@ -279,6 +279,9 @@ tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_ver
     tl_status status = TL_OK;
     switch (op->code) {
     case TL_TRAIN_LEARN: status = do_learn(trainer, op, err); break;
+    case TL_TRAIN_REMEMBER:
+        status = tl_learner_remember(trainer->learner, op->key, op->label, err);
+        break;
     case TL_TRAIN_REMOVE: tl_learner_remove(trainer->learner, op->key); break;
     case TL_TRAIN_RELABEL: tl_learner_relabel(trainer->learner, op->key, op->label); break;
     case TL_TRAIN_EXCLUDE:
