@@ -247,6 +247,8 @@ static int report(double seconds)
     row("fdatasync, idle", &b.sync_idle);
     double limit = 2.0 * ms(&b.sync, 0.99) + 1.0, whole = ms(&b.whole, 0.99);
     bool met = whole <= limit && failed == 0 && refused == 0 && atomic_load(&b.learned) > 0;
+    printf("a group's COMMIT by itself: p50 %.3f, p99 %.3f ms\n", journal.commit_ms_p50,
+           journal.commit_ms_p99);
     printf("%llu predictions, %llu feedbacks, %llu refused, %llu failed; %.1f feedbacks a model; "
            "%zu bytes a sync; %.2f cores\n",
            (unsigned long long)atomic_load(&b.answers), (unsigned long long)atomic_load(&b.learned),

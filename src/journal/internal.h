@@ -130,6 +130,17 @@ typedef struct tl_journal_clock {
     bool window_set;
 } tl_journal_clock;
 
+/* The database file being synced beside the commits, after a checkpoint that did not wait for it.
+ */
+typedef struct tl_wal_sync {
+    sqlite3 *pin; /* holds a snapshot, so that SQLite does not write over its log meanwhile */
+    sqlite3_file *file;
+    pthread_t thread;
+    bool running, threaded;
+    _Atomic bool finished;
+    int rc;
+} tl_wal_sync;
+
 struct tl_journal {
     char *folder, *file, *vfs;
     const tl_env *env;
@@ -152,6 +163,7 @@ struct tl_journal {
     uint64_t frames_soft, frames_hard;
     uint64_t pages, free_pages, page_bytes;
     int64_t checkpoint_not_before_ns;
+    tl_wal_sync wal_sync;
     tl_journal_clock clock;
     uint64_t prune_after;       /* predictions up to here are labelled or pruned */
     uint64_t prune_limit;       /* predictions up to here are older than retention_days */
@@ -219,6 +231,8 @@ void tl_wal_when_idle(tl_journal *journal);
 int tl_wal_truncate(tl_journal *journal);
 bool tl_wal_pending(const tl_journal *journal);
 void tl_wal_install(tl_journal *journal);
+/* Let go of what tl_wal_between_groups holds. NULL-safe for a journal without a database. */
+void tl_wal_close(tl_journal *journal);
 
 /* ---- Retention, clock, quota (retention.c, clock.c) --------------------------------------------
  */

@@ -218,6 +218,7 @@ void tl_journal_close(tl_journal **journal_at)
     if (journal->thread_started) pthread_join(journal->thread, NULL);
     tl_queue_destroy(&journal->queue);
     tl_writer_finalize(journal);
+    tl_wal_close(journal);
     sqlite3_close(journal->db);
     if (journal->lock_fd >= 0) close(journal->lock_fd);
     free(journal->slots);
