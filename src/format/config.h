@@ -14,16 +14,19 @@
 enum { TL_CONFIG_BYTES_MAX = 256 * 1024, TL_CONFIG_LOOP_COUNT_MAX = 64 };
 
 typedef struct tl_config_server {
-    const char *host;            /* to listen on: an address or a name; default "127.0.0.1" */
-    uint32_t port;               /* 0..65535; 0: any free one; default 8080 */
-    const char *tls_certificate; /* PEM file, or NULL: no TLS */
-    const char *tls_key;         /* PEM file, or NULL; both or none */
-    const char *tokens_file;     /* file of hashed tokens, or NULL */
-    bool allow_unauthenticated;  /* listen beyond loopback without tokens; default false */
-    uint64_t max_body_bytes;     /* default 16 MiB */
-    uint32_t max_connections;    /* default 1000 */
-    uint32_t idle_timeout_s;     /* default 30 */
-    uint32_t io_threads;         /* default 1 */
+    const char *host;                /* to listen on: an address or a name; default "127.0.0.1" */
+    uint32_t port;                   /* 0..65535; 0: any free one; default 8080 */
+    const char *tls_certificate;     /* PEM file, or NULL: no TLS */
+    const char *tls_key;             /* PEM file, or NULL; both or none */
+    const char *tokens_file;         /* file of hashed tokens, or NULL */
+    bool allow_unauthenticated;      /* listen beyond loopback without tokens; default false */
+    uint64_t max_body_bytes;         /* default 16 MiB */
+    uint32_t max_connections;        /* default 1000 */
+    uint32_t max_connections_per_ip; /* 0: no bound of its own; default 0 */
+    uint32_t idle_timeout_s;         /* default 30 */
+    uint32_t request_timeout_s;      /* default 60 */
+    bool open_metrics;               /* GET /metrics needs no token; default false */
+    uint32_t io_threads;             /* default 1 */
 } tl_config_server;
 
 /* All strings and arrays belong to the configuration. */

@@ -85,6 +85,9 @@ static tl_server_options server_options(const tl_config_server *from)
     to.max_connections = from->max_connections;
     to.idle_timeout_s = from->idle_timeout_s;
     to.io_threads = from->io_threads;
+    to.max_connections_per_ip = from->max_connections_per_ip;
+    to.request_timeout_s = from->request_timeout_s;
+    to.open_metrics = from->open_metrics;
     return to;
 }
 

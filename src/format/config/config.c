@@ -468,6 +468,7 @@ void tl_config_set_defaults(tl_config *config, const tl_config_defaults *default
         .max_body_bytes = 16 << 20,
         .max_connections = 1000,
         .idle_timeout_s = 30,
+        .request_timeout_s = 60,
         .io_threads = 1,
     };
 }

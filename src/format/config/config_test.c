@@ -56,7 +56,8 @@ static void reads_everything(void **state)
     tl_config *c = read_ok(
         "server: {listen: \"[::1]:9000\", tls_certificate: a.crt, tls_key: a.key, tokens_file: t,\n"
         "  allow_unauthenticated: yes, max_body_bytes: 1MiB, max_connections: 7,\n"
-        "  idle_timeout_s: 5, io_threads: 2}\n"
+        "  max_connections_per_ip: 3, idle_timeout_s: 5, request_timeout_s: 6, open_metrics: on,\n"
+        "  io_threads: 2}\n"
         "journal: {path: /var/j, durability: relaxed, quota: 50GB,\n"
         "  retention: {size: 1.5 KiB, days: 30}}\n"
         "engine: {trainer_threads: 0, batch_max: 8, queue_max: 99}\n"
@@ -85,6 +86,9 @@ static void reads_everything(void **state)
     assert_int_equal(c->server.max_body_bytes, 1 << 20);
     assert_int_equal(c->server.max_connections, 7);
     assert_int_equal(c->server.idle_timeout_s, 5);
+    assert_int_equal(c->server.max_connections_per_ip, 3);
+    assert_int_equal(c->server.request_timeout_s, 6);
+    assert_true(c->server.open_metrics);
     assert_int_equal(c->server.io_threads, 2);
     assert_string_equal(c->runtime.path, "/var/j");
     assert_int_equal(c->runtime.durability, TL_DURABILITY_RELAXED);
