@@ -33,7 +33,7 @@ def teach(server, kind):
         raise SystemExit("no second version was published; nothing to swap")
     time.sleep(1)
     server.model("learning", {"on": False})
-    return kept[:2]
+    return kept[:2]  # the newest first: it serves
 
 
 def main():
@@ -54,8 +54,8 @@ def main():
         rate = options.rate or SHARE * highest
         seconds = 10 if options.quick else 2 * int(options.answers / rate + 1)
         result = bench.load(server.port, input=options.input, connections=256, rate=rate,
-                            seconds=seconds, items=4000, swaps=options.swaps,
-                            swap=f"{versions[0]},{versions[1]}")
+                            warm=2, seconds=seconds, items=4000, swaps=options.swaps,
+                            swap=f"{versions[1]},{versions[0]}")
     rows = [[f"seconds {name} a swap"] +
             [result[name][key] for key in ("answered", "p50_ms", "p99_ms", "p999_ms", "max_ms")] +
             [str(result[name]["refused"] + result[name]["failed"])]
