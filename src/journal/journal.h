@@ -199,9 +199,9 @@ tl_status tl_journal_next(tl_journal_reader *reader, uint32_t loop, uint64_t aft
 tl_status tl_journal_read_prediction(tl_journal_reader *reader, uint32_t loop, uint64_t position,
                                      bool with_images, tl_arena *arena, tl_record *out,
                                      tl_error *err);
-/* All feedback (the newest 4,096, so that nobody can make this slow) on a prediction with position
- * <= upto, in order; *out is an array of *count records
- * in the arena (NULL when there is none). */
+/* All feedback (the newest 256, so that nobody can make this slow: it is listed for each new one)
+ * on a prediction with position <= upto, in order; *out is an array of *count records in the arena
+ * (NULL when there is none). */
 tl_status tl_journal_list_feedback(tl_journal_reader *reader, uint32_t loop, tl_id prediction_id,
                                    uint64_t upto, tl_arena *arena, tl_record **out, size_t *count,
                                    tl_error *err);

@@ -216,6 +216,24 @@ static void the_same_image_is_kept_once(void **state)
     assert_int_equal(facts.images, 2);
 }
 
+/* Each new feedback on an item lists those before it, so that without a bound a flood of them on
+ * one item would take a time that grows with its square. */
+static void a_flood_of_feedback_on_one_prediction_is_not_listed_whole(void **state)
+{
+    enum { FLOOD = 600, LISTED_MAX = 256 };
+    fixture *f = *state;
+    for (int i = 0; i < FLOOD; i++)
+        append_ok(f->journal, feedback_of(f->loop, 1, TL_FEEDBACK_LABEL, i % 3, "ann"));
+    tl_record *list;
+    size_t count;
+    assert_int_equal(tl_journal_list_feedback(f->reader, f->loop, id_of(1), UINT64_MAX, &f->arena,
+                                              &list, &count, NULL),
+                     TL_OK);
+    assert_in_range(count, 2, LISTED_MAX);
+    for (size_t i = 0; i < count; i++) assert_int_equal(list[i].position, list[0].position + i);
+    assert_int_equal(list[count - 1].as.feedback.label, (FLOOD - 1) % 3);
+}
+
 /* ---- Feedback, versions, checkpoints, loops ----------------------------------------------------
  */
 
@@ -456,6 +474,7 @@ int main(void)
         TEST(long_walk_sees_each_record_once),
         TEST(the_same_image_is_kept_once),
         TEST(feedback_of_a_prediction_is_listed_in_order),
+        TEST(a_flood_of_feedback_on_one_prediction_is_not_listed_whole),
         TEST(versions_are_walked_and_forget_their_weights),
         TEST(the_newest_two_checkpoints_are_kept),
         TEST(loops_keep_number_and_description),

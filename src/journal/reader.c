@@ -23,7 +23,7 @@ static const struct {
     [RD_PREDICTION_AT] = { TL_ROW_PREDICTION, "WHERE loop=?1 AND position=?2" },
     [RD_FEEDBACK] = { TL_ROW_FEEDBACK,
                       "WHERE position IN (SELECT position FROM feedback WHERE loop=?1 AND "
-                      "prediction_id=?2 AND position<=?3 ORDER BY position DESC LIMIT 4096) "
+                      "prediction_id=?2 AND position<=?3 ORDER BY position DESC LIMIT 256) "
                       "ORDER BY position" },
     [RD_VERSION] = { TL_ROW_VERSION, "WHERE loop=?1 AND number=?2" },
     [RD_VERSION_BELOW] = { TL_ROW_VERSION_BARE,
