@@ -44,6 +44,10 @@ tl_status tl_image_decoder_create(const tl_image_limits *limits, tl_image_decode
                                   tl_error *err);
 void tl_image_decoder_destroy(tl_image_decoder **decoder); /* NULL-safe; clears *decoder */
 
+/* Pixels (height * width) of all that it decoded in its life, so that a caller can bound the work of
+ * many images: a file of some kilobytes may hold pixels_max of them. */
+uint64_t tl_image_decoder_count(const tl_image_decoder *decoder);
+
 /* Recognise by the first bytes. */
 tl_image_format tl_image_recognise(const void *data, size_t bytes);
 

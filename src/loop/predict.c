@@ -4,7 +4,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { OP_BYTES_MAX = 512 << 20 };
+enum {
+    OP_BYTES_MAX = 512 << 20,
+    /* Pixels of all files of a request, decoded one after the other on the caller's thread: a file
+     * of one colour has a thousand of them in a byte. An item with its template may have 50. */
+    DECODED_MAX = 64000000
+};
 
 /* ---- Taking in ------------------------------------------------------------------------------- */
 
@@ -120,6 +125,7 @@ static tl_status take_items(tl_predict_op *op, const tl_predict_request *request
     bool images = op->message.loop->config.info.input == TL_INPUT_IMAGE;
     tl_image_decoder *decoder = NULL;
     tl_status status = images ? thread_decoder(&decoder, err) : TL_OK;
+    uint64_t before = decoder != NULL ? tl_image_decoder_count(decoder) : 0;
     int64_t now_us = tl_env_wall_us(op->message.loop->runtime->env);
     for (size_t i = 0; status == TL_OK && i < op->count; i++) {
         const tl_item *item = &request->items[i];
@@ -134,6 +140,11 @@ static tl_status take_items(tl_predict_op *op, const tl_predict_request *request
         if (status == TL_OK)
             status =
                 images ? take_image(op, decoder, item, i, err) : take_features(op, item, i, err);
+        if (status == TL_OK && images && tl_image_decoder_count(decoder) - before > DECODED_MAX)
+            status = tl_fail(err, TL_ELIMIT,
+                             "the images of a request have over %d pixels together; send fewer at "
+                             "a time, or smaller ones",
+                             DECODED_MAX);
         if (status != TL_OK && op->count > 1) status = tl_fail_context(err, status, "item %zu", i);
     }
     return status;

@@ -39,6 +39,11 @@ void tl_image_decoder_destroy(tl_image_decoder **decoder)
     *decoder = NULL;
 }
 
+uint64_t tl_image_decoder_count(const tl_image_decoder *decoder)
+{
+    return decoder->decoded_count;
+}
+
 tl_status tl_image_reserve(tl_image_buffer *buffer, size_t bytes, tl_error *err)
 {
     bool shrink = buffer->capacity > KEPT_BYTES_MAX && bytes <= KEPT_BYTES_MAX;
@@ -133,6 +138,7 @@ tl_status tl_image_decode(tl_image_decoder *decoder, const void *data, size_t by
     status = DECODES[info.format](decoder, data, bytes, channels, &info, err);
     if (status != TL_OK) return status;
     size_t count = (size_t)info.height * info.width;
+    decoder->decoded_count += count;
     tl_pixels pixels = { decoder->pixels.data, info.height, info.width, info.channels };
     if (channels != 0 && channels != info.channels) {
         status = tl_image_reserve(&decoder->converted, count * channels, err);

@@ -13,6 +13,7 @@ typedef struct tl_image_buffer {
 
 struct tl_image_decoder {
     tl_image_limits limits;
+    uint64_t decoded_count;    /* pixels, in its life */
     void *jpeg;                /* tjhandle; made when first needed */
     tl_image_buffer pixels;    /* as decoded */
     tl_image_buffer converted; /* with the wanted channels */
