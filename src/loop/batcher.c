@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { OPS_A_ROUND = 64 };
+enum { OPS_A_ROUND = 64, MARK_EVERY = 5000 };
 
 /* ---- Answering (on the journal's writer thread) ---------------------------------------------- */
 
@@ -38,14 +38,28 @@ static tl_status recall_answer(tl_predict_op *op, tl_error *err)
     tl_arena_reset(&loop->lookup.arena);
     for (size_t i = 0; i < op->count && status == TL_OK; i++) {
         tl_record record;
-        status = tl_journal_read_prediction(loop->lookup.journal, loop->number,
-                                            op->entry.first_position + i, false,
-                                            &loop->lookup.arena, &record, err);
+        uint64_t position = op->entry.first_position + i;
+        status = tl_journal_next(loop->lookup.journal, loop->number, position - 1,
+                                 &loop->lookup.arena, &record, err); /* a tombstone is fine */
+        if (status == TL_OK &&
+            (record.position != position || record.kind != TL_RECORD_PREDICTION ||
+             record.as.prediction.score_count > TL_CLASS_COUNT_MAX))
+            status = tl_fail(err, TL_ECONFLICT, "this request id was used for something else");
         if (status == TL_OK)
             fill_prediction(&record, record.as.prediction.score_count, &op->predictions[i]);
     }
     pthread_mutex_unlock(&loop->lookup_mutex);
     return status;
+}
+
+/* Predictions alone do not wake the learner, but a checkpoint must be able to cover them. On the
+ * writer's thread: all that came before is in the inbox already. */
+static void post_mark(tl_loop *loop, uint64_t position)
+{
+    if (position < atomic_load(&loop->mark_position) + MARK_EVERY) return;
+    if (atomic_exchange(&loop->mark_posted, true)) return;
+    atomic_store(&loop->mark_position, position);
+    tl_message_post(loop->runtime, &loop->mark);
 }
 
 static void count_answers(tl_loop *loop, const tl_predict_op *op)
@@ -61,6 +75,7 @@ static void count_answers(tl_loop *loop, const tl_predict_op *op)
     loop->shared.seen.reviews += reviews;
     loop->shared.seen.position = op->entry.last_position;
     pthread_mutex_unlock(&loop->mutex);
+    post_mark(loop, op->entry.last_position);
     tl_histogram_record_ns(&loop->answer_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
 }
 
@@ -85,9 +100,16 @@ void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *e
         tl_message_post(loop->runtime, &op->message); /* feedback may wait for these ids */
         return;
     }
+    tl_predict_op_leave(op);
+}
+
+void tl_predict_op_leave(tl_predict_op *op)
+{
+    tl_loop *loop = op->message.loop;
     size_t count = op->count;
     tl_predict_op_free(op);
-    atomic_fetch_sub(&loop->inflight, count);
+    atomic_fetch_sub(&loop->runtime->waiting_items, count);
+    atomic_fetch_sub(&loop->inflight, count); /* the last touch: the loop may be gone now */
 }
 
 static void committed(tl_journal_entry *entry, tl_status status, const tl_error *err)

@@ -11,7 +11,8 @@ enum {
     DUE_POSITIONS = 20000,
     DUE_EVICTED = 8 /* versions whose weights wait to be dropped */
 };
-#define DUE_NS 30000000000
+#define DUE_NS   30000000000
+#define RETRY_NS 5000000000
 
 static void save_seen(tl_loop *loop, tl_blob *blob)
 {
@@ -49,11 +50,21 @@ static const char *build_text(void)
     return text;
 }
 
-bool tl_checkpoint_is_due(const tl_loop *loop)
+/* The state is that of this position: predictions after the last event change nothing. */
+static uint64_t position_of(const tl_loop *loop)
 {
     uint64_t position = tl_core_position(loop->core);
-    if (loop->checkpoint_wanted || position == loop->checkpoint_position) return false;
-    int64_t age_ns = tl_env_mono_ns(loop->runtime->env) - loop->checkpoint_ns;
+    return position > loop->applied_position ? position : loop->applied_position;
+}
+
+bool tl_checkpoint_is_due(const tl_loop *loop)
+{
+    uint64_t position = position_of(loop);
+    int64_t now_ns = tl_env_mono_ns(loop->runtime->env);
+    if (loop->checkpoint_wanted || position == loop->checkpoint_position ||
+        now_ns < loop->checkpoint_retry_ns || atomic_load(&loop->closing))
+        return false; /* closing writes one itself, and waits for it */
+    int64_t age_ns = now_ns - loop->checkpoint_ns;
     return position >= loop->checkpoint_position + DUE_POSITIONS || age_ns > DUE_NS ||
            tl_core_evicted_count(loop->core) >= DUE_EVICTED;
 }
@@ -74,7 +85,7 @@ static tl_checkpoint_op *op_create(tl_loop *loop, tl_error *err)
     }
     op->record = (tl_record){ .kind = TL_RECORD_CHECKPOINT,
                               .loop = loop->number,
-                              .as.checkpoint = { .upto = tl_core_position(loop->core),
+                              .as.checkpoint = { .upto = position_of(loop),
                                                  .build = build_text(),
                                                  .body = op->body.data,
                                                  .bytes = op->body.bytes,
@@ -108,8 +119,12 @@ void tl_checkpoint_done(tl_checkpoint_op *op)
     tl_loop *loop = op->message.loop;
     loop->checkpoint_wanted = false;
     if (op->status == TL_OK) {
-        loop->checkpoint_position = op->record.as.checkpoint.upto;
+        uint64_t upto = op->record.as.checkpoint.upto;
+        if (upto > loop->checkpoint_position) loop->checkpoint_position = upto;
         drop_weights(loop, op);
+    } else { /* another one will cover the same */
+        tl_core_put_evicted(loop->core, op->evicted, op->evicted_count);
+        loop->checkpoint_retry_ns = tl_env_mono_ns(loop->runtime->env) + RETRY_NS;
     }
     tl_blob_destroy(&op->body);
     free(op);
@@ -131,7 +146,13 @@ tl_status tl_checkpoint_queue(tl_loop *loop, tl_error *err)
 
 tl_status tl_checkpoint_append(tl_loop *loop, tl_error *err)
 {
-    if (tl_core_position(loop->core) == loop->checkpoint_position) return TL_OK;
+    if (loop->broken) return tl_fail(err, TL_EIO, "the state is not whole; it is read again");
+    if (atomic_load(&loop->closing) && atomic_load(&loop->inflight) == 0) {
+        pthread_mutex_lock(&loop->mutex); /* nothing is on its way any more */
+        loop->applied_position = loop->shared.seen.position;
+        pthread_mutex_unlock(&loop->mutex);
+    }
+    if (position_of(loop) == loop->checkpoint_position) return TL_OK;
     tl_checkpoint_op *op = op_create(loop, err);
     if (op == NULL) return TL_ENOMEM;
     op->status = tl_journal_append(loop->runtime->journal, &op->record, 1, err);
@@ -214,6 +235,25 @@ static tl_status load(tl_loop *loop, const tl_record *record, tl_error *err)
     loop->checkpoint_position = record->as.checkpoint.upto;
     loop->checkpoint_ns = tl_env_mono_ns(loop->runtime->env);
     return TL_OK;
+}
+
+tl_status tl_checkpoint_load_core(tl_loop *loop, tl_core **out, uint64_t *upto, tl_error *err)
+{
+    *upto = 0;
+    for (uint32_t skip = 0; skip < 2; skip++) {
+        tl_record record;
+        pthread_mutex_lock(&loop->lookup_mutex);
+        tl_arena_reset(&loop->lookup.arena);
+        tl_status status = tl_journal_find_checkpoint(loop->lookup.journal, loop->number, skip,
+                                                      &loop->lookup.arena, &record, err);
+        if (status == TL_OK) status = tl_checkpoint_read_core(loop, &record, out, err);
+        if (status == TL_OK) *upto = record.as.checkpoint.upto;
+        pthread_mutex_unlock(&loop->lookup_mutex);
+        if (status == TL_OK) return TL_OK;
+        if (status == TL_ENOTFOUND) break;
+        if (status == TL_ENOMEM) return status;
+    }
+    return fresh_core(loop, out, err);
 }
 
 tl_status tl_checkpoint_load(tl_loop *loop, tl_error *err)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { REPLAY_MAX = 511 }; /* one batch with the new label */
+
 bool tl_name_is_valid(const char *name)
 {
     size_t bytes = strnlen(name, TL_TEXT_BYTES_MAX);
@@ -67,9 +69,9 @@ static tl_status check_classes(const tl_loop_options *options, tl_error *err)
 
 static tl_status check_knobs(const tl_loop_options *options, tl_error *err)
 {
-    if (options->replay_per_label > 1024)
-        return tl_fail(err, TL_EINVAL, "replay_per_label is %u; give 0 to 1024",
-                       options->replay_per_label);
+    if (options->replay_per_label > REPLAY_MAX)
+        return tl_fail(err, TL_EINVAL, "replay_per_label is %u; give 0 to %d",
+                       options->replay_per_label, REPLAY_MAX);
     if (options->publish_every_labels < 1)
         return tl_fail(err, TL_EINVAL, "publish_every_labels must be at least 1");
     if (!(options->audit_rate >= 0.0 && options->audit_rate <= 1.0))

@@ -80,7 +80,7 @@ tl_status tl_loop_drain(tl_loop *loop, tl_error *err)
 {
     if (!loop->runtime->learner_runs) return TL_OK;
     tl_status status = tl_control_barrier(loop, err); /* every label is with the trainer */
-    if (status == TL_OK && tl_runtime_trains(loop->runtime)) tl_training_wait(loop);
+    if (status == TL_OK && tl_runtime_trains(loop->runtime)) status = tl_training_wait(loop, err);
     return status;
 }
 
@@ -141,12 +141,20 @@ static tl_status return_to(tl_loop *loop, const char *kind, uint64_t version, co
     return status;
 }
 
-tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+static tl_status promote_alone(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
 {
     return return_to(loop, "promote", version, who, err);
 }
 
-tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->runtime->control_mutex);
+    tl_status status = promote_alone(loop, version, who, err);
+    pthread_mutex_unlock(&loop->runtime->control_mutex);
+    return status;
+}
+
+static tl_status rollback_alone(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
 {
     if (version == 0) {
         pthread_mutex_lock(&loop->mutex);
@@ -157,12 +165,20 @@ tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_
     return return_to(loop, "rollback", version, who, err);
 }
 
+tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->runtime->control_mutex);
+    tl_status status = rollback_alone(loop, version, who, err);
+    pthread_mutex_unlock(&loop->runtime->control_mutex);
+    return status;
+}
+
 tl_status tl_loop_set_learning(tl_loop *loop, bool on, const char *who, tl_error *err)
 {
     return event_with(loop, on ? "resume" : "pause", who, NULL, NULL, err);
 }
 
-tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *who, tl_error *err)
+static tl_status add_class_alone(tl_loop *loop, const char *name, const char *who, tl_error *err)
 {
     TL_ASSERT(name != NULL);
     if (!tl_name_is_valid(name))
@@ -181,6 +197,14 @@ tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *who, tl
     tl_json_write_string(&value, name);
     tl_status status = event_with(loop, "class", who, "name", value.data, err);
     tl_text_destroy(&value);
+    return status;
+}
+
+tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->runtime->control_mutex);
+    tl_status status = add_class_alone(loop, name, who, err);
+    pthread_mutex_unlock(&loop->runtime->control_mutex);
     return status;
 }
 
@@ -211,7 +235,7 @@ static bool is_golden(tl_loop *loop, uint64_t position)
     return found;
 }
 
-tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who, tl_error *err)
+static tl_status golden_add_alone(tl_loop *loop, tl_id prediction, const char *who, tl_error *err)
 {
     uint64_t position;
     tl_status status = position_of(loop, prediction, &position, err);
@@ -225,7 +249,16 @@ tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who, t
     return status;
 }
 
-tl_status tl_loop_golden_remove(tl_loop *loop, tl_id prediction, const char *who, tl_error *err)
+tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->runtime->control_mutex);
+    tl_status status = golden_add_alone(loop, prediction, who, err);
+    pthread_mutex_unlock(&loop->runtime->control_mutex);
+    return status;
+}
+
+static tl_status golden_remove_alone(tl_loop *loop, tl_id prediction, const char *who,
+                                     tl_error *err)
 {
     uint64_t position;
     tl_status status = position_of(loop, prediction, &position, err);
@@ -233,6 +266,14 @@ tl_status tl_loop_golden_remove(tl_loop *loop, tl_id prediction, const char *who
     if (!is_golden(loop, position))
         return tl_fail(err, TL_ENOTFOUND, "this item is not in the golden set");
     return event_with_number(loop, "golden_remove", who, "position", position, err);
+}
+
+tl_status tl_loop_golden_remove(tl_loop *loop, tl_id prediction, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->runtime->control_mutex);
+    tl_status status = golden_remove_alone(loop, prediction, who, err);
+    pthread_mutex_unlock(&loop->runtime->control_mutex);
+    return status;
 }
 
 size_t tl_loop_golden(tl_loop *loop, tl_id *out, size_t capacity)

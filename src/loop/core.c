@@ -282,6 +282,12 @@ size_t tl_core_take_evicted(tl_core *core, uint64_t out[TL_CORE_EVICTED_MAX])
     return count;
 }
 
+void tl_core_put_evicted(tl_core *core, const uint64_t *numbers, size_t count)
+{
+    for (size_t i = 0; i < count && core->evicted_count < TL_CORE_EVICTED_MAX; i++)
+        core->evicted[core->evicted_count++] = numbers[i];
+}
+
 size_t tl_core_evicted_count(const tl_core *core)
 {
     return core->evicted_count;

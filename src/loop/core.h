@@ -103,6 +103,8 @@ size_t tl_core_kept(const tl_core *core, uint64_t out[TL_PAST_LIMIT]);
 /* Versions that fell out of what can be rolled back to since the last call: their weights may be
  * dropped once a checkpoint of the present state is durable. Returns how many. */
 size_t tl_core_take_evicted(tl_core *core, uint64_t out[TL_CORE_EVICTED_MAX]);
+/* They were not dropped after all. */
+void tl_core_put_evicted(tl_core *core, const uint64_t *numbers, size_t count);
 size_t tl_core_evicted_count(const tl_core *core);
 /* Positions of golden items in ascending order; out [tl_core_golden_count]. */
 void tl_core_golden(const tl_core *core, uint64_t *out);

@@ -67,9 +67,17 @@ static void committed(tl_journal_entry *entry, tl_status status, const tl_error 
         return;
     }
     op->done(op->context, status, NULL, 0, err);
-    atomic_fetch_sub(&op->message.loop->inflight, op->count);
-    tl_arena arena = op->arena;
+    tl_feedback_op_free(op);
+}
+
+void tl_feedback_op_free(tl_feedback_op *op)
+{
+    tl_loop *loop = op->message.loop;
+    size_t count = op->count;
+    tl_arena arena = op->arena; /* the operation itself lives in it */
     tl_arena_destroy(&arena);
+    atomic_fetch_sub(&loop->runtime->waiting_feedback, count);
+    atomic_fetch_sub(&loop->inflight, count); /* the last touch: the loop may be gone now */
 }
 
 static tl_status take_all(tl_feedback_op *op, const tl_feedback_request *request, tl_error *err)
@@ -104,14 +112,43 @@ static tl_status check_request(tl_loop *loop, const tl_feedback_request *request
     if (request->count < 1 || request->count > TL_ITEM_COUNT_MAX)
         return tl_fail(err, TL_ELIMIT, "%zu feedback; send 1 to %d in a request", request->count,
                        TL_ITEM_COUNT_MAX);
-    if (atomic_load(&loop->pending) + request->count > TL_PENDING_LIMIT)
-        return tl_fail(err, TL_EFULL,
-                       "%d feedback wait for predictions that are not known; send "
-                       "the predictions first, or check the ids",
-                       TL_PENDING_LIMIT);
-    if (atomic_load(&loop->inflight) + request->count > loop->runtime->options.queue_max)
-        return tl_fail(err, TL_EFULL, "too many requests wait; try again shortly");
     return TL_OK;
+}
+
+/* Feedback on predictions that are known goes on when too much waits for others. */
+static tl_status check_pending(tl_loop *loop, const tl_feedback_request *request, tl_error *err)
+{
+    uint64_t under_way = atomic_load(&loop->runtime->waiting_feedback);
+    if (atomic_load(&loop->pending) + under_way <= TL_PENDING_LIMIT) return TL_OK;
+    tl_status status = TL_OK;
+    pthread_mutex_lock(&loop->lookup_mutex);
+    for (size_t i = 0; i < request->count && status == TL_OK; i++) {
+        tl_record record;
+        tl_arena_reset(&loop->lookup.arena);
+        status = tl_journal_find_prediction(loop->lookup.journal, loop->number,
+                                            request->items[i].prediction_id, false,
+                                            &loop->lookup.arena, &record, NULL, err);
+    }
+    pthread_mutex_unlock(&loop->lookup_mutex);
+    return status != TL_ENOTFOUND
+               ? status
+               : tl_fail(err, TL_EFULL,
+                         "%d feedback wait for predictions that are not known; send "
+                         "the predictions first, or check the ids",
+                         TL_PENDING_LIMIT);
+}
+
+static tl_status admit(tl_loop *loop, const tl_feedback_request *request, tl_error *err)
+{
+    tl_runtime *runtime = loop->runtime;
+    if (!tl_waiting_enter(&runtime->waiting_feedback, request->count, runtime->options.queue_max))
+        return tl_fail(err, TL_EFULL, "too many requests wait; try again shortly");
+    tl_status status = check_pending(loop, request, err);
+    if (status == TL_OK)
+        atomic_fetch_add(&loop->inflight, request->count);
+    else
+        atomic_fetch_sub(&runtime->waiting_feedback, request->count);
+    return status;
 }
 
 tl_status tl_loop_feedback_async(tl_loop *loop, const tl_feedback_request *request,
@@ -132,15 +169,15 @@ tl_status tl_loop_feedback_async(tl_loop *loop, const tl_feedback_request *reque
                             .arrived_ns = arrived_ns,
                             .count = request->count };
     status = take_all(op, request, err);
+    if (status == TL_OK) status = admit(loop, request, err);
     if (status == TL_OK) {
         op->entry.records = op->records;
         op->entry.count = op->count;
         op->entry.done = committed;
         op->entry.context = op;
-        atomic_fetch_add(&loop->inflight, op->count);
         status = tl_journal_submit(loop->runtime->journal, &op->entry, err);
-        if (status == TL_OK) return TL_OK;
-        atomic_fetch_sub(&loop->inflight, request->count);
+        if (status != TL_OK) tl_feedback_op_free(op);
+        return status;
     }
     arena = op->arena;
     tl_arena_destroy(&arena);

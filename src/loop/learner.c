@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MESSAGES_A_ROUND = 256 };
+enum { MESSAGES_A_ROUND = 256, REBUILD_NS = 500000000 };
 
 /* ---- Settling -------------------------------------------------------------------------------- */
 
@@ -47,6 +47,7 @@ static void share_state(tl_loop *loop)
     if (golden != NULL) free(before);
     atomic_store(&loop->pending, tl_core_pending_count(loop->core));
     atomic_store(&loop->decided_ops, tl_core_decided_ops(loop->core));
+    if (atomic_exchange(&loop->paused, !state.learning) != !state.learning) tl_training_wake(loop);
 }
 
 tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
@@ -70,55 +71,102 @@ static void complain(tl_loop *loop, uint64_t position, const tl_error *err)
            (unsigned long long)position, err->text);
 }
 
-/* A step that fails for want of memory or of the journal is told, and the loop goes on; restarting
- * applies it again from the journal. */
-static tl_status step(tl_loop *loop, const tl_record *record, tl_version **candidate,
-                      tl_feedback_state *outcome)
+/* A step that failed may have been done by half. Nothing is stepped until the core was built anew
+ * from its checkpoint and the journal, with everything committed by then. */
+static void rebuild(tl_loop *loop)
 {
+    int64_t now_ns = tl_env_mono_ns(loop->runtime->env);
+    if (now_ns < loop->rebuild_ns) return;
+    loop->rebuild_ns = now_ns + REBUILD_NS;
     tl_error err = { 0 };
-    tl_status status = tl_core_step(loop->core, record, candidate, outcome, &err);
-    if (status != TL_OK) complain(loop, record->position, &err);
-    if (status == TL_OK && record->kind == TL_RECORD_EVENT) tl_event_emit(loop, record);
+    tl_core *core = NULL;
+    uint64_t upto = 0;
+    tl_status status = tl_checkpoint_load_core(loop, &core, &upto, &err);
+    if (status == TL_OK) status = tl_loop_catch_up(loop, core, upto, NULL, &err);
+    if (status != TL_OK) {
+        complain(loop, upto, &err);
+        tl_core_destroy(&core);
+        return;
+    }
+    tl_core_destroy(&loop->core);
+    loop->core = core;
+    loop->broken = false;
+    tl_log(TL_LOG_WARNING, "loop %s: state rebuilt up to position %llu", loop->config.info.name,
+           (unsigned long long)tl_core_position(core));
+}
+
+/* A rebuilt core has stepped records whose messages are still to come. */
+static tl_status step(tl_loop *loop, const tl_record *record, tl_version **candidate,
+                      tl_feedback_state *outcome, tl_error *err)
+{
+    if (loop->broken)
+        return tl_fail(err, TL_EIO, "what came is durable; it counts once the loop has recovered");
+    if (record->position <= tl_core_position(loop->core))
+        return record->kind == TL_RECORD_FEEDBACK
+                   ? tl_core_outcome(loop->core, record, outcome, err)
+                   : TL_OK;
+    tl_status status = tl_core_step(loop->core, record, candidate, outcome, err);
+    if (status != TL_OK) {
+        complain(loop, record->position, err);
+        loop->broken = true;
+    } else if (record->kind == TL_RECORD_EVENT) {
+        tl_event_emit(loop, record);
+    }
     return status;
+}
+
+/* The same request came before: what was answered then. */
+static tl_status recall_feedback(tl_feedback_op *op, size_t index, tl_feedback_state *state,
+                                 tl_error *err)
+{
+    tl_loop *loop = op->message.loop;
+    if (op->entry.last_position - op->entry.first_position + 1 != op->count)
+        return tl_fail(err, TL_ECONFLICT, "this request id was used for something else");
+    op->records[index].position = op->entry.first_position + index;
+    tl_status status = tl_core_outcome(loop->core, &op->records[index], state, err);
+    return status == TL_ECORRUPT
+               ? tl_fail(err, TL_ECONFLICT, "this request id was used for something else")
+               : status;
 }
 
 static void take_feedback(tl_feedback_op *op)
 {
     tl_loop *loop = op->message.loop;
     for (size_t i = 0; i < op->count; i++) {
-        tl_feedback_result *result = &op->results[i];
+        tl_error err = { 0 };
         tl_feedback_state state = TL_FEEDBACK_NOTED;
-        if (op->entry.repeated) {
-            op->records[i].position = op->entry.first_position + i;
-            tl_core_outcome(loop->core, &op->records[i], &state, NULL);
-        } else {
-            step(loop, &op->records[i], NULL, &state);
+        tl_status status = op->entry.repeated ? recall_feedback(op, i, &state, &err)
+                                              : step(loop, &op->records[i], NULL, &state, &err);
+        if (status != TL_OK && op->status == TL_OK) {
+            op->status = status;
+            op->err = err;
         }
-        *result = (tl_feedback_result){ .state = state,
-                                        .position = op->records[i].position,
-                                        .epoch = op->records[i].position };
+        op->results[i] = (tl_feedback_result){ .state = state,
+                                               .position = op->records[i].position,
+                                               .epoch = op->records[i].position };
     }
 }
 
 static void answer_feedback(tl_feedback_op *op)
 {
     tl_loop *loop = op->message.loop;
-    tl_histogram_record_ns(&loop->applied_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
-    op->done(op->context, TL_OK, op->results, op->count, NULL);
-    atomic_fetch_sub(&loop->inflight, op->count);
-    tl_arena arena = op->arena;
-    tl_arena_destroy(&arena);
+    if (op->status == TL_OK) {
+        tl_histogram_record_ns(&loop->applied_ns,
+                               tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
+        op->done(op->context, TL_OK, op->results, op->count, NULL);
+    } else {
+        op->done(op->context, op->status, NULL, 0, &op->err);
+    }
+    tl_feedback_op_free(op);
 }
 
 static void take_predictions(tl_predict_op *op)
 {
+    tl_error err = { 0 };
     for (size_t i = 0; i < op->count; i++)
         if (tl_core_wants(op->message.loop->core, &op->records[i]))
-            step(op->message.loop, &op->records[i], NULL, NULL);
-    size_t count = op->count;
-    tl_loop *loop = op->message.loop;
-    tl_predict_op_free(op);
-    atomic_fetch_sub(&loop->inflight, count);
+            step(op->message.loop, &op->records[i], NULL, NULL, &err);
+    tl_predict_op_leave(op);
 }
 
 static void finish_control(tl_control_op *op, tl_status status, const tl_error *err)
@@ -134,10 +182,12 @@ static void finish_control(tl_control_op *op, tl_status status, const tl_error *
 static void take_judgement(tl_judgement_op *op)
 {
     tl_loop *loop = op->message.loop;
-    bool published = op->judgement.version != NULL;
-    const tl_record *event = &op->records[published ? 1 : 0];
-    tl_status status = step(loop, event, &op->judgement.version, NULL);
+    const tl_record *event = &op->records[op->entry.count - 1];
+    tl_error err = { 0 };
+    tl_status status = step(loop, event, &op->judgement.version, NULL, &err);
     if (status == TL_OK) {
+        for (size_t i = 0; i + 1 < op->entry.count; i++)
+            if (op->records[i].kind == TL_RECORD_EVENT) tl_event_emit(loop, &op->records[i]);
         free(loop->trainer_state);
         loop->trainer_state = op->trainer_state.data;
         loop->trainer_state_bytes = op->trainer_state.bytes;
@@ -156,6 +206,12 @@ static void finish_judgement(tl_judgement_op *op)
     pthread_mutex_unlock(&op->mutex);
 }
 
+static void take_mark(tl_loop *loop)
+{
+    loop->applied_position = atomic_load(&loop->mark_position);
+    atomic_store(&loop->mark_posted, false);
+}
+
 /* Apply a message. What must wait for the new model stays in the round, the rest is finished. */
 static bool take(tl_message *message)
 {
@@ -164,12 +220,13 @@ static bool take(tl_message *message)
     case TL_MESSAGE_PREDICTION: take_predictions((tl_predict_op *)message); return false;
     case TL_MESSAGE_EVENT: {
         tl_control_op *op = (tl_control_op *)message;
-        op->status = step(message->loop, &op->record, NULL, NULL);
+        op->status = step(message->loop, &op->record, NULL, NULL, &op->err);
         return true;
     }
     case TL_MESSAGE_JUDGEMENT: take_judgement((tl_judgement_op *)message); return true;
     case TL_MESSAGE_CHECKPOINT: tl_checkpoint_done((tl_checkpoint_op *)message); return false;
     case TL_MESSAGE_CONTROL: return true;
+    case TL_MESSAGE_MARK: take_mark(message->loop); return false;
     }
     return false;
 }
@@ -181,7 +238,8 @@ static void finish(tl_message *message)
     case TL_MESSAGE_FEEDBACK: answer_feedback((tl_feedback_op *)message); break;
     case TL_MESSAGE_EVENT: {
         tl_control_op *op = (tl_control_op *)message;
-        finish_control(op, op->status, NULL);
+        tl_error why = op->err;
+        finish_control(op, op->status, &why);
         break;
     }
     case TL_MESSAGE_CONTROL: {
@@ -192,16 +250,32 @@ static void finish(tl_message *message)
     }
     case TL_MESSAGE_JUDGEMENT: finish_judgement((tl_judgement_op *)message); break;
     case TL_MESSAGE_PREDICTION:
-    case TL_MESSAGE_CHECKPOINT: break;
+    case TL_MESSAGE_CHECKPOINT:
+    case TL_MESSAGE_MARK: break;
     }
 }
 
-static void settle(tl_loop *loop)
+static void settle(tl_loop *loop, tl_error *err)
 {
-    tl_error err = { 0 };
-    if (tl_learner_settle(loop, &err) != TL_OK) complain(loop, 0, &err);
-    if (tl_checkpoint_is_due(loop) && tl_checkpoint_queue(loop, &err) != TL_OK)
-        tl_log(TL_LOG_WARNING, "loop %s: checkpoint: %s", loop->config.info.name, err.text);
+    if (loop->broken) rebuild(loop);
+    if (loop->broken) {
+        tl_fail(err, TL_EIO, "what came is durable; it counts once the loop has recovered");
+        return;
+    }
+    if (tl_learner_settle(loop, err) != TL_OK) complain(loop, 0, err);
+    tl_error why = { 0 };
+    if (tl_checkpoint_is_due(loop) && tl_checkpoint_queue(loop, &why) != TL_OK)
+        tl_log(TL_LOG_WARNING, "loop %s: checkpoint: %s", loop->config.info.name, why.text);
+}
+
+/* Feedback whose model could not be made is not acknowledged. */
+static void spoil(tl_message *message, const tl_error *err)
+{
+    if (message->kind != TL_MESSAGE_FEEDBACK) return;
+    tl_feedback_op *op = (tl_feedback_op *)message;
+    if (op->status != TL_OK) return;
+    op->status = err->status;
+    op->err = *err;
 }
 
 static bool touched_before(void *const *messages, size_t index)
@@ -225,7 +299,10 @@ static void run_round(void **messages, size_t count)
     for (size_t i = 0; i < loop_count; i++) {
         tl_histogram_record_ns(&loops[i]->update_ns, at_ns - start_ns);
         int64_t before_ns = tl_env_mono_ns(env);
-        settle(loops[i]);
+        tl_error err = { 0 };
+        settle(loops[i], &err);
+        for (size_t j = 0; j < waiting && err.status != TL_OK; j++)
+            if (((tl_message *)messages[j])->loop == loops[i]) spoil(messages[j], &err);
         tl_histogram_record_ns(&loops[i]->publish_ns, tl_env_mono_ns(env) - before_ns);
     }
     for (size_t i = 0; i < waiting; i++) finish(messages[i]);

@@ -31,6 +31,31 @@ tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, flo
     return tl_network_small(&options, graph, flat, err);
 }
 
+/* A loop that cannot work must not be recorded: nobody could correct it then. */
+static tl_status check_new(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    tl_item_reader reader;
+    tl_status status = tl_item_reader_open(loop->runtime->journal, &wanted->info, 0, &reader, err);
+    if (status != TL_OK) return status;
+    bool known = false;
+    for (uint32_t number = 1; status == TL_OK && !known; number++) {
+        const char *name, *json;
+        tl_arena_reset(&reader.arena);
+        status = tl_journal_loop_info(reader.journal, number, &reader.arena, &name, &json, err);
+        known = status == TL_OK && strcmp(name, wanted->info.name) == 0;
+    }
+    tl_item_reader_close(&reader);
+    if (status == TL_ENOTFOUND) status = TL_OK;
+    if (status != TL_OK || known) return status;
+    tl_graph *graph = NULL;
+    float *flat = NULL;
+    status = tl_loop_make_graph(wanted, &graph, &flat, err);
+    if (status == TL_OK) status = tl_graph_check_loop(graph, &wanted->info, err);
+    tl_graph_release(&graph);
+    free(flat);
+    return status;
+}
+
 /* The recorded description wins over what the options fix; knobs of the options win. */
 static tl_status find_or_make(tl_loop *loop, const tl_loop_config *wanted, tl_loop_config *recorded,
                               tl_error *err)
@@ -39,6 +64,7 @@ static tl_status find_or_make(tl_loop *loop, const tl_loop_config *wanted, tl_lo
     tl_text_init(&json, 1 << 16);
     char *found = NULL;
     tl_status status = tl_loop_config_write(wanted, &json);
+    if (status == TL_OK && !loop->runtime->options.read_only) status = check_new(loop, wanted, err);
     if (status == TL_OK)
         status = tl_journal_loop_open(loop->runtime->journal, wanted->info.name, json.data,
                                       &loop->number, &found, err);
@@ -91,38 +117,88 @@ static void count_seen(tl_seen *seen, const tl_record *record)
     seen->position = record->position;
 }
 
-/* Step what the journal holds beyond the checkpoint. */
-static tl_status catch_up(tl_loop *loop, tl_error *err)
+/* A version that is not kept is trained again: only when both checkpoints are of no use. */
+static tl_status step_publish(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
+{
+    tl_version *version = NULL;
+    tl_judgement judgement = { 0 };
+    bool judged = false;
+    uint64_t ops = tl_event_number(record, "ops");
+    tl_status status = TL_OK;
+    if (loop->core != core && loop->core != NULL) /* rebuilding: the trainer is at work elsewhere */
+        return tl_core_step(core, record, NULL, NULL, err);
+    if (ops == 0)
+        status = tl_version_first(loop, &version, err);
+    else
+        status = tl_version_read(loop->graph, &loop->core_items, tl_event_number(record, "version"),
+                                 &version, err);
+    if (status == TL_ENOTFOUND) {
+        status = tl_training_again(loop, ops, &judgement, &judged, err);
+        version = judgement.version;
+        if (status == TL_OK && version == NULL)
+            status = tl_fail(err, TL_ECORRUPT, "a version is not kept and cannot be made again");
+    }
+    if (status == TL_OK) status = tl_core_step(core, record, &version, NULL, err);
+    tl_version_destroy(&version);
+    return status;
+}
+
+static tl_status catch_up_step(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
+{
+    if (!tl_core_wants(core, record)) return TL_OK;
+    if (record->kind == TL_RECORD_EVENT && strcmp(record->as.event.kind, "publish") == 0)
+        return step_publish(loop, core, record, err);
+    return tl_core_step(core, record, NULL, NULL, err);
+}
+
+tl_status tl_loop_catch_up(tl_loop *loop, tl_core *core, uint64_t after, tl_seen *seen,
+                           tl_error *err)
 {
     tl_item_reader reader; /* its own: a step uses the core's reader and arena */
     tl_status status =
         tl_item_reader_open(loop->runtime->journal, &loop->config.info, loop->number, &reader, err);
     if (status != TL_OK) return status;
-    uint64_t at = loop->checkpoint_position;
+    uint64_t at = after;
     while (status == TL_OK) {
         tl_record record;
         tl_arena_reset(&reader.arena);
         status = tl_journal_next(reader.journal, loop->number, at, &reader.arena, &record, err);
         if (status != TL_OK) break;
         at = record.position;
-        if (record.kind == TL_RECORD_PREDICTION) count_seen(&loop->shared.seen, &record);
-        if (!tl_core_wants(loop->core, &record)) continue;
-        status = tl_core_step(loop->core, &record, NULL, NULL, err);
+        if (record.kind == TL_RECORD_PREDICTION && seen != NULL) count_seen(seen, &record);
+        status = catch_up_step(loop, core, &record, err);
+        if (status == TL_ENOTFOUND) status = TL_ECORRUPT; /* not the end of the journal */
     }
     tl_item_reader_close(&reader);
     return status == TL_ENOTFOUND ? TL_OK : status;
 }
 
+static tl_status catch_up(tl_loop *loop, uint64_t after, tl_error *err)
+{
+    return tl_loop_catch_up(loop, loop->core, after, &loop->shared.seen, err);
+}
+
 static tl_status recover(tl_loop *loop, const float *flat, tl_error *err)
 {
     tl_status status = tl_checkpoint_load(loop, err);
-    if (status == TL_OK) status = catch_up(loop, err);
+    if (status == TL_OK) status = catch_up(loop, loop->checkpoint_position, err);
     if (status != TL_OK || tl_core_champion(loop->core) != 0) return status;
     if (loop->runtime->options.read_only)
         return tl_fail(err, TL_ENOTFOUND, "the loop has no version yet");
     status = append_first_version(loop, flat, err);
-    if (status == TL_OK) status = catch_up(loop, err);
+    if (status == TL_OK) status = catch_up(loop, tl_core_position(loop->core), err);
     return status;
+}
+
+/* Classes that came while running are kept; the options may name them too, but no others. */
+static tl_status check_classes(const tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    tl_loop_config now = *tl_core_config(loop->core);
+    if (wanted->info.class_count > now.info.class_count)
+        return tl_fail(err, TL_ECONFLICT, "loop \"%s\" has %zu classes, not %zu; add a class to it",
+                       now.info.name, now.info.class_count, wanted->info.class_count);
+    now.info.class_count = wanted->info.class_count;
+    return tl_loop_config_agree(&now, wanted, err);
 }
 
 static tl_status apply_knobs(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
@@ -183,9 +259,11 @@ static tl_status open_parts(tl_loop *loop, const tl_loop_config *wanted, tl_erro
                                      &loop->trainer_items, err);
     if (status == TL_OK) status = tl_model_slot_create(&loop->model);
     if (status == TL_OK) status = recover(loop, flat, err);
+    if (status == TL_OK) status = check_classes(loop, wanted, err);
     if (status == TL_OK) status = apply_knobs(loop, wanted, err);
     free(flat);
     if (status == TL_OK) status = tl_training_start(loop, err);
+    loop->applied_position = loop->checkpoint_position;
     if (status == TL_OK) status = tl_learner_settle(loop, err);
     if (status == TL_OK) status = warm_up(loop, err);
     return status;
@@ -230,13 +308,15 @@ static tl_status loop_register(tl_loop *loop, tl_error *err)
     else
         runtime->loops[runtime->loop_count++] = loop;
     pthread_mutex_unlock(&runtime->mutex);
+    pthread_mutex_lock(&runtime->train_mutex); /* work may be waiting for it already */
+    pthread_cond_signal(&runtime->train_wanted);
+    pthread_mutex_unlock(&runtime->train_mutex);
     return status;
 }
 
-tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
-                       tl_error *err)
+static tl_status open_alone(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
+                            tl_error *err)
 {
-    TL_ASSERT(runtime != NULL && options != NULL && out != NULL);
     tl_loop_config wanted;
     tl_status status = tl_loop_config_make(options, runtime->env, &wanted, err);
     if (status != TL_OK) return status;
@@ -245,8 +325,10 @@ tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_l
     tl_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return tl_fail(err, TL_ENOMEM, "loop");
     loop->runtime = runtime;
+    loop->mark = (tl_message){ TL_MESSAGE_MARK, loop };
     init_locks(loop);
     status = open_parts(loop, &wanted, err);
+    atomic_store(&loop->mark_position, loop->shared.seen.position);
     if (status == TL_OK) status = loop_register(loop, err);
     if (status != TL_OK) {
         loop_free(loop);
@@ -254,6 +336,16 @@ tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_l
     }
     *out = loop;
     return TL_OK;
+}
+
+tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
+                       tl_error *err)
+{
+    TL_ASSERT(runtime != NULL && options != NULL && out != NULL);
+    pthread_mutex_lock(&runtime->open_mutex); /* two of one name must not be made */
+    tl_status status = open_alone(runtime, options, out, err);
+    pthread_mutex_unlock(&runtime->open_mutex);
+    return status;
 }
 
 void tl_loop_close(tl_loop **loop_pointer)

@@ -259,6 +259,10 @@ static tl_status check_request(tl_loop *loop, const tl_predict_request *request,
     if (loop->runtime->options.read_only)
         return tl_fail(err, TL_EPERM, "the journal was opened for looking only");
     if (atomic_load(&loop->closing)) return tl_fail(err, TL_ECLOSED, "the loop is closing");
+    uint64_t waiting = atomic_load(&loop->runtime->waiting_items);
+    if (waiting >= loop->runtime->options.queue_max) /* before any picture is decoded */
+        return tl_fail(err, TL_EFULL, "%llu items wait already; try again shortly",
+                       (unsigned long long)waiting);
     if (request->count < 1 || request->count > TL_ITEM_COUNT_MAX)
         return tl_fail(err, TL_ELIMIT, "%zu items; send 1 to %d in a request", request->count,
                        TL_ITEM_COUNT_MAX);
@@ -280,15 +284,16 @@ void tl_predict_op_free(tl_predict_op *op)
 static tl_status admit(tl_predict_op *op, tl_error *err)
 {
     tl_loop *loop = op->message.loop;
-    uint64_t limit = loop->runtime->options.queue_max;
-    if (atomic_fetch_add(&loop->inflight, op->count) + op->count > limit + TL_ITEM_COUNT_MAX) {
-        atomic_fetch_sub(&loop->inflight, op->count);
-        return tl_fail(err, TL_EFULL, "%llu items wait already; try again shortly",
-                       (unsigned long long)limit);
-    }
-    tl_status status = tl_queue_push(loop->runtime->predict_queue, op);
+    tl_runtime *runtime = loop->runtime;
+    size_t count = op->count; /* once queued the operation is not ours */
+    if (!tl_waiting_enter(&runtime->waiting_items, count, runtime->options.queue_max))
+        return tl_fail(err, TL_EFULL, "%u items wait already; try again shortly",
+                       runtime->options.queue_max);
+    atomic_fetch_add(&loop->inflight, count);
+    tl_status status = tl_queue_push(runtime->predict_queue, op);
     if (status == TL_OK) return TL_OK;
-    atomic_fetch_sub(&loop->inflight, op->count);
+    atomic_fetch_sub(&runtime->waiting_items, count);
+    atomic_fetch_sub(&loop->inflight, count);
     return tl_fail(err, status,
                    status == TL_EFULL ? "too many requests wait; try again shortly"
                                       : "shutting down");

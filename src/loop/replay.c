@@ -14,6 +14,8 @@ typedef struct verifier {
     tl_item_reader events; /* the walk; its arena holds the record at hand */
     tl_loop loop;          /* core, trainer and their readers */
     uint64_t last_position;
+    uint64_t skip_ops, skip_count; /* of the newest "skip" event */
+    bool diverged;                 /* items are gone that were there: training cannot be redone */
     struct {
         uint64_t upto, digest;
     } checkpoint[2];
@@ -119,72 +121,34 @@ static void tear_down(verifier *v)
 
 /* ---- Walking --------------------------------------------------------------------------------- */
 
-static uint64_t number_of(const tl_record *event, const char *key)
-{
-    char pattern[32];
-    snprintf(pattern, sizeof pattern, "\"%s\":", key);
-    const char *at = strstr(event->as.event.body, pattern);
-    return at == NULL ? 0 : strtoull(at + strlen(pattern), NULL, 10);
-}
-
-/* The first version comes from the file or the seed: training starts from it. */
 static tl_status start_trainer(verifier *v, tl_version **candidate, tl_error *err)
 {
-    tl_version *start = NULL;
-    tl_status status = tl_version_read(v->loop.graph, &v->loop.trainer_items, 1, &start, err);
-    if (status == TL_ENOTFOUND) { /* dropped since: made again, as it was made then */
-        float *flat = NULL;
-        tl_graph *graph = NULL;
-        status = tl_loop_make_graph(&v->loop.config, &graph, &flat, err);
-        if (status == TL_OK)
-            status = tl_version_create(v->loop.graph, flat, 1, 0, 0, NULL, NULL, 0, &start, err);
-        tl_graph_release(&graph);
-        free(flat);
-    }
-    tl_trainer_options options = { .config = &v->loop.config,
-                                   .graph = v->loop.graph,
-                                   .items = &v->loop.trainer_items,
-                                   .start = start,
-                                   .threads = 1 };
-    if (status == TL_OK) status = tl_trainer_create(&options, &v->loop.trainer, err);
-    if (status == TL_OK)
-        *candidate = start;
-    else
-        tl_version_destroy(&start);
-    return status;
-}
-
-/* Train up to operation `ops`, where the journal has a judgement. */
-static tl_status train_to(verifier *v, uint64_t ops, tl_judgement *judgement, bool *judged,
-                          tl_error *err)
-{
-    *judged = false;
-    while (tl_trainer_ops(v->loop.trainer) < ops) {
-        size_t count;
-        const tl_train_op *next =
-            tl_core_ops(v->loop.core, tl_trainer_ops(v->loop.trainer), &count);
-        if (count == 0) {
-            mismatch(v, "a judgement after %llu operations, but there are only %llu",
-                     (unsigned long long)ops, (unsigned long long)tl_core_op_count(v->loop.core));
-            return TL_OK;
-        }
-        if (*judged) tl_version_destroy(&judgement->version); /* one that is not in the journal */
-        tl_status status = tl_training_do(&v->loop, next, judged, judgement, err);
-        if (status != TL_OK) return status;
-    }
-    return TL_OK;
+    tl_status status = tl_version_first(&v->loop, candidate, err);
+    return status == TL_OK ? tl_training_create(&v->loop, *candidate, err) : status;
 }
 
 static tl_status check_judgement(verifier *v, const tl_record *event, tl_version **candidate,
                                  tl_error *err)
 {
     bool publish = strcmp(event->as.event.kind, "publish") == 0, judged = false;
-    uint64_t ops = number_of(event, "ops");
+    uint64_t ops = tl_event_number(event, "ops");
     if (ops == 0) return v->loop.trainer == NULL ? start_trainer(v, candidate, err) : TL_OK;
     if (v->loop.trainer == NULL) return tl_fail(err, TL_ECORRUPT, "the first version is missing");
     tl_judgement judgement = { 0 };
-    tl_status status = train_to(v, ops, &judgement, &judged, err);
+    tl_status status = tl_training_again(&v->loop, ops, &judgement, &judged, err);
     if (status != TL_OK) return status;
+    if (tl_trainer_ops(v->loop.trainer) < ops) {
+        mismatch(v, "a judgement after %llu operations, but there are only %llu",
+                 (unsigned long long)ops, (unsigned long long)tl_core_op_count(v->loop.core));
+        return TL_OK;
+    }
+    uint64_t skipped_then = v->skip_ops == ops ? v->skip_count : 0;
+    v->diverged = v->diverged || (judged && judgement.skipped > skipped_then);
+    if (v->diverged) { /* what was recorded is taken as it is */
+        v->report.unchecked++;
+        tl_version_destroy(&judgement.version);
+        return TL_OK;
+    }
     v->report.judgements++;
     if (!judged || (judgement.version != NULL) != publish) {
         mismatch(v, "position %llu says \"%s\", training again says otherwise",
@@ -220,6 +184,10 @@ static tl_status step(verifier *v, const tl_record *record, tl_error *err)
 {
     tl_version *candidate = NULL;
     tl_status status = TL_OK;
+    if (record->kind == TL_RECORD_EVENT && strcmp(record->as.event.kind, "skip") == 0) {
+        v->skip_ops = tl_event_number(record, "ops");
+        v->skip_count = tl_event_number(record, "count");
+    }
     if (record->kind == TL_RECORD_EVENT && (strcmp(record->as.event.kind, "publish") == 0 ||
                                             strcmp(record->as.event.kind, "refuse") == 0))
         status = check_judgement(v, record, &candidate, err);

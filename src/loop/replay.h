@@ -12,6 +12,7 @@ typedef struct tl_verify_report {
     uint64_t mismatches;
     uint64_t position, digest; /* at the end */
     char first_mismatch[192];  /* in words; empty: none */
+    uint64_t unchecked; /* judgements taken as recorded: items that they were trained on are gone */
 } tl_verify_report;
 
 typedef struct tl_verify_options {

@@ -67,6 +67,8 @@ static void init_locks(tl_runtime *runtime)
 {
     pthread_mutex_init(&runtime->mutex, NULL);
     pthread_mutex_init(&runtime->id_mutex, NULL);
+    pthread_mutex_init(&runtime->open_mutex, NULL);
+    pthread_mutex_init(&runtime->control_mutex, NULL);
     pthread_mutex_init(&runtime->train_mutex, NULL);
     pthread_cond_init(&runtime->train_wanted, NULL);
 }
@@ -132,6 +134,8 @@ void tl_runtime_close(tl_runtime **runtime_pointer)
     tl_queue_destroy(&runtime->inbox);
     pthread_mutex_destroy(&runtime->mutex);
     pthread_mutex_destroy(&runtime->id_mutex);
+    pthread_mutex_destroy(&runtime->open_mutex);
+    pthread_mutex_destroy(&runtime->control_mutex);
     pthread_mutex_destroy(&runtime->train_mutex);
     pthread_cond_destroy(&runtime->train_wanted);
     free(runtime->path);
@@ -172,6 +176,14 @@ void tl_runtime_journal_state(tl_runtime *runtime, tl_journal_state *out)
 tl_status tl_runtime_backup(tl_runtime *runtime, const char *path, tl_error *err)
 {
     return tl_journal_backup(runtime->journal, path, err);
+}
+
+/* One request may go over the limit, so that none is too large for ever. */
+bool tl_waiting_enter(_Atomic uint64_t *waiting, uint64_t count, uint64_t limit)
+{
+    if (atomic_fetch_add(waiting, count) < limit) return true;
+    atomic_fetch_sub(waiting, count);
+    return false;
 }
 
 void tl_message_post(tl_runtime *runtime, tl_message *message)

@@ -29,6 +29,22 @@ enum {
     TL_SIDE_MODEL_MAX = 4 /* kept versions other than the champion, ready to answer */
 };
 
+/* What comes to the learner. */
+typedef enum tl_message_kind {
+    TL_MESSAGE_FEEDBACK,   /* tl_feedback_op, committed */
+    TL_MESSAGE_PREDICTION, /* tl_predict_op that brought ids, committed */
+    TL_MESSAGE_EVENT,      /* tl_control_op, committed */
+    TL_MESSAGE_JUDGEMENT,  /* tl_judgement_op, committed */
+    TL_MESSAGE_CHECKPOINT, /* tl_checkpoint_op, written or failed */
+    TL_MESSAGE_CONTROL,    /* tl_control_op without an event: barrier, checkpoint */
+    TL_MESSAGE_MARK        /* the loop's own: predictions up to mark_position are committed */
+} tl_message_kind;
+
+typedef struct tl_message {
+    tl_message_kind kind;
+    tl_loop *loop;
+} tl_message;
+
 /* Predictions committed so far, and the position of the last one of them. */
 typedef struct tl_seen {
     uint64_t predictions, flagged, reviews, position;
@@ -45,6 +61,7 @@ struct tl_loop {
     tl_model_slot *model;
     _Atomic uint64_t pending, trained_labels, decided_ops;
     _Atomic uint64_t inflight; /* items and feedback accepted and not yet answered */
+    _Atomic bool paused;       /* learning: the trainer rests */
     tl_histogram answer_ns, applied_ns;
     /* The spans of applied_ns: arrival to commit, then a round's steps, then its new model. */
     tl_histogram commit_ns, update_ns, publish_ns;
@@ -80,6 +97,15 @@ struct tl_loop {
     uint64_t checkpoint_position;
     int64_t checkpoint_ns;
     bool checkpoint_wanted;
+    int64_t checkpoint_retry_ns; /* after a failure: not before */
+    uint64_t applied_position;   /* all records of the loop up to here are in the core */
+    bool broken;                 /* a step failed: the core must be rebuilt before it goes on */
+    int64_t rebuild_ns;          /* not before */
+
+    /* Many predictions without any feedback: the writer tells the learner how far they are. */
+    tl_message mark;
+    _Atomic bool mark_posted;
+    _Atomic uint64_t mark_position;
     uint64_t droppable[TL_CORE_EVICTED_MAX]; /* versions that only the older checkpoint needs */
     size_t droppable_count;
 
@@ -89,6 +115,7 @@ struct tl_loop {
     tl_train_op *train_ops;
     size_t train_head, train_count, train_capacity;
     bool train_busy;
+    tl_status train_status; /* why it does not go on; TL_OK: it does */
 
     /* The trainer's thread. */
     tl_trainer *trainer;
@@ -111,6 +138,10 @@ struct tl_runtime {
     tl_event_fn event_fn;
     void *event_context;
 
+    pthread_mutex_t open_mutex;    /* one loop is opened at a time */
+    pthread_mutex_t control_mutex; /* one call by hand at a time, from its checks to its event */
+    _Atomic uint64_t waiting_items, waiting_feedback; /* of all loops: bounds the queues */
+
     pthread_mutex_t id_mutex;
     tl_id_maker ids;
 
@@ -121,19 +152,8 @@ struct tl_runtime {
 
 /* ---- Messages to the learner ----------------------------------------------------------------- */
 
-typedef enum tl_message_kind {
-    TL_MESSAGE_FEEDBACK,   /* tl_feedback_op, committed */
-    TL_MESSAGE_PREDICTION, /* tl_predict_op that brought ids, committed */
-    TL_MESSAGE_EVENT,      /* tl_control_op, committed */
-    TL_MESSAGE_JUDGEMENT,  /* tl_judgement_op, committed */
-    TL_MESSAGE_CHECKPOINT, /* tl_checkpoint_op, written or failed */
-    TL_MESSAGE_CONTROL     /* tl_control_op without an event: barrier, checkpoint */
-} tl_message_kind;
-
-typedef struct tl_message {
-    tl_message_kind kind;
-    tl_loop *loop;
-} tl_message;
+/* Room for `count` more in what waits, or false. Taken back when answered. */
+bool tl_waiting_enter(_Atomic uint64_t *waiting, uint64_t count, uint64_t limit);
 
 /* Push to the learner; its inbox has room for everything that is bounded elsewhere. */
 void tl_message_post(tl_runtime *runtime, tl_message *message);
@@ -167,6 +187,8 @@ typedef struct tl_feedback_op {
     size_t count;
     tl_record *records;
     tl_feedback_result *results;
+    tl_status status; /* the first failure of applying it */
+    tl_error err;
     tl_journal_entry entry;
 } tl_feedback_op;
 
@@ -187,8 +209,8 @@ typedef struct tl_judgement_op {
     tl_message message;
     tl_judgement judgement;
     tl_blob weights, trainer_state; /* of the version record; of the trainer after judging */
-    tl_text body, metrics;
-    tl_record records[2];
+    tl_text body, metrics, skip;
+    tl_record records[3];
     tl_journal_entry entry;
     pthread_mutex_t mutex;
     pthread_cond_t answered;
@@ -219,11 +241,18 @@ void *tl_trainer_main(void *runtime);
  * must see its ids. On the writer's thread. */
 void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *err);
 void tl_predict_op_free(tl_predict_op *op);
+/* An accepted operation was answered: frees it, and lets the loop close. */
+void tl_predict_op_leave(tl_predict_op *op);
+/* feedback.c: the same for feedback. */
+void tl_feedback_op_free(tl_feedback_op *op);
 
 /* learner.c: after one or more steps: new model, figures, work for the trainer. */
 tl_status tl_learner_settle(tl_loop *loop, tl_error *err);
 
-/* open.c: the network of a loop, from its file or built in. *flat is malloc'ed. */
+/* open.c: step what the journal holds beyond the core's state; `seen` (may be NULL) counts it. */
+tl_status tl_loop_catch_up(tl_loop *loop, tl_core *core, uint64_t after, tl_seen *seen,
+                           tl_error *err);
+/* The network of a loop, from its file or built in. *flat is malloc'ed. */
 tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
                              tl_error *err);
 
@@ -232,6 +261,8 @@ tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, flo
 tl_status tl_checkpoint_read_core(tl_loop *loop, const tl_record *record, tl_core **out,
                                   tl_error *err);
 tl_status tl_checkpoint_load(tl_loop *loop, tl_error *err);
+/* The core anew from a checkpoint, or from nothing; *upto: the position that it is of. */
+tl_status tl_checkpoint_load_core(tl_loop *loop, tl_core **out, uint64_t *upto, tl_error *err);
 /* Queue a checkpoint of the present state, or wait for its commit. On the learner's thread. */
 tl_status tl_checkpoint_queue(tl_loop *loop, tl_error *err);
 tl_status tl_checkpoint_append(tl_loop *loop, tl_error *err);
@@ -246,8 +277,21 @@ tl_status tl_training_do(tl_loop *loop, const tl_train_op *op, bool *judged,
                          tl_judgement *judgement, tl_error *err);
 /* Hand new operations of the core to the trainer. */
 tl_status tl_training_feed(tl_loop *loop, tl_error *err);
-/* Wait until the trainer has no operation of this loop left. */
-void tl_training_wait(tl_loop *loop);
+/* Wait until the trainer has no operation of this loop left, or learning is paused; else why it
+ * does not go on. */
+tl_status tl_training_wait(tl_loop *loop, tl_error *err);
+/* Whoever waits looks again. */
+void tl_training_wake(tl_loop *loop);
+/* The version of that judgement, trained again: its weights are not kept. Continues the loop's
+ * trainer from where it is. */
+tl_status tl_training_again(tl_loop *loop, uint64_t ops, tl_judgement *out, bool *judged,
+                            tl_error *err);
+/* A trainer that starts from the first version. */
+tl_status tl_training_create(tl_loop *loop, const tl_version *start, tl_error *err);
+/* The number under `key` in the body of an event; 0: none. */
+uint64_t tl_event_number(const tl_record *event, const char *key);
+/* The first version, from the journal or made again. */
+tl_status tl_version_first(tl_loop *loop, tl_version **out, tl_error *err);
 /* The trainer lets go of this loop: what waits stays for the next opening. */
 void tl_training_leave(tl_loop *loop);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    STATE_VERSION = 1,
+    STATE_VERSION = 2,
     KEPT_PER_VERSION = 256, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
 };
@@ -25,6 +25,7 @@ struct tl_trainer {
     double champion_loss, candidate_loss;
     uint32_t window_count, window_labels;
     uint64_t newest_key, skipped;
+    tl_status failed; /* reading an item, for a reason that may pass */
 };
 
 static tl_learner_options learner_options(const tl_loop_config *config, uint32_t threads)
@@ -85,9 +86,14 @@ void tl_trainer_destroy(tl_trainer **trainer_pointer)
     free(trainer);
 }
 
+/* An item that is gone, or that cannot be decoded, is left out: it will be so whenever this is done
+ * again. Everything else must stop the training, for it may go better the next time. */
 static tl_status fetch(void *context, uint64_t key, uint8_t *pixels, float *features, tl_error *err)
 {
-    return tl_item_fetch(context, key, pixels, features, err);
+    tl_trainer *trainer = context;
+    tl_status status = tl_item_fetch(trainer->items, key, pixels, features, err);
+    if (status == TL_EIO || status == TL_ENOMEM || status == TL_EBUSY) trainer->failed = status;
+    return status;
 }
 
 static void window_clear(tl_trainer *trainer)
@@ -190,6 +196,7 @@ static tl_status judge(tl_trainer *trainer, tl_judgement *out, tl_error *err)
         .ops = trainer->ops,
         .labels = tl_learner_labels(trainer->learner),
         .position = trainer->newest_key,
+        .skipped = trainer->skipped,
         .evidence = { .champion_loss = trainer->champion_loss,
                       .candidate_loss = trainer->candidate_loss,
                       .count = trainer->window_count },
@@ -218,6 +225,7 @@ static tl_status judge(tl_trainer *trainer, tl_judgement *out, tl_error *err)
         trainer->parent = trainer->next_version++;
     }
     judgement.version = version;
+    trainer->skipped = 0;
     window_clear(trainer);
     *out = judgement;
     return TL_OK;
@@ -229,7 +237,9 @@ static tl_status do_learn(tl_trainer *trainer, const tl_train_op *op, tl_error *
 {
     tl_learner_result result = { 0 };
     tl_status status =
-        tl_learner_step(trainer->learner, op->key, op->label, fetch, trainer->items, &result, err);
+        tl_learner_step(trainer->learner, op->key, op->label, fetch, trainer, &result, err);
+    if (status == TL_OK && trainer->failed != TL_OK)
+        status = tl_fail(err, trainer->failed, "an item could not be read");
     if (status != TL_OK) return status;
     trainer->window_labels++;
     trainer->skipped += result.skipped_count;
@@ -310,13 +320,6 @@ uint64_t tl_trainer_labels(const tl_trainer *trainer)
     return tl_learner_labels(trainer->learner);
 }
 
-uint64_t tl_trainer_take_skipped(tl_trainer *trainer)
-{
-    uint64_t skipped = trainer->skipped;
-    trainer->skipped = 0;
-    return skipped;
-}
-
 /* ---- State ----------------------------------------------------------------------------------- */
 
 tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err)
@@ -333,6 +336,7 @@ tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *er
     tl_blob_f64(blob, trainer->candidate_loss);
     tl_blob_u32(blob, trainer->window_count);
     tl_blob_u32(blob, trainer->window_labels);
+    tl_blob_u64(blob, trainer->skipped);
     tl_status status = tl_keymap_save(&trainer->golden, blob, err);
     size_t float_count = tl_graph_float_count(trainer->graph);
     tl_blob_f32s(blob, tl_weights_flat(trainer->parent_weights), float_count);
@@ -380,6 +384,8 @@ tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error 
     uint32_t version;
     tl_status status = tl_blob_read_section(reader, "TRNR", STATE_VERSION, &body, &version, err);
     if (status != TL_OK) return status;
+    if (version != STATE_VERSION)
+        return tl_fail(err, TL_ECORRUPT, "a state of the slow learner of format %u", version);
     trainer->ops = tl_blob_read_u64(&body);
     trainer->next_version = tl_blob_read_u64(&body);
     trainer->parent = tl_blob_read_u64(&body);
@@ -390,6 +396,7 @@ tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error 
     trainer->candidate_loss = tl_blob_read_f64(&body);
     trainer->window_count = tl_blob_read_u32(&body);
     trainer->window_labels = tl_blob_read_u32(&body);
+    trainer->skipped = tl_blob_read_u64(&body);
     status = tl_keymap_load(&trainer->golden, &body, GOLDEN_LOAD_MAX, err);
     if (status == TL_OK) status = load_parent(trainer, &body, err);
     if (status == TL_OK) status = tl_learner_load(trainer->learner, &body, err);

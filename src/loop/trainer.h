@@ -17,6 +17,7 @@ typedef struct tl_judgement {
     uint64_t ops;      /* judged after so many operations */
     uint64_t labels;   /* labels learned by then */
     uint64_t position; /* key of the newest item learned */
+    uint64_t skipped;  /* samples that could not be fetched since the judgement before */
     tl_gate_evidence evidence;
     tl_gate_verdict verdict;
     tl_version *version; /* warmed up; owned by whoever got it; NULL when refused */
@@ -47,8 +48,5 @@ uint64_t tl_trainer_labels(const tl_trainer *trainer); /* learned so far */
 tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err);
 /* Into a trainer just created. TL_ECORRUPT, TL_EVERSION, TL_ENOMEM. */
 tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error *err);
-
-/* Samples that could not be fetched since the last call, for the journal. */
-uint64_t tl_trainer_take_skipped(tl_trainer *trainer);
 
 #endif

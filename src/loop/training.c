@@ -48,7 +48,8 @@ static tl_status queue_push(tl_loop *loop, const tl_train_op *ops, size_t count)
 static bool queue_take(tl_loop *loop, tl_train_op *out)
 {
     pthread_mutex_lock(&loop->train_mutex);
-    bool any = loop->train_count > 0 && !atomic_load(&loop->closing);
+    bool any = loop->train_count > 0 && !atomic_load(&loop->closing) &&
+               !atomic_load(&loop->paused) && loop->train_status == TL_OK;
     if (any) {
         *out = loop->train_ops[loop->train_head];
         loop->train_head = (loop->train_head + 1) % loop->train_capacity;
@@ -86,11 +87,35 @@ tl_status tl_training_feed(tl_loop *loop, tl_error *err)
     return TL_OK;
 }
 
-void tl_training_wait(tl_loop *loop)
+tl_status tl_training_wait(tl_loop *loop, tl_error *err)
 {
     pthread_mutex_lock(&loop->train_mutex);
-    while (loop->train_count > 0 || loop->train_busy)
+    while (loop->train_status == TL_OK &&
+           (loop->train_busy || (loop->train_count > 0 && !atomic_load(&loop->paused))))
         pthread_cond_wait(&loop->train_idle, &loop->train_mutex);
+    tl_status status = loop->train_status;
+    pthread_mutex_unlock(&loop->train_mutex);
+    return status == TL_OK
+               ? TL_OK
+               : tl_fail(err, status, "the slow learner cannot go on: %s", tl_status_text(status));
+}
+
+void tl_training_wake(tl_loop *loop)
+{
+    pthread_mutex_lock(&loop->train_mutex);
+    pthread_cond_broadcast(&loop->train_idle);
+    pthread_mutex_unlock(&loop->train_mutex);
+    pthread_mutex_lock(&loop->runtime->train_mutex);
+    pthread_cond_signal(&loop->runtime->train_wanted);
+    pthread_mutex_unlock(&loop->runtime->train_mutex);
+}
+
+/* Tell whoever waits why the trainer stands still, or (TL_OK) that it goes on. */
+static void set_status(tl_loop *loop, tl_status status)
+{
+    pthread_mutex_lock(&loop->train_mutex);
+    loop->train_status = status;
+    pthread_cond_broadcast(&loop->train_idle);
     pthread_mutex_unlock(&loop->train_mutex);
 }
 
@@ -160,12 +185,26 @@ static tl_status submit_and_wait(tl_judgement_op *op)
     return op->status;
 }
 
+static bool may_pass(tl_status status)
+{
+    return status == TL_ENOSPC || status == TL_EFULL || status == TL_EBUSY || status == TL_ENOMEM;
+}
+
 static tl_status fill_records(tl_judgement_op *op, tl_loop *loop, tl_error *err)
 {
     const tl_judgement *j = &op->judgement;
     int64_t now_us = tl_env_wall_us(loop->runtime->env);
     size_t count = 0;
     describe(op);
+    if (j->skipped > 0) {
+        tl_text_init(&op->skip, 256);
+        tl_text_printf(&op->skip, "{\"ops\":%llu,\"count\":%llu}", (unsigned long long)j->ops,
+                       (unsigned long long)j->skipped);
+        op->records[count++] =
+            (tl_record){ .kind = TL_RECORD_EVENT,
+                         .loop = loop->number,
+                         .as.event = { .kind = "skip", .body = op->skip.data, .time_us = now_us } };
+    }
     if (j->version != NULL) {
         tl_status status = tl_version_save(j->version, loop->graph, &op->weights, err);
         if (status != TL_OK) return status;
@@ -205,12 +244,14 @@ static tl_status journal_judgement(tl_loop *loop, tl_judgement *judgement, tl_er
     if (status == TL_OK) status = fill_records(&op, loop, err);
     if (status == TL_OK) {
         status = submit_and_wait(&op);
-        while ((status == TL_ENOSPC || status == TL_EFULL) &&
-               !atomic_load(&loop->runtime->stopping) && !atomic_load(&loop->closing)) {
+        while (may_pass(status) && !atomic_load(&loop->runtime->stopping) &&
+               !atomic_load(&loop->closing)) {
+            set_status(loop, status);
             struct timespec pause = { .tv_nsec = RETRY_NS };
             nanosleep(&pause, NULL);
             status = submit_and_wait(&op);
         }
+        if (status == TL_OK) set_status(loop, TL_OK);
         if (status != TL_OK) tl_fail(err, status, "the judgement could not be journaled");
     }
     tl_version_destroy(&op.judgement.version);
@@ -218,6 +259,7 @@ static tl_status journal_judgement(tl_loop *loop, tl_judgement *judgement, tl_er
     tl_blob_destroy(&op.trainer_state);
     tl_text_destroy(&op.body);
     tl_text_destroy(&op.metrics);
+    tl_text_destroy(&op.skip);
     pthread_mutex_destroy(&op.mutex);
     pthread_cond_destroy(&op.answered);
     return status;
@@ -265,8 +307,13 @@ static void run_one(tl_loop *loop, const tl_train_op *op)
         tl_version_destroy(&judgement.version);
     else if (status == TL_OK && judged)
         status = journal_judgement(loop, &judgement, &err);
-    if (status != TL_OK)
-        tl_log(TL_LOG_ERROR, "loop %s: training: %s", loop->config.info.name, err.text);
+    if (status != TL_OK) {
+        /* What it has done is not a function of the journal any more: the next start does it
+         * again from the last judgement. */
+        tl_log(TL_LOG_ERROR, "loop %s: training stops until the next start: %s",
+               loop->config.info.name, err.text);
+        set_status(loop, status);
+    }
     atomic_store(&loop->trained_labels, tl_trainer_labels(loop->trainer));
 }
 
@@ -311,27 +358,78 @@ void *tl_trainer_main(void *context)
     return NULL;
 }
 
-tl_status tl_training_start(tl_loop *loop, tl_error *err)
+tl_status tl_version_first(tl_loop *loop, tl_version **out, tl_error *err)
 {
-    if (!tl_runtime_trains(loop->runtime)) return TL_OK;
-    tl_version *start = NULL;
-    uint64_t number = loop->trainer_state == NULL ? 1 : tl_core_champion(loop->core);
-    tl_status status = tl_version_read(loop->graph, &loop->trainer_items, number, &start, err);
+    tl_status status = tl_version_read(loop->graph, &loop->trainer_items, 1, out, err);
+    if (status != TL_ENOTFOUND) return status;
+    float *flat = NULL; /* dropped since: made again, as it was made then */
+    tl_graph *graph = NULL;
+    status = tl_loop_make_graph(&loop->config, &graph, &flat, err);
+    if (status == TL_OK)
+        status = tl_version_create(loop->graph, flat, 1, 0, 0, NULL, NULL, 0, out, err);
+    tl_graph_release(&graph);
+    free(flat);
+    return status;
+}
+
+tl_status tl_training_create(tl_loop *loop, const tl_version *start, tl_error *err)
+{
     tl_trainer_options options = { .config = &loop->config,
                                    .graph = loop->graph,
                                    .items = &loop->trainer_items,
                                    .start = start,
                                    .threads = 1 };
-    if (status == TL_OK) status = tl_trainer_create(&options, &loop->trainer, err);
+    return tl_trainer_create(&options, &loop->trainer, err);
+}
+
+/* The trainer in the state that the checkpoint has of it, or at its beginning. */
+static tl_status make_trainer(tl_loop *loop, tl_error *err)
+{
+    if (loop->trainer != NULL) return TL_OK;
+    tl_version *start = NULL;
+    tl_status status = tl_version_first(loop, &start, err);
+    if (status == TL_OK) status = tl_training_create(loop, start, err);
     if (status == TL_OK && loop->trainer_state != NULL) {
         tl_blob_reader reader;
         tl_blob_reader_init(&reader, loop->trainer_state, loop->trainer_state_bytes);
         status = tl_trainer_load(loop->trainer, &reader, err);
     }
-    if (status == TL_OK) {
-        loop->queued_ops = tl_trainer_ops(loop->trainer);
-        atomic_store(&loop->trained_labels, tl_trainer_labels(loop->trainer));
-    }
     tl_version_destroy(&start);
     return status;
+}
+
+tl_status tl_training_again(tl_loop *loop, uint64_t ops, tl_judgement *out, bool *judged,
+                            tl_error *err)
+{
+    *judged = false;
+    tl_status status = make_trainer(loop, err);
+    while (status == TL_OK && tl_trainer_ops(loop->trainer) < ops) {
+        size_t count;
+        const tl_train_op *next = tl_core_ops(loop->core, tl_trainer_ops(loop->trainer), &count);
+        if (count == 0) return TL_OK;
+        if (*judged) tl_version_destroy(&out->version); /* one that is not in the journal */
+        status = tl_training_do(loop, next, judged, out, err);
+    }
+    return status;
+}
+
+uint64_t tl_event_number(const tl_record *event, const char *key)
+{
+    char pattern[32];
+    snprintf(pattern, sizeof pattern, "\"%s\":", key);
+    const char *at = strstr(event->as.event.body, pattern);
+    return at == NULL ? 0 : strtoull(at + strlen(pattern), NULL, 10);
+}
+
+tl_status tl_training_start(tl_loop *loop, tl_error *err)
+{
+    if (!tl_runtime_trains(loop->runtime)) {
+        tl_trainer_destroy(&loop->trainer); /* of a recovery that had to train again */
+        return TL_OK;
+    }
+    tl_status status = make_trainer(loop, err);
+    if (status != TL_OK) return status;
+    loop->queued_ops = tl_trainer_ops(loop->trainer);
+    atomic_store(&loop->trained_labels, tl_trainer_labels(loop->trainer));
+    return TL_OK;
 }
