@@ -79,6 +79,17 @@ static void count_answers(tl_loop *loop, const tl_predict_op *op)
     tl_histogram_record_ns(&loop->answer_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
 }
 
+/* Feedback may wait for ids that were brought. What is known to wait is joined before the answer
+ * leaves; what is still on its way, when it is there. */
+static bool may_be_waited_for(tl_predict_op *op)
+{
+    if (!op->brought_ids) return false;
+    /* In this order: feedback that is answered has been counted as pending before. */
+    bool under_way = atomic_load(&op->message.loop->runtime->waiting_feedback) > 0;
+    op->answer_later = atomic_load(&op->message.loop->pending) > 0;
+    return under_way || op->answer_later;
+}
+
 void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *err)
 {
     tl_loop *loop = op->message.loop;
@@ -92,12 +103,17 @@ void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *e
                             &op->predictions[i]);
         count_answers(loop, op);
     }
+    bool joins = status == TL_OK && !op->entry.repeated && may_be_waited_for(op);
+    if (joins && op->answer_later) {
+        tl_message_post(loop->runtime, &op->message);
+        return;
+    }
     if (status == TL_OK)
         op->done(op->context, TL_OK, op->predictions, op->count, NULL);
     else
         op->done(op->context, status, NULL, 0, err);
-    if (status == TL_OK && op->brought_ids && !op->entry.repeated) {
-        tl_message_post(loop->runtime, &op->message); /* feedback may wait for these ids */
+    if (joins) {
+        tl_message_post(loop->runtime, &op->message);
         return;
     }
     tl_predict_op_leave(op);

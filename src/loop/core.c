@@ -293,6 +293,11 @@ size_t tl_core_evicted_count(const tl_core *core)
     return core->evicted_count;
 }
 
+uint64_t tl_core_stats_digest(const tl_core *core)
+{
+    return tl_head_stats_digest(core->stats);
+}
+
 uint64_t tl_core_position(const tl_core *core)
 {
     return core->position;

@@ -108,6 +108,8 @@ void tl_core_put_evicted(tl_core *core, const uint64_t *numbers, size_t count);
 size_t tl_core_evicted_count(const tl_core *core);
 /* Positions of golden items in ascending order; out [tl_core_golden_count]. */
 void tl_core_golden(const tl_core *core, uint64_t *out);
+/* Of the fast head's statistics: equal for equal labelled items, in whatever order. */
+uint64_t tl_core_stats_digest(const tl_core *core);
 /* A digest over the whole state, and the chained one over everything learned. */
 uint64_t tl_core_full_digest(tl_core *core);
 

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATEMENT_MAX = 256 }; /* feedback on one prediction that is looked at */
+enum {
+    STATEMENT_MAX = 255
+}; /* feedback on a prediction: those before and after a newest one
+                                 are among the 256 that the journal lists */
 
 /* ---- The label that stands ------------------------------------------------------------------- */
 

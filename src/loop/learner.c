@@ -160,12 +160,20 @@ static void answer_feedback(tl_feedback_op *op)
     tl_feedback_op_free(op);
 }
 
-static void take_predictions(tl_predict_op *op)
+static bool take_predictions(tl_predict_op *op)
 {
     tl_error err = { 0 };
     for (size_t i = 0; i < op->count; i++)
         if (tl_core_wants(op->message.loop->core, &op->records[i]))
             step(op->message.loop, &op->records[i], NULL, NULL, &err);
+    bool waits = op->answer_later;
+    if (!waits) tl_predict_op_leave(op);
+    return waits;
+}
+
+static void answer_predictions(tl_predict_op *op)
+{
+    op->done(op->context, TL_OK, op->predictions, op->count, NULL);
     tl_predict_op_leave(op);
 }
 
@@ -217,7 +225,7 @@ static bool take(tl_message *message)
 {
     switch (message->kind) {
     case TL_MESSAGE_FEEDBACK: take_feedback((tl_feedback_op *)message); return true;
-    case TL_MESSAGE_PREDICTION: take_predictions((tl_predict_op *)message); return false;
+    case TL_MESSAGE_PREDICTION: return take_predictions((tl_predict_op *)message);
     case TL_MESSAGE_EVENT: {
         tl_control_op *op = (tl_control_op *)message;
         op->status = step(message->loop, &op->record, NULL, NULL, &op->err);
@@ -249,7 +257,7 @@ static void finish(tl_message *message)
         break;
     }
     case TL_MESSAGE_JUDGEMENT: finish_judgement((tl_judgement_op *)message); break;
-    case TL_MESSAGE_PREDICTION:
+    case TL_MESSAGE_PREDICTION: answer_predictions((tl_predict_op *)message); break;
     case TL_MESSAGE_CHECKPOINT:
     case TL_MESSAGE_MARK: break;
     }

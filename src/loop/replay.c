@@ -53,7 +53,9 @@ static tl_status find_loop(verifier *v, tl_loop_config *config, tl_error *err)
 
 static tl_status open_readers(verifier *v, tl_error *err)
 {
-    tl_journal_options options = { .path = v->options->path, .read_only = true };
+    tl_journal_options options = { .path = v->options->path,
+                                   .vfs = v->options->vfs,
+                                   .read_only = true };
     tl_status status = tl_journal_open(&options, &v->journal, err);
     static const tl_loop_info none;
     if (status == TL_OK) status = tl_item_reader_open(v->journal, &none, 0, &v->events, err);

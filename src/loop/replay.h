@@ -18,6 +18,7 @@ typedef struct tl_verify_report {
 typedef struct tl_verify_options {
     const char *path; /* folder of the journal */
     const char *loop; /* by name */
+    const char *vfs;  /* SQLite VFS of the journal; NULL: the default one */
     /* After each step, the chained digest as a running loop reports it; may be NULL. */
     void (*on_digest)(void *context, uint64_t position, uint64_t digest);
     /* After each feedback, what it did, as its sender was told; may be NULL. */

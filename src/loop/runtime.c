@@ -30,11 +30,12 @@ tl_loop_options tl_loop_options_default(void)
                               .target_precision = 0.994 };
 }
 
-static tl_status open_journal(tl_runtime *runtime, tl_error *err)
+static tl_status open_journal(tl_runtime *runtime, const char *vfs, tl_error *err)
 {
     const tl_runtime_options *o = &runtime->options;
     tl_journal_options options = { .path = runtime->path,
                                    .env = runtime->env,
+                                   .vfs = vfs,
                                    .relaxed = o->durability == TL_DURABILITY_RELAXED,
                                    .read_only = o->read_only,
                                    .queue_max = 2 * (size_t)o->queue_max,
@@ -75,6 +76,12 @@ static void init_locks(tl_runtime *runtime)
 
 tl_status tl_runtime_open(const tl_runtime_options *options, tl_runtime **out, tl_error *err)
 {
+    return tl_runtime_open_in(options, NULL, NULL, out, err);
+}
+
+tl_status tl_runtime_open_in(const tl_runtime_options *options, const tl_env *env, const char *vfs,
+                             tl_runtime **out, tl_error *err)
+{
     TL_ASSERT(options != NULL && out != NULL);
     if (options->path == NULL || options->path[0] == '\0')
         return tl_fail(err, TL_EINVAL, "give the folder of the journal");
@@ -87,14 +94,14 @@ tl_status tl_runtime_open(const tl_runtime_options *options, tl_runtime **out, t
     if (runtime == NULL) return tl_fail(err, TL_ENOMEM, "runtime");
     init_locks(runtime);
     runtime->options = *options;
-    runtime->env = tl_env_system();
+    runtime->env = env != NULL ? env : tl_env_system();
     tl_id_maker_init(&runtime->ids, runtime->env);
     runtime->path = strdup(options->path);
     size_t inbox = 4 * (size_t)options->queue_max + 4096;
     tl_status status = runtime->path == NULL ? tl_fail(err, TL_ENOMEM, "runtime") : TL_OK;
     if (status == TL_OK) status = tl_queue_create(options->queue_max, &runtime->predict_queue);
     if (status == TL_OK) status = tl_queue_create(inbox, &runtime->inbox);
-    if (status == TL_OK) status = open_journal(runtime, err);
+    if (status == TL_OK) status = open_journal(runtime, vfs, err);
     if (status == TL_OK) status = start_threads(runtime, err);
     if (status != TL_OK) {
         tl_runtime_close(&runtime);

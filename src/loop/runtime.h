@@ -169,12 +169,12 @@ typedef struct tl_predict_op {
     size_t count, answered; /* items; how many the batcher has run */
     tl_status status;       /* the first failure while running */
     tl_error err;
-    bool brought_ids;
-    tl_model *model;            /* answers; NULL until the batcher takes the champion */
-    uint8_t *pixels;            /* [count, item bytes] */
-    float *features;            /* [count, feature_count] */
-    tl_record *records;         /* [count] */
-    tl_prediction *predictions; /* [count] */
+    bool brought_ids, answer_later; /* by the learner, when it has joined feedback that waits */
+    tl_model *model;                /* answers; NULL until the batcher takes the champion */
+    uint8_t *pixels;                /* [count, item bytes] */
+    float *features;                /* [count, feature_count] */
+    tl_record *records;             /* [count] */
+    tl_prediction *predictions;     /* [count] */
     tl_journal_entry entry;
 } tl_predict_op;
 
@@ -228,6 +228,10 @@ typedef struct tl_checkpoint_op {
     tl_status status;
 } tl_checkpoint_op;
 
+/* tl_runtime_open in another environment (NULL: the system's), and with the journal in an SQLite VFS
+ * (NULL: the file system). For simulations. */
+tl_status tl_runtime_open_in(const tl_runtime_options *options, const tl_env *env, const char *vfs,
+                             tl_runtime **out, tl_error *err);
 /* A slow learner belongs to this runtime. */
 bool tl_runtime_trains(const tl_runtime *runtime);
 
