@@ -31,7 +31,7 @@ typedef struct tl_journal_options {
     uint64_t quota_bytes;     /* submit of predictions answers TL_ENOSPC above it; 0: none */
     uint64_t retention_bytes; /* prune unlabelled predictions, oldest first, above it; 0: never */
     uint32_t retention_days;  /* prune unlabelled predictions that are older; 0: never */
-    /* SQLite checkpoints between groups when its log is longer (0: 2 MiB), and above the hard bound
+    /* SQLite checkpoints between groups when its log is longer (0: 1 MiB), and above the hard bound
      * (0: 64 MiB) waits up to 0.1 s for readers so that the log starts over. */
     uint32_t wal_soft_bytes, wal_hard_bytes;
 } tl_journal_options;

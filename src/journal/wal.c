@@ -12,7 +12,7 @@
 #include "journal/internal.h"
 
 enum {
-    SOFT_BYTES = 2 << 20,  /* small enough that the pause is about that of a commit */
+    SOFT_BYTES = 1 << 20,  /* small enough that copying its pages is a pause like a commit */
     HARD_BYTES = 64 << 20, /* wait a moment for readers, then cut the file */
     BUSY_MS = 100,
     BUSY_MS_NORMAL = 5000,
