@@ -267,8 +267,10 @@ tl_status tl_journal_doctor(const char *path, tl_doctor_fn fn, void *context, in
         look_at_references(&d);
         look_at_hashes(&d);
         tl_journal_reader_close(&d.reader);
+    } else if (status == TL_EVERSION) {
+        return tl_fail(err, status, "%s", below.text); /* whether it is sound cannot be told */
     } else {
-        say(&d, status == TL_EVERSION ? 1 : 2, "The journal cannot be opened: %s.", below.text);
+        say(&d, 2, "The journal cannot be opened: %s.", below.text);
     }
     advise(&d);
     if (worst != NULL) *worst = d.worst;

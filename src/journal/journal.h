@@ -241,7 +241,8 @@ tl_status tl_journal_export(tl_journal_reader *reader, uint32_t loop,
 /* One finding of the doctor, in words. severity 0: fine, 1: worth knowing, 2: damage. */
 typedef void (*tl_doctor_fn)(void *context, int severity, const char *text);
 /* Check a journal that no process serves, or (lighter) one that is served. Changes nothing.
- * TL_OK also when damage was found: `worst` tells. */
+ * TL_OK also when damage was found: `worst` tells. Errors: TL_ENOTFOUND, TL_EVERSION (written by a
+ * newer program: whether it is sound cannot be told). */
 tl_status tl_journal_doctor(const char *path, tl_doctor_fn fn, void *context, int *worst,
                             tl_error *err);
 

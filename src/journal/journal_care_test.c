@@ -382,6 +382,9 @@ static void a_newer_format_is_refused(void **state)
     assert_int_equal(tl_journal_open(&options, &f->journal, &err), TL_EVERSION);
     assert_non_null(strstr(err.text, "format 99"));
     assert_non_null(strstr(err.text, "newer"));
+    /* Nor does the doctor call sound what it cannot read. */
+    assert_int_equal(tl_journal_doctor(f->folder, NULL, NULL, NULL, &err), TL_EVERSION);
+    assert_non_null(strstr(err.text, "newer"));
 }
 
 static void what_is_no_journal_is_refused(void **state)
