@@ -54,7 +54,7 @@ class Sampler(threading.Thread):
 
 def line(items, rate):
     """Memory before, after, and the most, of a server that takes `items` boards."""
-    with bench.Server(BOARDS) as server:
+    with bench.Server(BOARDS, server="  idle_timeout_s: 86400\n") as server:
         before = pss_mb(server.process.pid)
         sampler = Sampler(server.process.pid)
         sampler.start()
@@ -65,6 +65,8 @@ def line(items, rate):
         sampler.join()
         after = pss_mb(server.process.pid)
         metrics = server.metrics()
+    if result["failure"]:
+        print("the load generator stopped early:", result["failure"])
     return {"before": before, "after": after, "peak": max(sampler.peak, after),
             "answered": result["predict"]["answered"],
             "labels": metrics["tightloop_loop_labels"],
@@ -213,7 +215,7 @@ def main():
         figures.update(peer_pss_mb=other["pss_mb"], peer_start_s=other["start_s"],
                        peer_items=other["items"])
     ratio = max(figures[key] / bar for key, bar in BARS.items())
-    complete = options.items >= 20000 and options.predictions >= 1000000
+    complete = memory["answered"] >= 20000 and options.predictions >= 1000000
     bench.finish("footprint", figures, ratio, 1,
                  complete and ratio <= 1 and starts["crash"] <= BARS["start_million_s"])
 
