@@ -26,6 +26,8 @@ def measure(rate, seconds, warm):
         cpu = server.cpu_s() - cpu
         metrics = server.metrics()
         pss = server.pss_mb()
+    if result["failure"]:
+        print("the load generator saw:", result["failure"])
     predict, feedback = result["predict"], result["feedback"]
     refused = sum(count[key] for count in (predict, feedback) for key in ("refused", "failed"))
     labels = metrics["tightloop_loop_labels"]
@@ -37,7 +39,7 @@ def measure(rate, seconds, warm):
         "untrained": labels - metrics["tightloop_loop_trained_labels"], "labels": labels,
         "publishes": metrics["tightloop_loop_publishes_total"], "pss_mb": pss,
         "holds": predict["p99_ms"] < P99_MAX_MS and refused == 0 and
-        predict["answered"] == predict["sent"] > 0,
+        predict["answered"] == predict["sent"] >= int(rate * seconds),
     }
 
 

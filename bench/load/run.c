@@ -74,21 +74,25 @@ static void give_up(runner *r, const char *what, const char *detail)
 
 /* ---- Connections ----------------------------------------------------------------------------- */
 
-static bool connection_open(runner *r, connection *c, role as)
+static bool connection_open(runner *r, connection *c)
 {
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_port = htons(r->options->port),
                                    .sin_addr = { htonl(INADDR_LOOPBACK) } };
     int on = 1;
-    c->role = as;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) != 0) return false;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = c };
-    if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0) return false;
-    c->next_idle = r->idle[as];
-    r->idle[as] = c;
-    return true;
+    return epoll_ctl(r->epoll, EPOLL_CTL_ADD, c->fd, &event) == 0;
+}
+
+/* A server closes what was silent for long; that is no failure while nothing is asked on it. */
+static void closed(runner *r, connection *c, const char *why)
+{
+    close(c->fd);
+    c->fd = -1;
+    if (c->busy || !connection_open(r, c)) give_up(r, "receive", why);
 }
 
 /* A request fits the socket's buffer but for odd moments; those are waited out. */
@@ -299,12 +303,16 @@ static void receive(runner *r, connection *c)
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == EAGAIN) return;
         if (got <= 0) {
-            give_up(r, "receive", got == 0 ? "the server closed a connection" : strerror(errno));
+            closed(r, c, got == 0 ? "the server closed a connection" : strerror(errno));
+            return;
+        }
+        if (!c->busy) { /* "408 Request Timeout" before it is closed */
+            closed(r, c, "");
             return;
         }
         c->have += (size_t)got;
         size_t body_start = 0, bytes = answer_bytes(c, &body_start);
-        if (bytes == SIZE_MAX || !c->busy) give_up(r, "receive", "this is no answer");
+        if (bytes == SIZE_MAX) give_up(r, "receive", "this is no answer");
         if (bytes == 0 || bytes == SIZE_MAX || c->have < bytes) continue;
         answered(r, c, body_start, bytes);
         return; /* one request at a time: nothing more can be there */
@@ -352,9 +360,14 @@ static bool connect_all(runner *r)
             as = ROLE_PREDICT;
         else if (i < o->connections + o->feedback_connections)
             as = ROLE_FEEDBACK;
-        if (connection_open(r, &r->connections[i], as)) continue;
-        fail(r, "connect", strerror(errno));
-        return false;
+        connection *c = &r->connections[i];
+        c->role = as;
+        if (!connection_open(r, c)) {
+            fail(r, "connect", strerror(errno));
+            return false;
+        }
+        c->next_idle = r->idle[as];
+        r->idle[as] = c;
     }
     return true;
 }
