@@ -26,6 +26,7 @@ def measure(rate, seconds, warm):
         cpu = server.cpu_s() - cpu
         metrics = server.metrics()
         pss = server.pss_mb()
+        sync = bench.fdatasync_ms(server.path, 16384, 300, 2.0)
     if result["failure"]:
         print("the load generator saw:", result["failure"])
     predict, feedback = result["predict"], result["feedback"]
@@ -37,6 +38,7 @@ def measure(rate, seconds, warm):
         "feedback_p99_ms": feedback["p99_ms"], "refused": refused,
         "cpu": cpu / (seconds + warm), "load_cpu": result["load_cpu_s"] / (seconds + warm),
         "untrained": labels - metrics["tightloop_loop_trained_labels"], "labels": labels,
+        "sync_p99_ms": bench.quantile(sync, 0.99),
         "publishes": metrics["tightloop_loop_publishes_total"], "pss_mb": pss,
         "holds": predict["p99_ms"] < P99_MAX_MS and refused == 0 and
         predict["answered"] == predict["sent"] >= int(rate * seconds),
@@ -87,6 +89,7 @@ def main():
     figures.update(label_to_served_p99_ms=first["feedback_p99_ms"], refused=first["refused"],
                    server_cores=first["cpu"], load_generator_cores=first["load_cpu"],
                    publishes=first["publishes"], labels=first["labels"],
+                   fdatasync_p99_ms=first["sync_p99_ms"],
                    labels_not_yet_replayed=first["untrained"], pss_mb=first["pss_mb"],
                    highest_boards_per_s=highest, cores_used_by_others=busy)
     bench.finish("line", figures, first["p99_ms"] / P99_MAX_MS, P99_MAX_MS, first["holds"])

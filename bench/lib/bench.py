@@ -19,6 +19,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("TL_BENCH_BUILD", os.path.join(ROOT, "build", "release")))
+DATA = os.path.abspath(os.environ.get("TL_BENCH_DATA", os.path.join(BUILD, "bench-data")))
 TIGHTLOOP = os.path.join(BUILD, "tightloop")
 CLASSES = ["ok", "open", "short", "mousebite", "spur", "copper", "pin-hole"]
 
@@ -51,9 +52,9 @@ def others_cpu(seconds=0.5):
 
 @contextlib.contextmanager
 def folder():
-    """A new folder on the file system of the build."""
-    os.makedirs(os.path.join(BUILD, "bench-data"), exist_ok=True)
-    path = tempfile.mkdtemp(dir=os.path.join(BUILD, "bench-data"))
+    """A new folder on the disk that is measured."""
+    os.makedirs(DATA, exist_ok=True)
+    path = tempfile.mkdtemp(dir=DATA)
     try:
         yield path
     finally:
@@ -71,8 +72,8 @@ class Server:
         self.config += f"loops:\n  - name: {name}\n" + loop
 
     def __enter__(self):
-        os.makedirs(os.path.join(BUILD, "bench-data"), exist_ok=True)
-        self.path = tempfile.mkdtemp(dir=os.path.join(BUILD, "bench-data"))
+        os.makedirs(DATA, exist_ok=True)
+        self.path = tempfile.mkdtemp(dir=DATA)
         with open(os.path.join(self.path, "tightloop.yaml"), "w") as file:
             file.write(self.config)
         self.log = open(os.path.join(self.path, "log"), "w+")
