@@ -298,6 +298,11 @@ uint64_t tl_core_stats_digest(const tl_core *core)
     return tl_head_stats_digest(core->stats);
 }
 
+uint64_t tl_core_stats_total(const tl_core *core)
+{
+    return tl_head_stats_total(core->stats);
+}
+
 uint64_t tl_core_position(const tl_core *core)
 {
     return core->position;

@@ -110,6 +110,7 @@ size_t tl_core_evicted_count(const tl_core *core);
 void tl_core_golden(const tl_core *core, uint64_t *out);
 /* Of the fast head's statistics: equal for equal labelled items, in whatever order. */
 uint64_t tl_core_stats_digest(const tl_core *core);
+uint64_t tl_core_stats_total(const tl_core *core); /* examples in them */
 /* A digest over the whole state, and the chained one over everything learned. */
 uint64_t tl_core_full_digest(tl_core *core);
 

@@ -199,9 +199,12 @@ static inline uint64_t stats_digest(fixture *f)
     return tl_core_stats_digest(f->loop->core);
 }
 
-/* Close, rebuild everything from the journal, and hold it against what was recorded. */
-static inline tl_verify_report verify(fixture *f, uint64_t digest)
+/* Work through what waits, close, rebuild everything from the journal, and hold it against what was
+ * recorded. */
+static inline tl_verify_report verify(fixture *f)
 {
+    drain(f);
+    uint64_t digest = status_of(f).digest;
     tl_runtime_close(&f->runtime);
     tl_verify_options options = { .path = f->path, .vfs = f->vfs, .loop = "parts" };
     tl_verify_report report;

@@ -320,6 +320,11 @@ uint64_t tl_trainer_labels(const tl_trainer *trainer)
     return tl_learner_labels(trainer->learner);
 }
 
+const tl_replay *tl_trainer_replay(const tl_trainer *trainer)
+{
+    return tl_learner_replay(trainer->learner);
+}
+
 /* ---- State ----------------------------------------------------------------------------------- */
 
 tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err)

@@ -45,6 +45,9 @@ tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_ver
 uint64_t tl_trainer_ops(const tl_trainer *trainer);    /* done so far, start_ops included */
 uint64_t tl_trainer_labels(const tl_trainer *trainer); /* learned so far */
 
+/* What it replays; borrowed. */
+const tl_replay *tl_trainer_replay(const tl_trainer *trainer);
+
 tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err);
 /* Into a trainer just created. TL_ECORRUPT, TL_EVERSION, TL_ENOMEM. */
 tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error *err);
