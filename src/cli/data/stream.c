@@ -350,7 +350,7 @@ static tl_status run_all(stream *s, tl_error *err)
     for (size_t i = 0; i < s->info.count && s->result.items < limit && status == TL_OK; i++) {
         tl_dataset_item known;
         tl_dataset_item_at(s->data, i, &known);
-        if (s->options->holdout == NULL && known.held_out) continue;
+        if (known.held_out) continue; /* nor when other items are judged: they may be the same */
         uint64_t labels_before = s->result.labels;
         status = run_item(s, i, err);
         s->result.items++;
