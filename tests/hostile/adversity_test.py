@@ -184,6 +184,33 @@ class Disk(unittest.TestCase):
             target.finish()
 
 
+class Pruned(unittest.TestCase):
+    def test_what_was_dropped_is_still_answered_for(self):
+        with Target(PROGRAM, journal_lines=["retention:", "  size: 3MB"]) as target:
+            target.serves()
+            headers, body = binary_image(noise(0, 300000))
+            whole = request(BOARDS + "/infer", body, headers + "Idempotency-Key: first\r\n")
+            status, first = send(target, whole)
+            self.assertEqual(status, 200, first)
+            for seed in range(1, 30):
+                predict_image(target, seed, 300000)
+            name = json.loads(first)["parameters"]["prediction_ids"][0]
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                status, answer = target.ask("POST", BOARDS + "/golden", {"prediction_id": name})
+                if status == 404:
+                    break
+                time.sleep(0.1)
+            self.assertEqual(status, 404)
+            self.assertIn("not kept any more", answer["error"])
+            self.assertEqual(send(target, whole), (200, first))  # a retry
+            told = target.good("POST", BOARDS + "/feedback",
+                               {"prediction_id": name, "label": "open"})
+            self.assertEqual(told["feedback"][0]["state"], "applied")
+            target.serves()
+            target.finish()
+
+
 class Damage(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
