@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#undef tl_fail
+#undef tl_fail_context
+
 static const struct {
     const char *name, *text;
 } STATUS[TL_STATUS_COUNT] = {

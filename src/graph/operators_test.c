@@ -14,8 +14,7 @@
 
 /* What each operator computes, in words of the page. */
 static const char *const MEANINGS[TL_OP_COUNT] = {
-    [TL_OP_CONV] = "convolution in two dimensions: strides, dilations, padding, groups (depthwise "
-                   "too), with or without bias",
+    [TL_OP_CONV] = "convolution of images: strides, dilations, padding, groups; bias or none",
     [TL_OP_BATCH_NORM] =
         "batch normalisation: by running statistics, or by the batch's in training",
     [TL_OP_RELU] = "max(x, 0)",
