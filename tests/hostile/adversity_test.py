@@ -17,7 +17,8 @@ import time
 import unittest
 import uuid
 
-from attack import BOARDS, MIB, VECTORS, Target, binary_image, features, request, send
+from attack import (BOARDS, CLASSES, FEATURES, MIB, VECTORS, Target, binary_image, features, image,
+                    png, request, send)
 
 PROGRAM = None
 
@@ -313,6 +314,92 @@ class Damage(unittest.TestCase):
             file.write("a file")
         self.refused((1,), self.target.journal)
         os.remove(self.target.journal)
+
+
+class Client:
+    """One connection and its own random numbers; keeps the answers that should not be."""
+
+    def __init__(self, target, seed):
+        self.target, self.rng, self.strange = target, random.Random(seed), []
+        self.connection = http.client.HTTPConnection(target.address, timeout=60)
+
+    def connect(self):
+        self.connection.close()
+        self.connection = http.client.HTTPConnection(self.target.address, timeout=60)
+
+    def ask(self, method, path, body=None):
+        self.connection.request(method, path, None if body is None else json.dumps(body))
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status >= 500 and answer.status != 503:
+            self.strange.append((method, path, answer.status, text[:200]))
+        return answer.status, json.loads(text)
+
+
+class Everything(unittest.TestCase):
+    """All that a client may do at once, in any order, while the program is killed again and again:
+    no answer is an error of the program's own, and the journal repeats the same history."""
+    SECONDS = 6
+
+    def act(self, client):
+        rng, path = client.rng, client.rng.choice((VECTORS, BOARDS))
+        names = self.names[path]
+        action = rng.random()
+        if action < 0.35 or not names:
+            body = features(8) if path == VECTORS else image(*[png(rng.randrange(256))] * 4)
+            if path == VECTORS:
+                body["inputs"][0]["data"] = [rng.gauss(i % 3, 1) for i in range(8 * FEATURES)]
+            status, answer = client.ask("POST", path + "/infer", body)
+            if status == 200:
+                names += answer["parameters"]["prediction_ids"]
+        elif action < 0.8:
+            client.ask("POST", path + "/feedback", [
+                {"prediction_id": rng.choice(names[-400:]),
+                 **rng.choice(({"label": rng.choice(CLASSES)}, {"verdict": "correct"},
+                               {"verdict": "incorrect"}, {"withdraw": True}))}
+                for _ in range(rng.choice((1, 1, 10, 60)))])
+        elif action < 0.86:
+            client.ask(rng.choice(("POST", "DELETE")), path + "/golden",
+                       {"prediction_id": rng.choice(names[-300:])})
+        elif action < 0.9:
+            client.ask("POST", path + "/learning", {"on": rng.random() < 0.7})
+        elif action < 0.94:
+            client.ask("POST", path + "/rollback",
+                       rng.choice(({}, {"version": rng.randrange(1, 9)})))
+        elif action < 0.98:
+            client.ask("POST", f"{path}/versions/{rng.randrange(1, 12)}/promote")
+        else:
+            client.ask("POST", path + "/classes", {"name": f"more{rng.randrange(8)}"})
+
+    def client(self, target, seed):
+        client = Client(target, seed)
+        while time.monotonic() < self.end:
+            try:
+                self.act(client)
+            except (OSError, http.client.HTTPException):
+                client.connect()  # it was killed, and comes again
+                time.sleep(0.05)
+        client.connection.close()
+        self.strange += client.strange
+
+    def test_at_once(self):
+        with Target(PROGRAM) as target:
+            self.names, self.strange = {VECTORS: [], BOARDS: []}, []
+            self.end = time.monotonic() + self.SECONDS
+            threads = [threading.Thread(target=self.client, args=(target, seed))
+                       for seed in range(5)]
+            for thread in threads:
+                thread.start()
+            for _ in range(2):
+                time.sleep(self.SECONDS / 3)
+                target.process.kill()
+                target.process.wait()
+                target.again()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(self.strange, [])
+            self.assertGreater(target.good("GET", VECTORS + "/loop")["labels"], 0)
+            target.finish()
 
 
 class Clock(unittest.TestCase):
