@@ -1,8 +1,8 @@
 #include "cli/target.h"
 
-#include "cli/state_json.h"
 #include "journal/journal.h"
 #include "loop/config.h"
+#include "server/state_json.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* demo_view.c - what the demo shows: table, log line, story, JSON. */
 #include "cli/commands/demo.h"
 #include "cli/options.h"
-#include "cli/state_json.h"
 #include "cli/terminal/terminal.h"
 #include "format/json.h"
+#include "server/state_json.h"
 #include "stats/interval.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* control.c - the state of a loop, and its control by hand. */
 #include "server/internal.h"
+#include "server/state_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,87 +8,13 @@
 
 enum { VERSIONS_DEFAULT = 50, VERSIONS_MAX = 1000, GOLDEN_MAX = 100000 };
 
-/* ---- Writing --------------------------------------------------------------------------------- */
-
-static void write_uint(tl_json_writer *w, const char *key, uint64_t value)
-{
-    tl_json_key(w, key);
-    tl_json_uint(w, value);
-}
-
-static void write_double(tl_json_writer *w, const char *key, double value)
-{
-    tl_json_key(w, key);
-    tl_json_double(w, value);
-}
-
-static void write_bool(tl_json_writer *w, const char *key, bool value)
-{
-    tl_json_key(w, key);
-    tl_json_boolean(w, value);
-}
-
-/* An estimate never goes without its interval and the counts behind it. */
-static void write_share(tl_json_writer *w, const char *key, const tl_share *share)
-{
-    tl_json_key(w, key);
-    tl_json_object(w);
-    write_double(w, "value", share->value);
-    write_double(w, "low", share->low);
-    write_double(w, "high", share->high);
-    write_uint(w, "hits", share->hits);
-    write_uint(w, "count", share->count);
-    tl_json_object_end(w);
-}
+/* ---- The state ------------------------------------------------------------------------------- */
 
 static void write_id(tl_json_writer *w, tl_id id)
 {
     char text[TL_ID_TEXT_BYTES];
     tl_id_format(id, text);
     tl_json_string(w, text);
-}
-
-static void write_counts(tl_json_writer *w, const tl_loop_state *state)
-{
-    write_uint(w, "predictions", state->predictions);
-    write_uint(w, "flagged", state->flagged);
-    write_uint(w, "reviews_wanted", state->reviews_wanted);
-    write_uint(w, "feedback", state->feedback);
-    write_uint(w, "labels", state->labels);
-    write_uint(w, "pending", state->pending);
-    write_uint(w, "withdrawn", state->withdrawn);
-    write_uint(w, "clamped", state->clamped);
-    write_uint(w, "trained_labels", state->trained_labels);
-    write_uint(w, "publishes", state->publishes);
-    write_uint(w, "rollbacks", state->rollbacks);
-    write_uint(w, "refused", state->refused);
-    write_uint(w, "golden", state->golden);
-}
-
-static void write_state(tl_json_writer *w, const tl_loop_info *info, const tl_loop_state *state)
-{
-    char digest[24];
-    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)state->digest);
-    tl_json_object(w);
-    tl_json_key(w, "name");
-    tl_json_string(w, info->name);
-    write_uint(w, "champion", state->champion);
-    write_uint(w, "epoch", state->epoch);
-    write_uint(w, "position", state->position);
-    write_bool(w, "learning", state->learning);
-    write_bool(w, "cold", state->cold);
-    write_double(w, "threshold", (double)state->threshold);
-    write_counts(w, state);
-    write_share(w, "precision", &state->precision);
-    write_share(w, "recall", &state->recall);
-    write_share(w, "accuracy", &state->accuracy);
-    write_double(w, "label_to_served_ms_p50", state->label_to_served_ms_p50);
-    write_double(w, "label_to_served_ms_p99", state->label_to_served_ms_p99);
-    write_double(w, "answer_ms_p50", state->answer_ms_p50);
-    write_double(w, "answer_ms_p99", state->answer_ms_p99);
-    tl_json_key(w, "digest");
-    tl_json_string(w, digest);
-    tl_json_object_end(w);
 }
 
 /* The state after a change is its answer. */
@@ -99,7 +26,7 @@ static tl_status answer_state(tl_request *request)
     tl_loop_status(request->loop, &state);
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
-    write_state(&w, &info, &state);
+    tl_state_write(&w, info.name, &state);
     return TL_OK;
 }
 
@@ -107,28 +34,6 @@ tl_status tl_loop_state_handle(tl_request *request, tl_error *err)
 {
     (void)err;
     return answer_state(request);
-}
-
-static void write_version(tl_json_writer *w, const tl_version_info *version)
-{
-    tl_json_object(w);
-    write_uint(w, "number", version->number);
-    write_uint(w, "parent", version->parent);
-    tl_json_key(w, "origin");
-    tl_json_string(w, version->origin);
-    write_double(w, "created", (double)version->created_us / 1e6);
-    write_uint(w, "position", version->position);
-    write_uint(w, "labels", version->labels);
-    write_double(w, "window_loss", version->window_loss); /* NaN becomes null */
-    write_double(w, "parent_window_loss", version->parent_window_loss);
-    write_uint(w, "window_count", version->window_count);
-    write_uint(w, "golden_errors", version->golden_errors);
-    write_uint(w, "golden_count", version->golden_count);
-    write_bool(w, "kept", version->kept);
-    write_bool(w, "champion", version->champion);
-    tl_json_key(w, "verdict");
-    tl_json_string(w, version->verdict);
-    tl_json_object_end(w);
 }
 
 tl_status tl_versions_handle(tl_request *request, tl_error *err)
@@ -147,12 +52,7 @@ tl_status tl_versions_handle(tl_request *request, tl_error *err)
     size_t count = tl_loop_versions(request->loop, versions, capacity);
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
-    tl_json_object(&w);
-    tl_json_key(&w, "versions");
-    tl_json_array(&w);
-    for (size_t i = 0; i < count; i++) write_version(&w, &versions[i]);
-    tl_json_array_end(&w);
-    tl_json_object_end(&w);
+    tl_versions_write(&w, versions, count);
     free(versions);
     return TL_OK;
 }
@@ -277,7 +177,8 @@ tl_status tl_golden_list_handle(tl_request *request, tl_error *err)
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
     tl_json_object(&w);
-    write_uint(&w, "count", count);
+    tl_json_key(&w, "count");
+    tl_json_uint(&w, count);
     tl_json_key(&w, "prediction_ids");
     tl_json_array(&w);
     for (size_t i = 0; i < count && i < capacity; i++) write_id(&w, ids[i]);
