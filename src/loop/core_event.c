@@ -183,6 +183,12 @@ static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_v
 {
     tl_version *version = NULL;
     tl_status status = TL_OK;
+    if (ops < core->restart_ops) { /* somebody went elsewhere meanwhile */
+        core->refused++;
+        tl_core_decide(core, ops);
+        evict(core, number);
+        return TL_OK;
+    }
     if (candidate != NULL && *candidate != NULL) {
         version = *candidate;
         *candidate = NULL;
@@ -192,13 +198,6 @@ static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_v
     if (status == TL_OK && version->number != number)
         status = tl_fail(err, TL_ECORRUPT, "version %llu is recorded where %llu should be",
                          (unsigned long long)version->number, (unsigned long long)number);
-    if (status == TL_OK && ops < core->restart_ops) { /* somebody went elsewhere meanwhile */
-        core->refused++;
-        tl_core_decide(core, ops);
-        evict(core, number);
-        tl_version_destroy(&version);
-        return TL_OK;
-    }
     if (status == TL_OK) status = retire_champion(core, 0, err);
     if (status == TL_OK) status = install(core, version, true, err);
     if (status == TL_OK) {

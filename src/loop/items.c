@@ -1,5 +1,6 @@
 #include "loop/items.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -37,10 +38,15 @@ tl_status tl_items_decode(tl_image_decoder *decoder, const tl_loop_info *info,
     return tl_image_resize(decoder, pixels, info->height, info->width, info->channels, out, err);
 }
 
-tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, uint32_t loop,
-                              tl_item_reader *out, tl_error *err)
+void tl_items_clamp(float *features, size_t count, float range)
 {
-    tl_item_reader reader = { .info = info, .loop = loop };
+    for (size_t i = 0; i < count; i++) features[i] = fminf(fmaxf(features[i], -range), range);
+}
+
+tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, float feature_range,
+                              uint32_t loop, tl_item_reader *out, tl_error *err)
+{
+    tl_item_reader reader = { .info = info, .loop = loop, .feature_range = feature_range };
     tl_arena_init(&reader.arena, ARENA_BYTES_MAX);
     tl_status status = tl_journal_reader_open(journal, &reader.journal, err);
     if (status == TL_OK) status = tl_image_decoder_create(NULL, &reader.decoder, err);
@@ -86,6 +92,7 @@ tl_status tl_item_fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixe
         if (prediction->feature_count != reader->info->feature_count)
             return tl_fail(err, TL_ENOTFOUND, "the features are not kept any more");
         memcpy(features, prediction->features, prediction->feature_count * sizeof *features);
+        tl_items_clamp(features, prediction->feature_count, reader->feature_range);
         return TL_OK;
     }
     status = decode_stored(reader, prediction->image, pixels, err);

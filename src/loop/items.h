@@ -10,6 +10,9 @@
 /* How images of a loop become the network's input. */
 tl_pixels_form tl_items_pixels_form(const tl_loop_info *info);
 
+/* Features as networks take them: none beyond +-range. */
+void tl_items_clamp(float *features, size_t count, float range);
+
 /* Decode `image` into out [height, width, channels] of `info`, scaled when its size differs.
  * Errors: those of tl_image_decode; TL_ESHAPE (raw image of other channels, or bytes missing). */
 tl_status tl_items_decode(tl_image_decoder *decoder, const tl_loop_info *info,
@@ -18,13 +21,14 @@ tl_status tl_items_decode(tl_image_decoder *decoder, const tl_loop_info *info,
 typedef struct tl_item_reader {
     const tl_loop_info *info; /* borrowed */
     uint32_t loop;
+    float feature_range;        /* of vectors */
     tl_journal_reader *journal; /* owned */
     tl_image_decoder *decoder;
     tl_arena arena;
 } tl_item_reader;
 
-tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, uint32_t loop,
-                              tl_item_reader *out, tl_error *err);
+tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, float feature_range,
+                              uint32_t loop, tl_item_reader *out, tl_error *err);
 void tl_item_reader_close(tl_item_reader *reader);
 
 /* The item predicted at `position`: image then template into pixels [tl_pixels_item_bytes], or

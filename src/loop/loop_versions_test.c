@@ -246,6 +246,77 @@ static void knobs_may_change_between_openings(void **state)
     assert_int_equal(tl_loop_open(f->runtime, &f->options, &f->loop, &err), TL_EINVAL);
 }
 
+typedef struct answer {
+    pthread_mutex_t mutex;
+    pthread_cond_t came;
+    bool finished;
+    tl_prediction prediction;
+} answer;
+
+static void take_answer(void *context, tl_status status, const tl_prediction *predictions,
+                        size_t count, const tl_error *err)
+{
+    (void)status, (void)err;
+    answer *a = context;
+    pthread_mutex_lock(&a->mutex);
+    if (count > 0) a->prediction = predictions[0];
+    a->finished = true;
+    pthread_cond_signal(&a->came);
+    pthread_mutex_unlock(&a->mutex);
+}
+
+static tl_status ask_version(fixture *f, uint64_t version, tl_prediction *out)
+{
+    answer a = { .mutex = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER };
+    tl_item item = { .features = X, .feature_count = FEATURES };
+    tl_predict_request request = { .items = &item, .count = 1, .version = version };
+    tl_status status = tl_loop_predict_async(f->loop, &request, take_answer, &a, NULL);
+    if (status != TL_OK) return status;
+    pthread_mutex_lock(&a.mutex);
+    while (!a.finished) pthread_cond_wait(&a.came, &a.mutex);
+    pthread_mutex_unlock(&a.mutex);
+    *out = a.prediction;
+    return TL_OK;
+}
+
+static void a_kept_version_answers_for_the_classes_of_now(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 5, 0);
+    uint64_t champion = learn_versions(f, &rng, 48);
+    tl_prediction p;
+    assert_int_equal(ask_version(f, 1, &p), TL_OK);
+    assert_int_equal(p.version, 1);
+    assert_int_equal(p.class_count, 3);
+    ok(tl_loop_add_class(f->loop, "rust", "me", NULL), NULL);
+    assert_int_equal(ask_version(f, 1, &p), TL_OK);
+    assert_int_equal(p.class_count, 4);
+    assert_int_equal(ask_version(f, champion, &p), TL_OK);
+    assert_int_equal(p.version, champion);
+    assert_int_equal(ask_version(f, 999, &p), TL_ENOTFOUND);
+}
+
+/* A number beyond feature_range counts as the range; it spoils neither answers nor training. */
+static void features_out_of_range_are_clamped(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 5, 0);
+    float far[FEATURES] = { 1e30f, -1e30f }, edge[FEATURES] = { 16, -16 };
+    learn_versions(f, &rng, 48);
+    tl_prediction p = predict(f, far, NO_ID), q = predict(f, edge, NO_ID);
+    assert_memory_equal(p.scores, q.scores, 3 * sizeof(float));
+    label_as(f, p.id, "dent", NULL);
+    assert_int_equal(status_of(f).clamped, 2);
+    uint64_t champion = status_of(f).champion;
+    label_some(f, &rng, 64);
+    drain(f);
+    assert_true(status_of(f).champion > champion);
+    assert_in_range(label_some(f, &rng, 50), 45, 50);
+    verify(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +327,8 @@ int main(void)
         LOOP_TEST(the_golden_set_refuses_a_candidate),
         LOOP_TEST(a_golden_item_is_out_of_training_as_it_is_labelled_then),
         CLOSED_TEST(a_slow_learner_that_is_far_behind_skips_steps),
+        LOOP_TEST(a_kept_version_answers_for_the_classes_of_now),
+        LOOP_TEST(features_out_of_range_are_clamped),
         LOOP_TEST(knobs_may_change_between_openings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,8 @@ tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, flo
 static tl_status check_new(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
 {
     tl_item_reader reader;
-    tl_status status = tl_item_reader_open(loop->runtime->journal, &wanted->info, 0, &reader, err);
+    tl_status status =
+        tl_item_reader_open(loop->runtime->journal, &wanted->info, 0.0f, 0, &reader, err);
     if (status != TL_OK) return status;
     bool known = false;
     for (uint32_t number = 1; status == TL_OK && !known; number++) {
@@ -155,8 +156,8 @@ tl_status tl_loop_catch_up(tl_loop *loop, tl_core *core, uint64_t after, tl_seen
                            tl_error *err)
 {
     tl_item_reader reader; /* its own: a step uses the core's reader and arena */
-    tl_status status =
-        tl_item_reader_open(loop->runtime->journal, &loop->config.info, loop->number, &reader, err);
+    tl_status status = tl_item_reader_open(loop->runtime->journal, &loop->config.info,
+                                           loop->config.feature_range, loop->number, &reader, err);
     if (status != TL_OK) return status;
     uint64_t at = after;
     while (status == TL_OK) {
@@ -249,14 +250,16 @@ static tl_status open_parts(tl_loop *loop, const tl_loop_config *wanted, tl_erro
     memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
     status = tl_loop_make_graph(&loop->config, &loop->graph, &flat, err);
     if (status == TL_OK)
-        status = tl_item_reader_open(runtime->journal, &loop->config.info, loop->number,
-                                     &loop->core_items, err);
+        status =
+            tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
+                                loop->number, &loop->core_items, err);
     if (status == TL_OK)
-        status = tl_item_reader_open(runtime->journal, &loop->config.info, loop->number,
-                                     &loop->lookup, err);
+        status = tl_item_reader_open(runtime->journal, &loop->config.info,
+                                     loop->config.feature_range, loop->number, &loop->lookup, err);
     if (status == TL_OK)
-        status = tl_item_reader_open(runtime->journal, &loop->config.info, loop->number,
-                                     &loop->trainer_items, err);
+        status =
+            tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
+                                loop->number, &loop->trainer_items, err);
     if (status == TL_OK) status = tl_model_slot_create(&loop->model);
     if (status == TL_OK) status = recover(loop, flat, err);
     if (status == TL_OK) status = check_classes(loop, wanted, err);

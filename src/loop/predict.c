@@ -87,7 +87,11 @@ static tl_status take_features(tl_predict_op *op, const tl_item *item, size_t in
     float *row = op->features + index * info->feature_count;
     memcpy(row, item->features, info->feature_count * sizeof *row);
     tl_prediction_record *p = &op->records[index].as.prediction;
-    p->features = row;
+    float *raw = tl_arena_alloc(&op->arena, info->feature_count * sizeof *raw);
+    if (raw == NULL) return tl_fail(err, TL_ENOMEM, "features");
+    memcpy(raw, item->features, info->feature_count * sizeof *raw);
+    tl_items_clamp(row, info->feature_count, op->message.loop->config.feature_range);
+    p->features = raw; /* the journal keeps what came */
     p->feature_count = info->feature_count;
     return TL_OK;
 }
@@ -238,6 +242,36 @@ static tl_status load_side_model(tl_loop *loop, uint64_t number, tl_model **out,
     return TL_OK;
 }
 
+/* Classes, the threshold and being cold are the loop's: as they are now. */
+static tl_model *bring_up_to_date(tl_loop *loop, tl_model *side, const tl_model *champion)
+{
+    if (side->class_count == champion->class_count && side->cold == champion->cold &&
+        side->threshold == champion->threshold)
+        return side;
+    tl_model from = *side;
+    from.class_count = champion->class_count;
+    from.cold = champion->cold;
+    from.threshold = champion->threshold;
+    tl_weights_retain(from.weights);
+    tl_model *now = tl_model_create(&from);
+    if (now == NULL) {
+        tl_weights_release(&from.weights);
+        return side; /* out of memory: as it was */
+    }
+    tl_model *before = NULL;
+    pthread_mutex_lock(&loop->mutex);
+    for (size_t i = 0; i < loop->shared.side_count && before == NULL; i++) {
+        if (loop->shared.side[i] != side) continue;
+        before = side;
+        tl_model_retain(now);
+        loop->shared.side[i] = now;
+    }
+    pthread_mutex_unlock(&loop->mutex);
+    tl_model_release(&before);
+    tl_model_release(&side);
+    return now;
+}
+
 static tl_status choose_model(tl_predict_op *op, uint64_t version, tl_error *err)
 {
     if (version == 0) return TL_OK; /* the champion of the moment it runs */
@@ -247,8 +281,9 @@ static tl_status choose_model(tl_predict_op *op, uint64_t version, tl_error *err
         op->model = champion;
         return TL_OK;
     }
-    tl_model_release(&champion);
     op->model = find_side_model(loop, version);
+    if (op->model != NULL) op->model = bring_up_to_date(loop, op->model, champion);
+    tl_model_release(&champion);
     return op->model != NULL ? TL_OK : load_side_model(loop, version, &op->model, err);
 }
 

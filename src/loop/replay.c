@@ -58,16 +58,16 @@ static tl_status open_readers(verifier *v, tl_error *err)
                                    .read_only = true };
     tl_status status = tl_journal_open(&options, &v->journal, err);
     static const tl_loop_info none;
-    if (status == TL_OK) status = tl_item_reader_open(v->journal, &none, 0, &v->events, err);
+    if (status == TL_OK) status = tl_item_reader_open(v->journal, &none, 0.0f, 0, &v->events, err);
     if (status == TL_OK) status = find_loop(v, &v->loop.config, err);
     v->events.loop = v->loop.number;
     v->events.info = &v->loop.config.info;
     if (status == TL_OK)
-        status = tl_item_reader_open(v->journal, &v->loop.config.info, v->loop.number,
-                                     &v->loop.core_items, err);
+        status = tl_item_reader_open(v->journal, &v->loop.config.info, v->loop.config.feature_range,
+                                     v->loop.number, &v->loop.core_items, err);
     if (status == TL_OK)
-        status = tl_item_reader_open(v->journal, &v->loop.config.info, v->loop.number,
-                                     &v->loop.trainer_items, err);
+        status = tl_item_reader_open(v->journal, &v->loop.config.info, v->loop.config.feature_range,
+                                     v->loop.number, &v->loop.trainer_items, err);
     if (status == TL_OK)
         status = tl_journal_last_position(v->events.journal, &v->last_position, err);
     return status;
