@@ -14,6 +14,7 @@ from lib import bench
 
 BAR = 1.1
 SHARE = 0.7
+BACKLOG_MS = 100.0
 LOOPS = {
     "board": ("    input: image\n    size: 64x64\n    template: true\n"
               f"    classes: [{', '.join(bench.CLASSES)}]\n"),
@@ -67,6 +68,10 @@ def main():
     with_ms, without_ms = result["with"]["p99_ms"], result["without"]["p99_ms"]
     ratio = with_ms / without_ms if without_ms > 0 else float("inf")
     failed = sum(result[name][key] for name in ("with", "without") for key in ("refused", "failed"))
+    # A backlog of this size means that the machine became slower than it was a moment before.
+    held = result["without"]["p50_ms"] < BACKLOG_MS
+    if not held:
+        print("the rate did not hold: other processes took the cores or the disk; measure again")
     figures = {"p99_with_ms": with_ms, "p99_without_ms": without_ms,
                "p50_with_ms": result["with"]["p50_ms"],
                "p50_without_ms": result["without"]["p50_ms"],
@@ -74,7 +79,7 @@ def main():
                "answers_without": result["without"]["answered"], "refused_or_failed": failed,
                "swaps": result["swaps"], "swap_p99_ms": result["swap_p99_ms"],
                "highest_per_s": highest, "rate_per_s": rate, "cores_used_by_others": busy}
-    met = ratio <= BAR and failed == 0 and result["swaps"] > 0
+    met = held and ratio <= BAR and failed == 0 and result["swaps"] > 0
     bench.finish("swap", figures, ratio, BAR, met)
 
 
