@@ -102,11 +102,3 @@ bool tl_queue_is_closed(tl_queue *queue)
     pthread_mutex_unlock(&queue->mutex);
     return closed;
 }
-
-size_t tl_queue_count(tl_queue *queue)
-{
-    pthread_mutex_lock(&queue->mutex);
-    size_t count = queue->count;
-    pthread_mutex_unlock(&queue->mutex);
-    return count;
-}

@@ -18,6 +18,5 @@ size_t tl_queue_pop_many(tl_queue *queue, void **out, size_t capacity, int64_t t
 /* No further pushes; what is inside can still be popped. */
 void tl_queue_close(tl_queue *queue);
 bool tl_queue_is_closed(tl_queue *queue);
-size_t tl_queue_count(tl_queue *queue);
 
 #endif

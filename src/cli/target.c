@@ -162,11 +162,6 @@ void tl_target_close(tl_target **target)
     *target = NULL;
 }
 
-const char *tl_target_loop(const tl_target *target)
-{
-    return target->loop;
-}
-
 /* ---- Questions and changes ------------------------------------------------------------------- */
 
 static tl_status ask_server(tl_target *target, const char *method, const char *body,

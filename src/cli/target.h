@@ -58,7 +58,6 @@ typedef struct tl_target_options {
 tl_status tl_target_open(const tl_target_options *options, bool changes, tl_target **out,
                          tl_error *err);
 void tl_target_close(tl_target **target); /* NULL-safe; clears *target */
-const char *tl_target_loop(const tl_target *target);
 
 /* Answers: JSON text, and parsed; both borrowed until the next call. The form is that of the server
  * (docs/http.md): state of the loop, or {"versions": [...]}. */

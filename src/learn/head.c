@@ -458,11 +458,6 @@ uint32_t tl_head_class_count(const tl_head *head)
     return head->class_count;
 }
 
-uint32_t tl_head_feature_count(const tl_head *head)
-{
-    return head->feature_count;
-}
-
 double tl_head_shrinkage(const tl_head *head)
 {
     return head->shrinkage;

@@ -59,9 +59,7 @@ void tl_head_stats_clear(tl_head_stats *stats);
 
 uint32_t tl_head_stats_feature_count(const tl_head_stats *stats);
 uint32_t tl_head_stats_class_count(const tl_head_stats *stats);
-/* Examples of one class, and of all. */
-uint64_t tl_head_stats_count(const tl_head_stats *stats, uint32_t label);
-uint64_t tl_head_stats_total(const tl_head_stats *stats);
+uint64_t tl_head_stats_total(const tl_head_stats *stats); /* examples of all classes */
 /* Features clamped so far (forgetting takes back). */
 uint64_t tl_head_stats_clamped(const tl_head_stats *stats);
 /* Over everything above. O(d^2): d = 256 takes some 30 us. */
@@ -105,7 +103,6 @@ tl_status tl_head_solve(const tl_head_stats *stats, const tl_head_options *optio
 void tl_head_predict(const tl_head *head, const float *x, float *scores);
 
 uint32_t tl_head_class_count(const tl_head *head);
-uint32_t tl_head_feature_count(const tl_head *head);
 double tl_head_shrinkage(const tl_head *head); /* the share that was used */
 uint64_t tl_head_digest(const tl_head *head);
 void tl_head_retain(tl_head *head);

@@ -242,12 +242,6 @@ uint32_t tl_head_stats_class_count(const tl_head_stats *stats)
     return stats->options.class_count;
 }
 
-uint64_t tl_head_stats_count(const tl_head_stats *stats, uint32_t label)
-{
-    TL_ASSERT(label < stats->options.class_count);
-    return stats->count[label];
-}
-
 uint64_t tl_head_stats_total(const tl_head_stats *stats)
 {
     return stats->total;

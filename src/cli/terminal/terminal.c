@@ -66,16 +66,6 @@ void tl_human_bytes(double bytes, char out[32])
     snprintf(out, 32, bytes < 9.95 && unit > 0 ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-void tl_human_ms(double ms, char out[32])
-{
-    if (ms < 9.95)
-        snprintf(out, 32, "%.1f ms", ms);
-    else if (ms < 9995.0)
-        snprintf(out, 32, "%.0f ms", ms);
-    else
-        snprintf(out, 32, "%.1f s", ms / 1000.0);
-}
-
 void tl_human_seconds(double seconds, char out[32])
 {
     double minutes = seconds / 60.0, hours = minutes / 60.0, days = hours / 24.0;

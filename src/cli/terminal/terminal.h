@@ -27,9 +27,8 @@ size_t tl_terminal_rows(FILE *stream);
 const char *tl_style_on(FILE *stream, tl_style style);
 const char *tl_style_off(FILE *stream);
 
-/* "1.2 GB", "310 ms", "2 min 5 s": short, for people. */
+/* "1.2 GB", "99 s", "5 h": short, for people. */
 void tl_human_bytes(double bytes, char out[32]);
-void tl_human_ms(double ms, char out[32]);
 void tl_human_seconds(double seconds, char out[32]);
 
 /* A block of lines at the bottom of the terminal, drawn anew in place. On streams that are no
