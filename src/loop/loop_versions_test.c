@@ -18,7 +18,9 @@ static void a_rollback_answers_bit_for_bit_as_before_and_pauses(void **state)
     fixture *f = *state;
     tl_rng rng;
     tl_rng_seed(&rng, 5, 0);
-    uint64_t good = learn_versions(f, &rng, 32);
+    tl_id labelled = predict(f, X, NO_ID).id;
+    label_as(f, labelled, "dent", NULL);
+    uint64_t good = learn_versions(f, &rng, 31);
     ok(tl_loop_set_learning(f->loop, false, "me", NULL), NULL);
     tl_prediction before = predict(f, X, NO_ID);
     ok(tl_loop_set_learning(f->loop, true, "me", NULL), NULL);
@@ -30,6 +32,7 @@ static void a_rollback_answers_bit_for_bit_as_before_and_pauses(void **state)
     ok(tl_loop_rollback(f->loop, good, "me", &err), &err);
     tl_prediction first = predict(f, X, NO_ID);
     label_some(f, &rng, 40);
+    withdraw(f, labelled, NULL); /* forgotten by what will be learned on, not by what serves */
     drain(f);
     tl_prediction later = predict(f, X, NO_ID);
     reopen(f);
@@ -92,6 +95,27 @@ static void candidates_made_before_a_rollback_do_not_undo_it(void **state)
     label_some(f, &rng, 32);
     drain(f);
     assert_true(status_of(f).champion > champion);
+    verify(f);
+}
+
+static void the_slow_learner_rests_during_a_pause(void **state)
+{
+    fixture *f = *state;
+    f->runtime_options.trainer_threads = 0;
+    open_loop(f);
+    tl_rng rng;
+    tl_rng_seed(&rng, 5, 0);
+    label_some(f, &rng, 48);
+    ok(tl_loop_set_learning(f->loop, false, "me", NULL), NULL);
+    f->runtime_options.trainer_threads = 1;
+    reopen(f);
+    drain(f); /* does not wait for what rests */
+    assert_int_equal(status_of(f).trained_labels, 0);
+    assert_int_equal(status_of(f).champion, 1);
+    ok(tl_loop_set_learning(f->loop, true, "me", NULL), NULL);
+    drain(f);
+    assert_int_equal(status_of(f).trained_labels, 48);
+    assert_true(status_of(f).champion > 1);
     verify(f);
 }
 
@@ -323,6 +347,7 @@ int main(void)
         LOOP_TEST(a_rollback_answers_bit_for_bit_as_before_and_pauses),
         CLOSED_TEST(a_version_is_returned_to_as_it_was_replaced),
         LOOP_TEST(candidates_made_before_a_rollback_do_not_undo_it),
+        CLOSED_TEST(the_slow_learner_rests_during_a_pause),
         CLOSED_TEST(twice_back_is_two_versions_back),
         LOOP_TEST(the_golden_set_refuses_a_candidate),
         LOOP_TEST(a_golden_item_is_out_of_training_as_it_is_labelled_then),
