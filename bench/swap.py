@@ -54,7 +54,7 @@ def main():
                                            seconds=3, items=4000)["per_s"] for _ in range(3)])
         rate = options.rate or SHARE * highest
         seconds = 10 if options.quick else 2 * int(options.answers / rate + 1)
-        result = bench.load(server.port, input=options.input, connections=256, rate=rate,
+        result = bench.load(server.port, input=options.input, connections=100, rate=rate,
                             warm=2, seconds=seconds, items=4000, swaps=options.swaps,
                             swap=f"{versions[1]},{versions[0]}")
     rows = [[f"seconds {name} a swap"] +
