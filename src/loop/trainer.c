@@ -6,7 +6,7 @@
 
 enum {
     STATE_VERSION = 2,
-    KEPT_PER_VERSION = 256, /* items that a version's fast head starts from */
+    KEPT_PER_VERSION = 128, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
 };
 
