@@ -113,15 +113,15 @@ typedef enum tl_durability {
 } tl_durability;
 
 typedef struct tl_runtime_options {
-    const char *path;            /* folder of the journal; made when missing */
-    tl_durability durability;    /* default TL_DURABILITY_FULL */
-    uint64_t quota_bytes;        /* journal size at which predictions get TL_ENOSPC; 0: no quota */
-    uint64_t retention_bytes;    /* drop oldest unlabelled items above this size; 0: keep all */
-    uint32_t retention_days;     /* drop unlabelled items older than this; 0: keep all */
-    uint32_t trainer_threads;    /* 0: no slow learner (serve and fast heads only); default 1 */
-    uint32_t batch_max;          /* micro-batch, items; default 32 */
-    uint32_t queue_max;          /* items that may wait before TL_EFULL; default 4096 */
-    bool read_only;              /* open for looking: no predictions, no feedback, no learning */
+    const char *path;         /* folder of the journal; made when missing */
+    tl_durability durability; /* default TL_DURABILITY_FULL */
+    uint64_t quota_bytes;     /* journal size at which predictions get TL_ENOSPC; 0: no quota */
+    uint64_t retention_bytes; /* drop oldest unlabelled items above this size; 0: keep all */
+    uint32_t retention_days;  /* drop unlabelled items older than this; 0: keep all */
+    uint32_t trainer_threads; /* 0: no slow learner (serve and fast heads only); default 1 */
+    uint32_t batch_max;       /* micro-batch, items; default 32 */
+    uint32_t queue_max;       /* items that may wait before TL_EFULL; default 4096 */
+    bool read_only;           /* open for looking: no predictions, no feedback, no learning */
 } tl_runtime_options;
 
 /* The defaults, to be adjusted; `path` must be set. */
@@ -130,7 +130,8 @@ TL_API tl_runtime_options tl_runtime_options_default(void);
 /* Open or create the journal at options->path, recover what a crash left, start the threads.
  * Errors: TL_EIO, TL_ENOMEM, TL_EVERSION (journal of a newer version), TL_ECORRUPT (see
  * `tightloop doctor`), TL_EBUSY (another process serves it). Then *out is untouched. */
-TL_API tl_status tl_runtime_open(const tl_runtime_options *options, tl_runtime **out, tl_error *err);
+TL_API tl_status tl_runtime_open(const tl_runtime_options *options, tl_runtime **out,
+                                 tl_error *err);
 
 /* Answer what was accepted, make it durable, write a checkpoint, close all loops, stop the threads.
  * NULL-safe; clears *runtime. Loop handles of this runtime are invalid afterwards. */
@@ -144,22 +145,22 @@ typedef enum tl_input_form {
 } tl_input_form;
 
 typedef struct tl_loop_options {
-    const char *name;               /* [A-Za-z0-9._-], 1..63 characters */
-    tl_input_form input;            /* default TL_INPUT_IMAGE */
-    uint32_t height, width;         /* image pixels; default 64 x 64 */
-    uint32_t channels;              /* 1 grey (default) or 3 colour */
-    bool has_template;              /* each image comes with its template (golden sample) */
-    uint32_t feature_count;         /* for TL_INPUT_FEATURES */
-    float feature_range;            /* |value| above this is clamped; default 16 */
-    const char *const *classes;     /* class names; the first one is "nothing to flag" */
-    size_t class_count;             /* 2..TL_CLASS_COUNT_MAX */
-    const char *model_path;         /* ONNX file; NULL: the built-in small network, from nothing */
-    uint64_t seed;                  /* of weights, sampling and audit; default 1 */
-    uint32_t replay_per_label;      /* images replayed for each new label; default 16 */
-    uint32_t publish_every_labels;  /* slow learner offers its weights that often; default 32 */
-    uint32_t cold_labels;           /* everything is put up for review until then; default 400 */
-    double audit_rate;              /* share of passed items put up for review; default 0.02 */
-    double target_precision;        /* flags aim at this precision; default 0.994 */
+    const char *name;              /* [A-Za-z0-9._-], 1..63 characters */
+    tl_input_form input;           /* default TL_INPUT_IMAGE */
+    uint32_t height, width;        /* image pixels; default 64 x 64 */
+    uint32_t channels;             /* 1 grey (default) or 3 colour */
+    bool has_template;             /* each image comes with its template (golden sample) */
+    uint32_t feature_count;        /* for TL_INPUT_FEATURES */
+    float feature_range;           /* |value| above this is clamped; default 16 */
+    const char *const *classes;    /* class names; the first one is "nothing to flag" */
+    size_t class_count;            /* 2..TL_CLASS_COUNT_MAX */
+    const char *model_path;        /* ONNX file; NULL: the built-in small network, from nothing */
+    uint64_t seed;                 /* of weights, sampling and audit; default 1 */
+    uint32_t replay_per_label;     /* images replayed for each new label; default 16 */
+    uint32_t publish_every_labels; /* slow learner offers its weights that often; default 32 */
+    uint32_t cold_labels;          /* everything is put up for review until then; default 400 */
+    double audit_rate;             /* share of passed items put up for review; default 0.02 */
+    double target_precision;       /* flags aim at this precision; default 0.994 */
 } tl_loop_options;
 
 TL_API tl_loop_options tl_loop_options_default(void);
@@ -218,25 +219,26 @@ typedef struct tl_item {
 
 typedef struct tl_predict_request {
     const tl_item *items;
-    size_t count;            /* 1..TL_ITEM_COUNT_MAX */
-    const char *request_id;  /* NULL, or the caller's: a retry with the same body gets the same answer */
-    uint64_t body_hash[2];   /* of the request's body; used with request_id only */
-    uint64_t version;        /* 0: the champion; else a kept version answers (not kept: ENOTFOUND) */
+    size_t count; /* 1..TL_ITEM_COUNT_MAX */
+    const char
+        *request_id; /* NULL, or the caller's: a retry with the same body gets the same answer */
+    uint64_t body_hash[2]; /* of the request's body; used with request_id only */
+    uint64_t version;      /* 0: the champion; else a kept version answers (not kept: ENOTFOUND) */
 } tl_predict_request;
 
 typedef struct tl_prediction {
     tl_id id;
-    uint64_t position;     /* in the journal */
-    uint64_t version;      /* the immutable version that answered */
-    uint64_t epoch;        /* journal position of the last feedback its head had learned */
-    uint32_t label;        /* index of the most likely class */
+    uint64_t position; /* in the journal */
+    uint64_t version;  /* the immutable version that answered */
+    uint64_t epoch;    /* journal position of the last feedback its head had learned */
+    uint32_t label;    /* index of the most likely class */
     uint32_t class_count;
     float scores[TL_CLASS_COUNT_MAX]; /* probabilities, sum 1 */
-    float defect_score;    /* 1 - scores[0] */
-    float threshold;       /* flagged = defect_score >= threshold */
+    float defect_score;               /* 1 - scores[0] */
+    float threshold;                  /* flagged = defect_score >= threshold */
     bool flagged;
-    bool review;           /* somebody should look: flagged, audit, or the loop is still cold */
-    float propensity;      /* probability with which `review` was set, fixed before the label */
+    bool review;      /* somebody should look: flagged, audit, or the loop is still cold */
+    float propensity; /* probability with which `review` was set, fixed before the label */
 } tl_prediction;
 
 /* Called once for each accepted request, after its predictions are durable (status TL_OK) or could
@@ -259,18 +261,18 @@ TL_API tl_status tl_loop_predict(tl_loop *loop, const tl_item *item, tl_predicti
 /* ---- Feedback -------------------------------------------------------------------------------- */
 
 typedef enum tl_feedback_kind {
-    TL_FEEDBACK_LABEL,    /* the true class is `label` */
-    TL_FEEDBACK_VERDICT,  /* the answered class was correct or not */
-    TL_FEEDBACK_WITHDRAW  /* forget what was said of this prediction by this source */
+    TL_FEEDBACK_LABEL,   /* the true class is `label` */
+    TL_FEEDBACK_VERDICT, /* the answered class was correct or not */
+    TL_FEEDBACK_WITHDRAW /* forget what was said of this prediction by this source */
 } tl_feedback_kind;
 
 typedef struct tl_feedback {
     tl_id prediction_id;
     tl_feedback_kind kind;
-    const char *label;       /* class name, for TL_FEEDBACK_LABEL */
-    bool correct;            /* for TL_FEEDBACK_VERDICT */
-    const char *source;      /* who says so; NULL: "local" */
-    int64_t time_us;         /* when it was observed, Unix microseconds; 0: now */
+    const char *label;  /* class name, for TL_FEEDBACK_LABEL */
+    bool correct;       /* for TL_FEEDBACK_VERDICT */
+    const char *source; /* who says so; NULL: "local" */
+    int64_t time_us;    /* when it was observed, Unix microseconds; 0: now */
 } tl_feedback;
 
 typedef enum tl_feedback_state {
@@ -279,7 +281,7 @@ typedef enum tl_feedback_state {
     TL_FEEDBACK_REPEATED,  /* the same was said before: no effect */
     TL_FEEDBACK_PENDING,   /* the prediction is not known yet; joined when it arrives */
     TL_FEEDBACK_WITHDRAWN, /* the earlier label was forgotten */
-    TL_FEEDBACK_NOTED      /* kept, but nothing to learn (verdict "incorrect" without a class, ...) */
+    TL_FEEDBACK_NOTED /* kept, but nothing to learn (verdict "incorrect" without a class, ...) */
 } tl_feedback_state;
 
 /* "applied", "corrected", ... Static. */
@@ -324,20 +326,21 @@ typedef struct tl_share {
 typedef struct tl_loop_state {
     uint64_t predictions, flagged, reviews_wanted;
     uint64_t feedback, labels, pending, withdrawn, clamped;
-    uint64_t champion;          /* version that answers */
-    uint64_t epoch;             /* last feedback that the champion's head knows */
-    uint64_t position;          /* last journal position applied */
-    uint64_t trained_labels;    /* labels the slow learner has worked through */
-    uint64_t publishes, rollbacks, refused; /* versions that went live, were taken back, were not better */
-    uint64_t golden;            /* items in the golden set */
-    bool learning;              /* false: paused */
-    bool cold;                  /* everything is put up for review */
+    uint64_t champion;       /* version that answers */
+    uint64_t epoch;          /* last feedback that the champion's head knows */
+    uint64_t position;       /* last journal position applied */
+    uint64_t trained_labels; /* labels the slow learner has worked through */
+    uint64_t publishes, rollbacks,
+        refused;     /* versions that went live, were taken back, were not better */
+    uint64_t golden; /* items in the golden set */
+    bool learning;   /* false: paused */
+    bool cold;       /* everything is put up for review */
     float threshold;
     tl_share precision, recall, accuracy; /* over the last labelled items, each predicted before its
                                              label was learned; among reviewed items, see the docs */
     double label_to_served_ms_p50, label_to_served_ms_p99; /* feedback arrival to published head */
     double answer_ms_p50, answer_ms_p99;                   /* arrival to durable answer */
-    uint64_t digest;            /* chained over everything learned, for replay --verify */
+    uint64_t digest; /* chained over everything learned, for replay --verify */
 } tl_loop_state;
 
 TL_API void tl_loop_status(tl_loop *loop, tl_loop_state *out);
@@ -346,14 +349,14 @@ typedef struct tl_version_info {
     uint64_t number, parent;
     char origin[TL_TEXT_BYTES_MAX]; /* "initial", "continuous", "import", ... */
     int64_t created_us;
-    uint64_t position;              /* trained up to this journal position */
-    uint64_t labels;                /* labels seen by its weights */
+    uint64_t position;                      /* trained up to this journal position */
+    uint64_t labels;                        /* labels seen by its weights */
     double window_loss, parent_window_loss; /* mean prequential log loss, nats; NaN: not known */
     uint32_t window_count;
     uint32_t golden_errors, golden_count;
-    bool kept;                      /* weights are still there: may be promoted */
+    bool kept; /* weights are still there: may be promoted */
     bool champion;
-    char verdict[128];              /* why it was published or refused, in words */
+    char verdict[128]; /* why it was published or refused, in words */
 } tl_version_info;
 
 /* Copy up to `capacity` of the newest versions, newest first; returns how many were written. */
@@ -370,7 +373,8 @@ TL_API tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *
 
 /* The golden set: labelled items on which no published version may make more errors than the one it
  * replaces. While it is empty that rule is void. Items of it are never trained on from then on. */
-TL_API tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who, tl_error *err);
+TL_API tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who,
+                                    tl_error *err);
 TL_API tl_status tl_loop_golden_remove(tl_loop *loop, tl_id prediction, const char *who,
                                        tl_error *err);
 /* Copies up to `capacity` ids; returns how many there are. */

@@ -1,8 +1,8 @@
 /* replay.c - `tightloop replay`: a data set through the loop, or a journal against itself. */
 #include "loop/replay.h"
 #include "cli/command.h"
-#include "cli/terminal/progress.h"
 #include "cli/data/stream.h"
+#include "cli/terminal/progress.h"
 #include "cli/terminal/terminal.h"
 #include "journal/journal.h"
 #include "stats/interval.h"

@@ -1,6 +1,6 @@
 /* auth.c - who may do what: tokens, and where there are none, that the caller is no web page. */
-#include "server/internal.h"
 #include "server/access/tokens_file.h"
+#include "server/internal.h"
 
 #include "base/log.h"
 
