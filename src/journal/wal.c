@@ -48,6 +48,9 @@ void tl_wal_install(tl_journal *journal)
 /* TL_OK and SQLITE_BUSY are both fine: the frame counts tell what was done. */
 static int checkpoint(tl_journal *journal, int mode)
 {
+    /* After a sync that failed the log is all there is: SQLite takes the file for durable, and
+     * would start the log over. */
+    if (atomic_load(&journal->broken)) return SQLITE_IOERR;
     int frames = -1, moved = -1;
     int rc = sqlite3_wal_checkpoint_v2(journal->db, "main", mode, &frames, &moved);
     if (rc == SQLITE_OK || rc == SQLITE_BUSY) {
