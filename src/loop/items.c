@@ -1,6 +1,9 @@
 #include "loop/items.h"
 
+#include "base/rng.h"
+
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -63,6 +66,51 @@ void tl_item_reader_close(tl_item_reader *reader)
     tl_journal_reader_close(&reader->journal);
     tl_image_decoder_destroy(&reader->decoder);
     tl_arena_destroy(&reader->arena);
+    free(reader->cache.keys);
+    free(reader->cache.pixels);
+    reader->cache = (tl_item_cache){ 0 };
+}
+
+void tl_item_reader_keep(tl_item_reader *reader, size_t bytes)
+{
+    if (reader->info->input != TL_INPUT_IMAGE) return;
+    tl_pixels_form form = tl_items_pixels_form(reader->info);
+    tl_item_cache cache = { .item_bytes = tl_pixels_item_bytes(&form) };
+    cache.pair_count = bytes / (2 * cache.item_bytes);
+    cache.keys = calloc(2 * cache.pair_count + 1, sizeof *cache.keys);
+    cache.pixels = malloc(2 * cache.pair_count * cache.item_bytes + 1); /* touched when used */
+    if (cache.pair_count > 0 && cache.keys != NULL && cache.pixels != NULL) {
+        reader->cache = cache;
+        return;
+    }
+    free(cache.keys);
+    free(cache.pixels);
+}
+
+static size_t cache_pair(const tl_item_cache *cache, uint64_t position)
+{
+    return 2 * (size_t)(tl_mix64(position) % cache->pair_count);
+}
+
+static bool cache_get(const tl_item_cache *cache, uint64_t position, uint8_t *pixels)
+{
+    if (cache->pair_count == 0) return false;
+    size_t place = cache_pair(cache, position);
+    if (cache->keys[place] != position && cache->keys[++place] != position) return false;
+    memcpy(pixels, cache->pixels + place * cache->item_bytes, cache->item_bytes);
+    return true;
+}
+
+/* The newer of the two moves over. */
+static void cache_put(tl_item_cache *cache, uint64_t position, const uint8_t *pixels)
+{
+    if (cache->pair_count == 0) return;
+    size_t place = cache_pair(cache, position), bytes = cache->item_bytes;
+    uint8_t *at = cache->pixels + place * bytes;
+    if (cache->keys[place] != 0) memcpy(at + bytes, at, bytes);
+    cache->keys[place + 1] = cache->keys[place];
+    memcpy(at, pixels, bytes);
+    cache->keys[place] = position;
 }
 
 static tl_status decode_stored(tl_item_reader *reader, const tl_stored_image *stored, uint8_t *out,
@@ -79,8 +127,8 @@ static tl_status decode_stored(tl_item_reader *reader, const tl_stored_image *st
     return tl_items_decode(reader->decoder, reader->info, &image, out, err);
 }
 
-tl_status tl_item_fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixels, float *features,
-                        tl_error *err)
+static tl_status fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixels, float *features,
+                       tl_error *err)
 {
     tl_arena_reset(&reader->arena);
     tl_record record;
@@ -104,4 +152,13 @@ tl_status tl_item_fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixe
         return TL_OK;
     }
     return decode_stored(reader, prediction->reference, reference, err);
+}
+
+tl_status tl_item_fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixels, float *features,
+                        tl_error *err)
+{
+    if (cache_get(&reader->cache, position, pixels)) return TL_OK;
+    tl_status status = fetch(reader, position, pixels, features, err);
+    if (status == TL_OK) cache_put(&reader->cache, position, pixels);
+    return status;
 }

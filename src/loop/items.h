@@ -18,6 +18,13 @@ void tl_items_clamp(float *features, size_t count, float range);
 tl_status tl_items_decode(tl_image_decoder *decoder, const tl_loop_info *info,
                           const tl_image *image, uint8_t *out, tl_error *err);
 
+/* Pixels of items that were read lately, by position; each has two places where it may be. */
+typedef struct tl_item_cache {
+    uint64_t *keys;  /* [2 * pair_count]; 0: empty */
+    uint8_t *pixels; /* [2 * pair_count, item_bytes] */
+    size_t pair_count, item_bytes;
+} tl_item_cache;
+
 typedef struct tl_item_reader {
     const tl_loop_info *info; /* borrowed */
     uint32_t loop;
@@ -25,10 +32,14 @@ typedef struct tl_item_reader {
     tl_journal_reader *journal; /* owned */
     tl_image_decoder *decoder;
     tl_arena arena;
+    tl_item_cache cache; /* of images only; empty unless asked for */
 } tl_item_reader;
 
 tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, float feature_range,
                               uint32_t loop, tl_item_reader *out, tl_error *err);
+/* Keep up to so many bytes of images, for who reads the same ones again and again: replay. Without
+ * memory for it nothing is kept. */
+void tl_item_reader_keep(tl_item_reader *reader, size_t bytes);
 void tl_item_reader_close(tl_item_reader *reader);
 
 /* The item predicted at `position`: image then template into pixels [tl_pixels_item_bytes], or

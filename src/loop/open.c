@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPARE_OUTPUTS = 9 }; /* classes that may be added to a built-in network while it runs */
+enum {
+    SPARE_OUTPUTS = 9,           /* classes that may be added to a built-in network while it runs */
+    REPLAY_CACHE_BYTES = 8 << 20 /* 1,024 images of 64x64 with templates */
+};
 
 tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
                              tl_error *err)
@@ -260,6 +263,8 @@ static tl_status open_parts(tl_loop *loop, const tl_loop_config *wanted, tl_erro
         status =
             tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
                                 loop->number, &loop->trainer_items, err);
+    if (status == TL_OK && runtime->options.trainer_threads > 0)
+        tl_item_reader_keep(&loop->trainer_items, REPLAY_CACHE_BYTES);
     if (status == TL_OK) status = tl_model_slot_create(&loop->model);
     if (status == TL_OK) status = recover(loop, flat, err);
     if (status == TL_OK) status = check_classes(loop, wanted, err);
