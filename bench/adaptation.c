@@ -9,7 +9,7 @@
 #include "base/env.h"
 #include "base/histogram.h"
 #include "base/rng.h"
-#include "loop/runtime.h"
+#include "loop/threads/runtime.h"
 
 #include <fcntl.h>
 #include <math.h>

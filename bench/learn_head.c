@@ -6,7 +6,7 @@
  * One thread; the best of several rounds, since other work on the machine only ever adds time. */
 #include "base/env.h"
 #include "base/rng.h"
-#include "learn/head.h"
+#include "learn/fast/head.h"
 
 #include <stdio.h>
 #include <stdlib.h>

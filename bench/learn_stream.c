@@ -8,9 +8,9 @@
  * count from which precision over the last 1,000 is above .994 and recall above .95 for 500 more
  * items. */
 #include "base/env.h"
-#include "learn/learner.h"
-#include "learn/network.h"
-#include "learn/threshold.h"
+#include "learn/fast/threshold.h"
+#include "learn/slow/learner.h"
+#include "learn/slow/network.h"
 
 #include <math.h>
 #include <stdio.h>

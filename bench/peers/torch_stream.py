@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 SIDE, CLASSES, WINDOW, REACH = 64, 7, 1000, 6
-WIDTHS = ((8, 2), (16, 2), (24, 2), (32, 1), (32, 1))  # channels, stride: as src/learn/network.c
+WIDTHS = ((8, 2), (16, 2), (24, 2), (32, 1), (32, 1))  # channels, stride: as src/learn/slow/network.c
 FULL = numpy.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -241,7 +241,7 @@ def faster_layout(boards, options):
 # ---- Deciding and judging ------------------------------------------------------------------------
 
 def limit_for(scores, defect):
-    """As src/learn/threshold.h: the lowest limit that reached the precision, one false alarm more."""
+    """As src/learn/fast/threshold.h: the lowest limit that reached the precision, one false alarm more."""
     scores, defect = scores[-WINDOW:], defect[-WINDOW:]
     if len(scores) < 300 or defect.sum() < 20:
         return 0.9

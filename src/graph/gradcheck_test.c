@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "graph/internal.h"
 #include "tensor/device.h"
-#include "tensor/kernels.h"
+#include "tensor/kernels/kernels.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -9,7 +9,7 @@
  * outputs and features lie in [batch_max] arrays. */
 #include "graph/internal.h"
 #include "tensor/device.h"
-#include "tensor/kernels.h"
+#include "tensor/kernels/kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>

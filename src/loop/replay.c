@@ -1,6 +1,6 @@
 #include "loop/replay.h"
 
-#include "loop/runtime.h"
+#include "loop/threads/runtime.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

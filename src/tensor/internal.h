@@ -3,7 +3,7 @@
 #define TL_TENSOR_INTERNAL_H
 
 #include "tensor/device.h"
-#include "tensor/kernels.h"
+#include "tensor/kernels/kernels.h"
 #include "tensor/tensor.h"
 
 #include <oneapi/dnnl/dnnl.h>

@@ -1,0 +1,95 @@
+/* internal.h - the core's state, shared by the core_*.c files. Not for other modules. */
+#ifndef TL_LOOP_INTERNAL_H
+#define TL_LOOP_INTERNAL_H
+
+#include "format/json.h"
+#include "loop/core/core.h"
+
+enum {
+    TL_PAST_MAX = 16,       /* versions that can be rolled back to */
+    TL_PENDING_MAX = 65536, /* feedback that waits for its prediction */
+    TL_GOLDEN_MAX = 4096,
+    TL_BACKLOG_MIN = 4096, /* labels that may wait for a gradient step, see push_learn */
+    TL_BACKLOG_OPS_MAX = 1 << 16,
+    TL_JOIN_ARENA_BYTES = 64 << 20
+};
+
+/* A version that served before, with its fast head as it was when it was replaced. */
+typedef struct tl_past {
+    uint64_t number;
+    tl_head *head; /* NULL: it had none */
+    tl_mixture mixture;
+    float threshold;
+    bool pinned; /* somebody returned to it */
+} tl_past;
+
+struct tl_core {
+    tl_loop_config config; /* knobs and classes as of now */
+    tl_graph *graph;
+    tl_item_reader *items;
+    tl_featurizer *featurizer;
+    bool direct_features; /* the network is one last layer: features are the input */
+    tl_arena arena;       /* of one step */
+    tl_json_parser *parser;
+
+    /* What serves. */
+    uint64_t champion, previous;
+    tl_weights *weights;
+    uint64_t backbone_hash;
+    tl_head_stats *stats;
+    tl_keymap members; /* position -> label: exactly the items in `stats` */
+    tl_head_solver *solver;
+    tl_head *head; /* solved from `stats`, unless stale or frozen */
+    bool head_stale, head_frozen;
+    float frozen_threshold; /* while head_frozen */
+    tl_mixture mixture;
+    tl_threshold *threshold;
+    tl_past past[TL_PAST_MAX]; /* oldest first */
+    size_t past_count;
+    uint64_t
+        evicted[TL_CORE_EVICTED_MAX]; /* versions that fell out of `past`; their weights may go */
+    size_t evicted_count;
+    bool dirty;
+
+    /* What it knows. */
+    tl_idset pending;
+    tl_keymap golden;   /* position -> label */
+    tl_keymap deferred; /* position -> label: labelled while learning was paused */
+    bool learning;
+    uint64_t
+        third_class_at;   /* event that made two classes three; 0: always were; UINT64_MAX: two */
+    uint64_t restart_ops; /* candidates made of fewer operations are overtaken by a return */
+    uint64_t position, epoch, digest, decided_ops;
+    uint64_t feedback, labels, withdrawn, publishes, rollbacks, refused;
+
+    /* Work for the slow learner: operations ops_base .. ops_base + op_count - 1. */
+    tl_train_op *ops;
+    uint64_t ops_base;
+    size_t op_count, op_capacity;
+    size_t waiting; /* labels to learn among the operations from decided_ops on */
+};
+
+/* Append an operation. TL_ENOMEM. */
+tl_status tl_core_push_op(tl_core *core, tl_train_op op, tl_error *err);
+/* Candidates up to that operation were judged. */
+void tl_core_decide(tl_core *core, uint64_t ops);
+/* Fold a change into the chained digest. */
+void tl_core_chain(tl_core *core, const void *data, size_t bytes);
+
+/* core_feedback.c */
+tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedback_state *outcome,
+                                tl_error *err);
+tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_error *err);
+/* Learn what was labelled while learning was paused. */
+tl_status tl_core_learn_deferred(tl_core *core, tl_error *err);
+tl_status tl_core_stats_change(tl_core *core, uint64_t key, int32_t to, const float *features,
+                               tl_error *err);
+/* Standing label of a prediction by feedback up to `upto`, -1: none. Uses the step's arena. */
+tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uint64_t upto,
+                                 int32_t *label, tl_error *err);
+
+/* core_event.c */
+tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version **candidate,
+                             tl_error *err);
+
+#endif

@@ -1,0 +1,138 @@
+#include "loop/item/featurizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 16 };
+
+struct tl_featurizer {
+    tl_graph *graph;
+    tl_item_reader *items;
+    tl_plan *plan;
+    uint8_t *pixels;
+    float *vector;
+};
+
+tl_status tl_graph_check_loop(const tl_graph *graph, const tl_loop_info *info, tl_error *err)
+{
+    tl_shape want = tl_shape_vector(info->feature_count);
+    if (info->input == TL_INPUT_IMAGE) {
+        tl_pixels_form form = tl_items_pixels_form(info);
+        want = tl_shape_image(info->height, info->width, tl_pixels_input_channels(&form));
+    }
+    if (tl_graph_input_count(graph) != 1 || !tl_shape_equal(tl_graph_input_shape(graph, 0), &want))
+        return tl_fail(
+            err, TL_ESHAPE,
+            "the network does not take one input of %zu numbers as the loop's items give; "
+            "change size, channels or template of the loop, or export the network for it",
+            tl_shape_count(&want));
+    if (tl_graph_output_count(graph) < 1 ||
+        tl_shape_count(tl_graph_output_shape(graph, 0)) < info->class_count)
+        return tl_fail(err, TL_ESHAPE, "the network answers for fewer than the loop's %zu classes",
+                       info->class_count);
+    if (tl_graph_feature_count(graph) == 0)
+        return tl_fail(err, TL_EUNSUPPORTED, "the network's last layer is not a Gemm");
+    return TL_OK;
+}
+
+void tl_items_to_input(const tl_loop_info *info, const uint8_t *pixels, const float *features,
+                       float *input, uint32_t row)
+{
+    if (info->input == TL_INPUT_FEATURES) {
+        memcpy(input + (size_t)row * info->feature_count, features,
+               info->feature_count * sizeof *features);
+        return;
+    }
+    tl_pixels_form form = tl_items_pixels_form(info);
+    const uint8_t *reference =
+        info->has_template ? pixels + (size_t)info->height * info->width * info->channels : NULL;
+    tl_pixels_convert(&form, pixels, reference, 0, input + row * tl_pixels_input_count(&form));
+}
+
+tl_status tl_featurizer_create(tl_graph *graph, tl_item_reader *items, tl_featurizer **out,
+                               tl_error *err)
+{
+    tl_status status = tl_graph_check_loop(graph, items->info, err);
+    if (status != TL_OK) return status;
+    tl_featurizer *featurizer = calloc(1, sizeof *featurizer);
+    if (featurizer == NULL) return tl_fail(err, TL_ENOMEM, "featurizer");
+    featurizer->items = items;
+    featurizer->graph = graph;
+    tl_graph_retain(graph);
+    tl_pixels_form form = tl_items_pixels_form(items->info);
+    featurizer->pixels = malloc(tl_pixels_item_bytes(&form) + 1);
+    featurizer->vector = malloc((items->info->feature_count + 1) * sizeof(float));
+    if (featurizer->pixels == NULL || featurizer->vector == NULL)
+        status = tl_fail(err, TL_ENOMEM, "featurizer");
+    tl_plan_options options = { .batch_max = BATCH, .mode = TL_PLAN_INFER, .threads = 1 };
+    if (status == TL_OK) status = tl_plan_create(graph, &options, &featurizer->plan, err);
+    if (status != TL_OK) {
+        tl_featurizer_destroy(&featurizer);
+        return status;
+    }
+    *out = featurizer;
+    return TL_OK;
+}
+
+void tl_featurizer_destroy(tl_featurizer **featurizer)
+{
+    if (*featurizer == NULL) return;
+    tl_plan_destroy(&(*featurizer)->plan);
+    tl_graph_release(&(*featurizer)->graph);
+    free((*featurizer)->pixels);
+    free((*featurizer)->vector);
+    free(*featurizer);
+    *featurizer = NULL;
+}
+
+/* Run up to BATCH positions; items that are gone are left out of the batch. */
+static tl_status run_batch(tl_featurizer *f, const tl_weights *weights, const uint64_t *positions,
+                           size_t count, float *features, float *outputs, bool *found,
+                           tl_error *err)
+{
+    size_t feature_count = tl_graph_feature_count(f->graph);
+    size_t output_count = tl_shape_count(tl_graph_output_shape(f->graph, 0));
+    float *input = tl_plan_input(f->plan, 0);
+    uint32_t rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        tl_status status = tl_item_fetch(f->items, positions[i], f->pixels, f->vector, err);
+        found[i] = status == TL_OK;
+        if (status != TL_OK && status != TL_ENOTFOUND) return status;
+        if (found[i]) tl_items_to_input(f->items->info, f->pixels, f->vector, input, rows++);
+    }
+    tl_status status = rows == 0 ? TL_OK : tl_plan_infer(f->plan, weights, rows, err);
+    if (status != TL_OK) return status;
+    rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        float *feature_row = features + i * feature_count;
+        float *output_row = outputs == NULL ? NULL : outputs + i * output_count;
+        if (!found[i]) {
+            memset(feature_row, 0, feature_count * sizeof(float));
+            if (output_row != NULL) memset(output_row, 0, output_count * sizeof(float));
+            continue;
+        }
+        memcpy(feature_row, tl_plan_features(f->plan) + rows * feature_count,
+               feature_count * sizeof(float));
+        if (output_row != NULL)
+            memcpy(output_row, tl_plan_output(f->plan, 0) + rows * output_count,
+                   output_count * sizeof(float));
+        rows++;
+    }
+    return TL_OK;
+}
+
+tl_status tl_featurizer_run(tl_featurizer *featurizer, const tl_weights *weights,
+                            const uint64_t *positions, size_t count, float *features,
+                            float *outputs, bool *found, tl_error *err)
+{
+    size_t feature_count = tl_graph_feature_count(featurizer->graph);
+    size_t output_count = tl_shape_count(tl_graph_output_shape(featurizer->graph, 0));
+    for (size_t at = 0; at < count; at += BATCH) {
+        size_t some = count - at < BATCH ? count - at : BATCH;
+        tl_status status =
+            run_batch(featurizer, weights, positions + at, some, features + at * feature_count,
+                      outputs == NULL ? NULL : outputs + at * output_count, found + at, err);
+        if (status != TL_OK) return status;
+    }
+    return TL_OK;
+}

@@ -1,0 +1,267 @@
+/* The batcher's thread: items of many requests through the network together, then to the journal.
+ * It waits for nothing: what is queued at the moment makes a batch. */
+#include "loop/threads/runtime.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { OPS_A_ROUND = 64, MARK_EVERY = 5000 };
+
+/* ---- Answering (on the journal's writer thread) ---------------------------------------------- */
+
+static void fill_prediction(const tl_record *record, uint32_t class_count, tl_prediction *out)
+{
+    const tl_prediction_record *p = &record->as.prediction;
+    *out = (tl_prediction){ .id = p->id,
+                            .position = record->position,
+                            .version = p->version,
+                            .epoch = p->epoch,
+                            .label = p->label,
+                            .class_count = class_count,
+                            .threshold = p->threshold,
+                            .flagged = p->flagged,
+                            .review = p->review,
+                            .propensity = p->propensity };
+    memcpy(out->scores, p->scores, class_count * sizeof *out->scores);
+    out->defect_score = 1.0f - out->scores[0];
+}
+
+/* A retry: the answer of the first time, from the journal. */
+static tl_status recall_answer(tl_predict_op *op, tl_error *err)
+{
+    tl_loop *loop = op->message.loop;
+    uint64_t count = op->entry.last_position - op->entry.first_position + 1;
+    if (count != op->count)
+        return tl_fail(err, TL_ECONFLICT, "this request id was used for something else");
+    tl_status status = TL_OK;
+    pthread_mutex_lock(&loop->lookup_mutex);
+    tl_arena_reset(&loop->lookup.arena);
+    for (size_t i = 0; i < op->count && status == TL_OK; i++) {
+        tl_record record;
+        uint64_t position = op->entry.first_position + i;
+        status = tl_journal_next(loop->lookup.journal, loop->number, position - 1,
+                                 &loop->lookup.arena, &record, err); /* a tombstone is fine */
+        if (status == TL_OK &&
+            (record.position != position || record.kind != TL_RECORD_PREDICTION ||
+             record.as.prediction.score_count > TL_CLASS_COUNT_MAX))
+            status = tl_fail(err, TL_ECONFLICT, "this request id was used for something else");
+        if (status == TL_OK)
+            fill_prediction(&record, record.as.prediction.score_count, &op->predictions[i]);
+    }
+    pthread_mutex_unlock(&loop->lookup_mutex);
+    return status;
+}
+
+/* Predictions alone do not wake the learner, but a checkpoint must be able to cover them. On the
+ * writer's thread: all that came before is in the inbox already. */
+static void post_mark(tl_loop *loop, uint64_t position)
+{
+    if (position < atomic_load(&loop->mark_position) + MARK_EVERY) return;
+    if (atomic_exchange(&loop->mark_posted, true)) return;
+    atomic_store(&loop->mark_position, position);
+    tl_message_post(loop->runtime, &loop->mark);
+}
+
+static void count_answers(tl_loop *loop, const tl_predict_op *op)
+{
+    uint64_t flagged = 0, reviews = 0;
+    for (size_t i = 0; i < op->count; i++) {
+        flagged += op->records[i].as.prediction.flagged;
+        reviews += op->records[i].as.prediction.review;
+    }
+    pthread_mutex_lock(&loop->mutex);
+    loop->shared.seen.predictions += op->count;
+    loop->shared.seen.flagged += flagged;
+    loop->shared.seen.reviews += reviews;
+    loop->shared.seen.position = op->entry.last_position;
+    pthread_mutex_unlock(&loop->mutex);
+    post_mark(loop, op->entry.last_position);
+    tl_histogram_record_ns(&loop->answer_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
+}
+
+/* Feedback may wait for ids that were brought. What is known to wait is joined before the answer
+ * leaves; what is still on its way, when it is there. */
+static bool may_be_waited_for(tl_predict_op *op)
+{
+    if (!op->brought_ids) return false;
+    /* In this order: feedback that is answered has been counted as pending before. */
+    bool under_way = atomic_load(&op->message.loop->runtime->waiting_feedback) > 0;
+    op->answer_later = atomic_load(&op->message.loop->pending) > 0;
+    return under_way || op->answer_later;
+}
+
+void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *err)
+{
+    tl_loop *loop = op->message.loop;
+    tl_error own;
+    if (status == TL_OK && op->entry.repeated) {
+        err = &own;
+        status = recall_answer(op, &own);
+    } else if (status == TL_OK) {
+        for (size_t i = 0; i < op->count; i++)
+            fill_prediction(&op->records[i], op->records[i].as.prediction.score_count,
+                            &op->predictions[i]);
+        count_answers(loop, op);
+    }
+    bool joins = status == TL_OK && !op->entry.repeated && may_be_waited_for(op);
+    if (joins && op->answer_later) {
+        tl_message_post(loop->runtime, &op->message);
+        return;
+    }
+    if (status == TL_OK)
+        op->done(op->context, TL_OK, op->predictions, op->count, NULL);
+    else
+        op->done(op->context, status, NULL, 0, err);
+    if (joins) {
+        tl_message_post(loop->runtime, &op->message);
+        return;
+    }
+    tl_predict_op_leave(op);
+}
+
+void tl_predict_op_leave(tl_predict_op *op)
+{
+    tl_loop *loop = op->message.loop;
+    size_t count = op->count;
+    tl_predict_op_free(op);
+    atomic_fetch_sub(&loop->runtime->waiting_items, count);
+    atomic_fetch_sub(&loop->inflight, count); /* the last touch: the loop may be gone now */
+}
+
+static void committed(tl_journal_entry *entry, tl_status status, const tl_error *err)
+{
+    tl_predict_op_answer(entry->context, status, err);
+}
+
+/* ---- Running --------------------------------------------------------------------------------- */
+
+/* Requests of one loop and one model, gathered until the batch is full. */
+typedef struct batch {
+    tl_loop *loop;
+    tl_model *model; /* borrowed from the first operation */
+    uint32_t rows, row_max;
+    struct {
+        tl_predict_op *op;
+        size_t item;
+    } row[256];
+} batch;
+
+static void op_submit(tl_predict_op *op)
+{
+    if (op->status != TL_OK) {
+        tl_predict_op_answer(op, op->status, &op->err);
+        return;
+    }
+    tl_error err = { 0 };
+    op->entry.records = op->records;
+    op->entry.count = op->count;
+    op->entry.done = committed;
+    op->entry.context = op;
+    tl_status status = tl_journal_submit(op->message.loop->runtime->journal, &op->entry, &err);
+    if (status != TL_OK) tl_predict_op_answer(op, status, &err);
+}
+
+static uint32_t most_likely(const float *scores, uint32_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (scores[i] > scores[best]) best = i;
+    return best;
+}
+
+/* What the network said of one row, to the record that will be journaled. */
+static tl_status score_row(const batch *b, uint32_t index, double audit_rate, tl_error *err)
+{
+    tl_predict_op *op = b->row[index].op;
+    tl_prediction_record *p = &op->records[b->row[index].item].as.prediction;
+    tl_plan *plan = b->loop->serving_plan;
+    uint32_t class_count = b->model->class_count;
+    float *head_scores =
+        tl_arena_alloc(&op->arena, (TL_MODEL_HEAD_COUNT + 1) * class_count * sizeof(float));
+    if (head_scores == NULL) return tl_fail(err, TL_ENOMEM, "scores");
+    float *scores = head_scores + TL_MODEL_HEAD_COUNT * class_count;
+    size_t outputs = tl_shape_count(tl_graph_output_shape(b->loop->graph, 0));
+    size_t features = tl_graph_feature_count(b->loop->graph);
+    tl_model_score(b->model, tl_plan_output(plan, 0) + index * outputs,
+                   tl_plan_features(plan) + index * features, head_scores, scores);
+    p->version = b->model->version;
+    p->epoch = b->model->epoch;
+    p->scores = scores;
+    p->score_count = class_count;
+    p->head_scores = head_scores;
+    p->head_count = TL_MODEL_HEAD_COUNT;
+    p->label = most_likely(scores, class_count);
+    p->threshold = b->model->threshold;
+    p->flagged = 1.0f - scores[0] >= p->threshold;
+    tl_review_policy policy = b->loop->review;
+    policy.audit_rate = audit_rate;
+    tl_review_choice choice = tl_review_choose(&policy, p->id, p->flagged, b->model->cold);
+    p->review = choice.review;
+    p->propensity = choice.propensity;
+    return TL_OK;
+}
+
+static void batch_run(batch *b)
+{
+    if (b->rows == 0) return;
+    tl_error err = { 0 };
+    tl_loop *loop = b->loop;
+    pthread_mutex_lock(&loop->mutex);
+    double audit_rate = loop->shared.audit_rate;
+    pthread_mutex_unlock(&loop->mutex);
+    tl_status status = tl_plan_infer(loop->serving_plan, b->model->weights, b->rows, &err);
+    for (uint32_t i = 0; i < b->rows; i++) {
+        tl_predict_op *op = b->row[i].op;
+        tl_status scored = status == TL_OK ? score_row(b, i, audit_rate, &err) : status;
+        if (scored != TL_OK && op->status == TL_OK) {
+            op->status = scored;
+            op->err = err;
+        }
+        if (++op->answered == op->count) op_submit(op);
+    }
+    b->rows = 0;
+    b->loop = NULL;
+}
+
+static void batch_add(batch *b, tl_predict_op *op, size_t item)
+{
+    tl_loop *loop = op->message.loop;
+    if (b->rows > 0 && (b->loop != loop || b->model != op->model || b->rows == b->row_max))
+        batch_run(b);
+    b->loop = loop;
+    b->model = op->model;
+    const tl_loop_info *info = &loop->config.info;
+    const uint8_t *pixels = NULL;
+    const float *features = NULL;
+    if (info->input == TL_INPUT_IMAGE) {
+        tl_pixels_form form = tl_items_pixels_form(info);
+        pixels = op->pixels + item * tl_pixels_item_bytes(&form);
+    } else {
+        features = op->features + item * info->feature_count;
+    }
+    tl_items_to_input(info, pixels, features, tl_plan_input(loop->serving_plan, 0), b->rows);
+    b->row[b->rows].op = op;
+    b->row[b->rows++].item = item;
+}
+
+void *tl_batcher_main(void *context)
+{
+    tl_runtime *runtime = context;
+    static _Thread_local batch b;
+    b.row_max = runtime->options.batch_max;
+    void *ops[OPS_A_ROUND];
+    for (;;) {
+        size_t count = tl_queue_pop_many(runtime->predict_queue, ops, OPS_A_ROUND, -1);
+        if (count == 0) return NULL; /* closed, and nothing is left */
+        for (size_t i = 0; i < count; i++) {
+            tl_predict_op *op = ops[i];
+            if (op->model == NULL) op->model = tl_model_slot_get(op->message.loop->model);
+        }
+        for (size_t i = 0; i < count; i++) {
+            tl_predict_op *op = ops[i];
+            size_t items = op->count; /* the operation may be gone once its last item has run */
+            for (size_t item = 0; item < items; item++) batch_add(&b, op, item);
+        }
+        batch_run(&b);
+    }
+}

@@ -1,0 +1,392 @@
+/* Opening a loop: create or recover it from the journal, compile, warm up; and closing it. */
+#include "base/log.h"
+#include "graph/onnx.h"
+#include "learn/slow/network.h"
+#include "loop/threads/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SPARE_OUTPUTS = 9,           /* classes that may be added to a built-in network while it runs */
+    REPLAY_CACHE_BYTES = 8 << 20 /* 1,024 images of 64x64 with templates */
+};
+
+tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
+                             tl_error *err)
+{
+    const tl_loop_info *info = &config->info;
+    if (config->model_path[0] != '\0') {
+        tl_onnx_options options = { .height = info->height, .width = info->width };
+        return tl_onnx_import_file(config->model_path, &options, graph, flat, err);
+    }
+    uint32_t outputs = (uint32_t)info->class_count + SPARE_OUTPUTS;
+    if (outputs > TL_CLASS_COUNT_MAX) outputs = TL_CLASS_COUNT_MAX;
+    if (info->input == TL_INPUT_FEATURES)
+        return tl_network_linear(info->feature_count, outputs, graph, flat, err);
+    tl_pixels_form form = tl_items_pixels_form(info);
+    tl_network_options options = tl_network_options_default();
+    options.height = info->height;
+    options.width = info->width;
+    options.channels = tl_pixels_input_channels(&form);
+    options.class_count = outputs;
+    options.seed = config->seed;
+    return tl_network_small(&options, graph, flat, err);
+}
+
+/* A loop that cannot work must not be recorded: nobody could correct it then. */
+static tl_status check_new(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    tl_item_reader reader;
+    tl_status status =
+        tl_item_reader_open(loop->runtime->journal, &wanted->info, 0.0f, 0, &reader, err);
+    if (status != TL_OK) return status;
+    bool known = false;
+    for (uint32_t number = 1; status == TL_OK && !known; number++) {
+        const char *name, *json;
+        tl_arena_reset(&reader.arena);
+        status = tl_journal_loop_info(reader.journal, number, &reader.arena, &name, &json, err);
+        known = status == TL_OK && strcmp(name, wanted->info.name) == 0;
+    }
+    tl_item_reader_close(&reader);
+    if (status == TL_ENOTFOUND) status = TL_OK;
+    if (status != TL_OK || known) return status;
+    tl_graph *graph = NULL;
+    float *flat = NULL;
+    status = tl_loop_make_graph(wanted, &graph, &flat, err);
+    if (status == TL_OK) status = tl_graph_check_loop(graph, &wanted->info, err);
+    tl_graph_release(&graph);
+    free(flat);
+    return status;
+}
+
+/* The recorded description wins over what the options fix; knobs of the options win. */
+static tl_status find_or_make(tl_loop *loop, const tl_loop_config *wanted, tl_loop_config *recorded,
+                              tl_error *err)
+{
+    tl_text json;
+    tl_text_init(&json, 1 << 16);
+    char *found = NULL;
+    tl_status status = tl_loop_config_write(wanted, &json);
+    if (status == TL_OK && !loop->runtime->options.read_only) status = check_new(loop, wanted, err);
+    if (status == TL_OK)
+        status = tl_journal_loop_open(loop->runtime->journal, wanted->info.name, json.data,
+                                      &loop->number, &found, err);
+    if (status == TL_OK) status = tl_loop_config_read(found, recorded, err);
+    if (status == TL_OK) status = tl_loop_config_agree(recorded, wanted, err);
+    free(found);
+    tl_text_destroy(&json);
+    return status;
+}
+
+static tl_status append_first_version(tl_loop *loop, const float *flat, tl_error *err)
+{
+    tl_version *version = NULL;
+    tl_blob blob;
+    tl_blob_init(&blob);
+    tl_status status = tl_version_create(loop->graph, flat, 1, 0, 0, NULL, NULL, 0, &version, err);
+    if (status == TL_OK) status = tl_version_save(version, loop->graph, &blob, err);
+    if (status == TL_OK) {
+        int64_t now_us = tl_env_wall_us(loop->runtime->env);
+        const char *origin = loop->config.model_path[0] != '\0' ? "import" : "initial";
+        tl_record records[2] = {
+            { .kind = TL_RECORD_VERSION,
+              .loop = loop->number,
+              .as.version = { .number = 1,
+                              .origin = origin,
+                              .metrics = "{}",
+                              .time_us = now_us,
+                              .weights_hash = version->weights_hash,
+                              .weights = blob.data,
+                              .weights_bytes = blob.bytes } },
+            { .kind = TL_RECORD_EVENT,
+              .loop = loop->number,
+              .as.event = { .kind = "publish",
+                            .body = "{\"version\":1,\"ops\":0}",
+                            .time_us = now_us } },
+        };
+        status = tl_journal_append(loop->runtime->journal, records, 2, err);
+    }
+    tl_blob_destroy(&blob);
+    tl_version_destroy(&version);
+    return status;
+}
+
+static void count_seen(tl_seen *seen, const tl_record *record)
+{
+    if (record->position <= seen->position) return; /* the checkpoint has counted it */
+    seen->predictions++;
+    seen->flagged += record->as.prediction.flagged;
+    seen->reviews += record->as.prediction.review;
+    seen->position = record->position;
+}
+
+/* A version that is not kept is trained again: only when both checkpoints are of no use. */
+static tl_status step_publish(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
+{
+    tl_version *version = NULL;
+    tl_judgement judgement = { 0 };
+    bool judged = false;
+    uint64_t ops = tl_event_number(record, "ops");
+    tl_status status = TL_OK;
+    if (loop->core != core && loop->core != NULL) /* rebuilding: the trainer is at work elsewhere */
+        return tl_core_step(core, record, NULL, NULL, err);
+    if (ops == 0)
+        status = tl_version_first(loop, &version, err);
+    else
+        status = tl_version_read(loop->graph, &loop->core_items, tl_event_number(record, "version"),
+                                 &version, err);
+    if (status == TL_ENOTFOUND) {
+        status = tl_training_again(loop, ops, &judgement, &judged, err);
+        version = judgement.version;
+        if (status == TL_OK && version == NULL)
+            status = tl_fail(err, TL_ECORRUPT, "a version is not kept and cannot be made again");
+    }
+    if (status == TL_OK) status = tl_core_step(core, record, &version, NULL, err);
+    tl_version_destroy(&version);
+    return status;
+}
+
+static tl_status catch_up_step(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
+{
+    if (!tl_core_wants(core, record)) return TL_OK;
+    if (record->kind == TL_RECORD_EVENT && strcmp(record->as.event.kind, "publish") == 0)
+        return step_publish(loop, core, record, err);
+    return tl_core_step(core, record, NULL, NULL, err);
+}
+
+tl_status tl_loop_catch_up(tl_loop *loop, tl_core *core, uint64_t after, tl_seen *seen,
+                           tl_error *err)
+{
+    tl_item_reader reader; /* its own: a step uses the core's reader and arena */
+    tl_status status = tl_item_reader_open(loop->runtime->journal, &loop->config.info,
+                                           loop->config.feature_range, loop->number, &reader, err);
+    if (status != TL_OK) return status;
+    uint64_t at = after;
+    while (status == TL_OK) {
+        tl_record record;
+        tl_arena_reset(&reader.arena);
+        status = tl_journal_next(reader.journal, loop->number, at, &reader.arena, &record, err);
+        if (status != TL_OK) break;
+        at = record.position;
+        if (record.kind == TL_RECORD_PREDICTION && seen != NULL) count_seen(seen, &record);
+        status = catch_up_step(loop, core, &record, err);
+        if (status == TL_ENOTFOUND) status = TL_ECORRUPT; /* not the end of the journal */
+    }
+    tl_item_reader_close(&reader);
+    return status == TL_ENOTFOUND ? TL_OK : status;
+}
+
+static tl_status catch_up(tl_loop *loop, uint64_t after, tl_error *err)
+{
+    return tl_loop_catch_up(loop, loop->core, after, &loop->shared.seen, err);
+}
+
+static tl_status recover(tl_loop *loop, const float *flat, tl_error *err)
+{
+    tl_status status = tl_checkpoint_load(loop, err);
+    if (status == TL_OK) status = catch_up(loop, loop->checkpoint_position, err);
+    if (status != TL_OK || tl_core_champion(loop->core) != 0) return status;
+    if (loop->runtime->options.read_only)
+        return tl_fail(err, TL_ENOTFOUND, "the loop has no version yet");
+    status = append_first_version(loop, flat, err);
+    if (status == TL_OK) status = catch_up(loop, tl_core_position(loop->core), err);
+    return status;
+}
+
+/* Classes that came while running are kept; the options may name them too, but no others. */
+static tl_status check_classes(const tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    tl_loop_config now = *tl_core_config(loop->core);
+    if (wanted->info.class_count > now.info.class_count)
+        return tl_fail(err, TL_ECONFLICT, "loop \"%s\" has %zu classes, not %zu; add a class to it",
+                       now.info.name, now.info.class_count, wanted->info.class_count);
+    now.info.class_count = wanted->info.class_count;
+    return tl_loop_config_agree(&now, wanted, err);
+}
+
+static tl_status apply_knobs(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    const tl_loop_config *now = tl_core_config(loop->core);
+    if (loop->runtime->options.read_only || tl_loop_config_knobs_equal(now, wanted)) return TL_OK;
+    tl_loop_config changed = *now;
+    tl_loop_config_copy_knobs(&changed, wanted);
+    tl_text json;
+    tl_text_init(&json, 1 << 16);
+    tl_status status = tl_loop_config_write(&changed, &json);
+    if (status == TL_OK) {
+        tl_record record = { .kind = TL_RECORD_EVENT,
+                             .loop = loop->number,
+                             .as.event = { .kind = "configure",
+                                           .body = json.data,
+                                           .time_us = tl_env_wall_us(loop->runtime->env) } };
+        status = tl_journal_append(loop->runtime->journal, &record, 1, err);
+        if (status == TL_OK) status = tl_core_step(loop->core, &record, NULL, NULL, err);
+    }
+    tl_text_destroy(&json);
+    return status;
+}
+
+/* The first answer should not pay for compiling: run each batch size once. */
+static tl_status warm_up(tl_loop *loop, tl_error *err)
+{
+    tl_plan_options options = { .batch_max = loop->runtime->options.batch_max,
+                                .mode = TL_PLAN_INFER,
+                                .threads = 1 };
+    tl_status status = tl_plan_create(loop->graph, &options, &loop->serving_plan, err);
+    if (status != TL_OK) return status;
+    tl_model *model = tl_model_slot_get(loop->model);
+    size_t input = tl_shape_count(tl_graph_input_shape(loop->graph, 0));
+    memset(tl_plan_input(loop->serving_plan, 0), 0, options.batch_max * input * sizeof(float));
+    status = tl_plan_infer(loop->serving_plan, model->weights, options.batch_max, err);
+    tl_model_release(&model);
+    return status;
+}
+
+static tl_status open_parts(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    tl_runtime *runtime = loop->runtime;
+    float *flat = NULL;
+    tl_status status = find_or_make(loop, wanted, &loop->config, err);
+    if (status != TL_OK) return status;
+    loop->shared.info = loop->config.info;
+    memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
+    status = tl_loop_make_graph(&loop->config, &loop->graph, &flat, err);
+    if (status == TL_OK)
+        status =
+            tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
+                                loop->number, &loop->core_items, err);
+    if (status == TL_OK)
+        status = tl_item_reader_open(runtime->journal, &loop->config.info,
+                                     loop->config.feature_range, loop->number, &loop->lookup, err);
+    if (status == TL_OK)
+        status =
+            tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
+                                loop->number, &loop->trainer_items, err);
+    if (status == TL_OK && runtime->options.trainer_threads > 0)
+        tl_item_reader_keep(&loop->trainer_items, REPLAY_CACHE_BYTES);
+    if (status == TL_OK) status = tl_model_slot_create(&loop->model);
+    if (status == TL_OK) status = recover(loop, flat, err);
+    if (status == TL_OK) status = check_classes(loop, wanted, err);
+    if (status == TL_OK) status = apply_knobs(loop, wanted, err);
+    free(flat);
+    if (status == TL_OK) status = tl_training_start(loop, err);
+    loop->applied_position = loop->checkpoint_position;
+    if (status == TL_OK) status = tl_learner_settle(loop, err);
+    if (status == TL_OK) status = warm_up(loop, err);
+    return status;
+}
+
+static void init_locks(tl_loop *loop)
+{
+    pthread_mutex_init(&loop->mutex, NULL);
+    pthread_mutex_init(&loop->lookup_mutex, NULL);
+    pthread_mutex_init(&loop->train_mutex, NULL);
+    pthread_cond_init(&loop->train_idle, NULL);
+}
+
+static void loop_free(tl_loop *loop)
+{
+    for (size_t i = 0; i < loop->shared.side_count; i++) tl_model_release(&loop->shared.side[i]);
+    free(loop->shared.golden);
+    tl_model_slot_destroy(&loop->model);
+    tl_plan_destroy(&loop->serving_plan);
+    tl_trainer_destroy(&loop->trainer);
+    tl_core_destroy(&loop->core);
+    tl_item_reader_close(&loop->core_items);
+    tl_item_reader_close(&loop->lookup);
+    tl_item_reader_close(&loop->trainer_items);
+    tl_graph_release(&loop->graph);
+    free(loop->trainer_state);
+    free(loop->train_ops);
+    pthread_mutex_destroy(&loop->mutex);
+    pthread_mutex_destroy(&loop->lookup_mutex);
+    pthread_mutex_destroy(&loop->train_mutex);
+    pthread_cond_destroy(&loop->train_idle);
+    free(loop);
+}
+
+static tl_status loop_register(tl_loop *loop, tl_error *err)
+{
+    tl_runtime *runtime = loop->runtime;
+    tl_status status = TL_OK;
+    pthread_mutex_lock(&runtime->mutex);
+    if (runtime->loop_count == TL_LOOP_MAX)
+        status = tl_fail(err, TL_ELIMIT, "%d loops are open already", TL_LOOP_MAX);
+    else
+        runtime->loops[runtime->loop_count++] = loop;
+    pthread_mutex_unlock(&runtime->mutex);
+    pthread_mutex_lock(&runtime->train_mutex); /* work may be waiting for it already */
+    pthread_cond_signal(&runtime->train_wanted);
+    pthread_mutex_unlock(&runtime->train_mutex);
+    return status;
+}
+
+static tl_status open_alone(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
+                            tl_error *err)
+{
+    tl_loop_config wanted;
+    tl_status status = tl_loop_config_make(options, runtime->env, &wanted, err);
+    if (status != TL_OK) return status;
+    if (tl_runtime_loop(runtime, options->name) != NULL)
+        return tl_fail(err, TL_ECONFLICT, "loop \"%s\" is open already", options->name);
+    tl_loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL) return tl_fail(err, TL_ENOMEM, "loop");
+    loop->runtime = runtime;
+    loop->mark = (tl_message){ TL_MESSAGE_MARK, loop };
+    init_locks(loop);
+    status = open_parts(loop, &wanted, err);
+    atomic_store(&loop->mark_position, loop->shared.seen.position);
+    if (status == TL_OK) status = loop_register(loop, err);
+    if (status != TL_OK) {
+        loop_free(loop);
+        return tl_fail_context(err, status, "loop \"%s\"", options->name);
+    }
+    *out = loop;
+    return TL_OK;
+}
+
+tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
+                       tl_error *err)
+{
+    TL_ASSERT(runtime != NULL && options != NULL && out != NULL);
+    pthread_mutex_lock(&runtime->open_mutex); /* two of one name must not be made */
+    tl_status status = open_alone(runtime, options, out, err);
+    pthread_mutex_unlock(&runtime->open_mutex);
+    return status;
+}
+
+void tl_loop_close(tl_loop **loop_pointer)
+{
+    tl_loop *loop = *loop_pointer;
+    if (loop == NULL) return;
+    *loop_pointer = NULL;
+    tl_runtime *runtime = loop->runtime;
+    tl_error err = { 0 };
+    atomic_store(&loop->closing, true);
+    if (runtime->learner_runs) {
+        tl_training_leave(loop);
+        tl_control_barrier(loop, NULL); /* what was accepted is applied */
+        while (atomic_load(&loop->inflight) > 0) tl_control_barrier(loop, NULL);
+        if (tl_control_checkpoint(loop, &err) != TL_OK)
+            tl_log(TL_LOG_WARNING, "loop %s: no checkpoint at closing: %s", loop->config.info.name,
+                   err.text);
+        /* The journal may acknowledge it while the learner still settles that round. */
+        tl_control_barrier(loop, NULL);
+    }
+    pthread_mutex_lock(&runtime->mutex);
+    size_t index = 0;
+    while (runtime->loops[index] != loop) index++;
+    runtime->loop_count--;
+    memmove(&runtime->loops[index], &runtime->loops[index + 1],
+            (runtime->loop_count - index) * sizeof runtime->loops[0]);
+    pthread_mutex_unlock(&runtime->mutex);
+    loop_free(loop);
+}
+
+void tl_loop_describe(tl_loop *loop, tl_loop_info *out)
+{
+    pthread_mutex_lock(&loop->mutex);
+    *out = loop->shared.info;
+    pthread_mutex_unlock(&loop->mutex);
+}

@@ -1,0 +1,108 @@
+/* What a loop tells of itself: its state, its versions, its events. */
+#include "loop/threads/runtime.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void tl_loop_status(tl_loop *loop, tl_loop_state *out)
+{
+    pthread_mutex_lock(&loop->mutex);
+    *out = loop->shared.state;
+    out->predictions = loop->shared.seen.predictions;
+    out->flagged = loop->shared.seen.flagged;
+    out->reviews_wanted = loop->shared.seen.reviews;
+    pthread_mutex_unlock(&loop->mutex);
+    out->trained_labels = atomic_load(&loop->trained_labels);
+    out->label_to_served_ms_p50 = tl_histogram_quantile_ns(&loop->applied_ns, 0.50) / 1e6;
+    out->label_to_served_ms_p99 = tl_histogram_quantile_ns(&loop->applied_ns, 0.99) / 1e6;
+    out->answer_ms_p50 = tl_histogram_quantile_ns(&loop->answer_ns, 0.50) / 1e6;
+    out->answer_ms_p99 = tl_histogram_quantile_ns(&loop->answer_ns, 0.99) / 1e6;
+}
+
+static double number_of(const tl_json *root, const char *key)
+{
+    double value;
+    return tl_json_number(tl_json_get(root, key), &value) ? value : NAN;
+}
+
+static void read_metrics(const char *json, tl_version_info *out)
+{
+    tl_arena arena;
+    tl_arena_init(&arena, 1 << 16);
+    tl_json_parser *parser = NULL;
+    const tl_json *root = NULL;
+    out->window_loss = out->parent_window_loss = NAN;
+    if (tl_json_parser_create(NULL, &parser, NULL) == TL_OK &&
+        tl_json_parse(parser, json, strlen(json), &arena, &root, NULL) == TL_OK) {
+        uint64_t whole;
+        out->window_loss = number_of(root, "window_loss");
+        out->parent_window_loss = number_of(root, "parent_window_loss");
+        if (tl_json_uint64(tl_json_get(root, "labels"), &whole)) out->labels = whole;
+        if (tl_json_uint64(tl_json_get(root, "window_count"), &whole))
+            out->window_count = (uint32_t)whole;
+        if (tl_json_uint64(tl_json_get(root, "golden_count"), &whole))
+            out->golden_count = (uint32_t)whole;
+        if (tl_json_uint64(tl_json_get(root, "golden_errors"), &whole))
+            out->golden_errors = (uint32_t)whole;
+        snprintf(out->verdict, sizeof out->verdict, "%s", tl_json_get_text(root, "verdict", ""));
+    }
+    tl_json_parser_destroy(&parser);
+    tl_arena_destroy(&arena);
+}
+
+size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
+{
+    uint64_t below = UINT64_MAX;
+    size_t count = 0;
+    tl_model *champion = tl_model_slot_get(loop->model);
+    uint64_t champion_number = champion->version;
+    tl_model_release(&champion);
+    while (count < capacity) {
+        tl_record record;
+        pthread_mutex_lock(&loop->lookup_mutex);
+        tl_arena_reset(&loop->lookup.arena);
+        tl_status status = tl_journal_next_version(loop->lookup.journal, loop->number, below,
+                                                   &loop->lookup.arena, &record, NULL);
+        tl_version_info *info = &out[count];
+        if (status == TL_OK) {
+            const tl_version_record *v = &record.as.version;
+            *info = (tl_version_info){ .number = v->number,
+                                       .parent = v->parent,
+                                       .created_us = v->time_us,
+                                       .position = v->trained_position,
+                                       .champion = v->number == champion_number };
+            snprintf(info->origin, sizeof info->origin, "%s", v->origin);
+            read_metrics(v->metrics, info);
+        }
+        pthread_mutex_unlock(&loop->lookup_mutex);
+        if (status != TL_OK) break;
+        below = info->number;
+        count++;
+    }
+    pthread_mutex_lock(&loop->mutex);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < loop->shared.kept_count; j++)
+            out[i].kept = out[i].kept || out[i].number == loop->shared.kept[j];
+    pthread_mutex_unlock(&loop->mutex);
+    return count;
+}
+
+void tl_event_emit(tl_loop *loop, const tl_record *record)
+{
+    tl_runtime *runtime = loop->runtime;
+    tl_text line;
+    tl_text_init(&line, 1 << 16);
+    tl_text_puts(&line, "{\"type\":");
+    tl_json_write_string(&line, record->as.event.kind);
+    tl_text_puts(&line, ",\"loop\":");
+    tl_json_write_string(&line, loop->config.info.name);
+    tl_text_printf(&line, ",\"position\":%llu,\"time_us\":%lld,\"detail\":%s}",
+                   (unsigned long long)record->position, (long long)record->as.event.time_us,
+                   record->as.event.body);
+    pthread_mutex_lock(&runtime->mutex);
+    if (runtime->event_fn != NULL && tl_text_ok(&line))
+        runtime->event_fn(runtime->event_context, line.data, line.bytes);
+    pthread_mutex_unlock(&runtime->mutex);
+    tl_text_destroy(&line);
+}

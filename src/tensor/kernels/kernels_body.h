@@ -1,0 +1,598 @@
+/* kernels_body.h - the loops of kernels.h. Included once for each instruction set, by
+ * kernels_<set>.c, which defines TL_KERNELS and TL_KERNELS_NAME and sets the target. Plain C, for
+ * the compiler to vectorise, but where a sum must stay in registers: there vector types of 16, 8, 4
+ * and 1 floats, which compilers map to what the target has. Layer: tensor. */
+#include "tensor/kernels/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__clang__)
+#pragma clang fp contract(fast)
+#endif
+
+/* What a loop writes is at most the very element that it reads: safe to vectorise in place. */
+#if defined(__clang__)
+#define IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define IVDEP _Pragma("GCC ivdep")
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- Elementwise functions ------------------------------------------------------------------- */
+
+/* exp(x), relative error below 2e-7, for |x| up to 87 (clamped). Cody-Waite reduction by ln 2 in
+ * two parts, then a Taylor polynomial on [-0.347, 0.347]. */
+INLINE float exp_fast(float x)
+{
+    union {
+        float f;
+        uint32_t u; /* unsigned: what is not a number must not overflow a shift */
+    } shifted, scale;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 87.0f ? 87.0f : x;
+    shifted.f = x * 1.44269504f + magic;
+    float n = shifted.f - magic;
+    float r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.0f / 5040.0f;
+    p = p * r + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    scale.u = (shifted.u - 0x4B400000u + 127u) << 23; /* 0x4B400000: the bits of magic */
+    return p * scale.f;
+}
+
+INLINE float sigmoid_of(float x)
+{
+    return 1.0f / (1.0f + exp_fast(-x));
+}
+INLINE float between(float x, float low, float high)
+{
+    x = x > low ? x : low;
+    return x < high ? x : high;
+}
+
+/* f(z, a, b) and its derivative, for each kind of TL_ACTIVATION_BITS. */
+INLINE float f_none(float z, float a, float b)
+{
+    return (void)a, (void)b, z;
+}
+INLINE float d_none(float z, float a, float b)
+{
+    return (void)z, (void)a, (void)b, 1.0f;
+}
+INLINE float f_relu(float z, float a, float b)
+{
+    return (void)a, (void)b, z > 0.0f ? z : 0.0f;
+}
+INLINE float d_relu(float z, float a, float b)
+{
+    return (void)a, (void)b, z > 0.0f ? 1.0f : 0.0f;
+}
+INLINE float f_clip(float z, float a, float b)
+{
+    return between(z, a, b);
+}
+INLINE float d_clip(float z, float a, float b)
+{
+    return ((z > a) & (z < b)) ? 1.0f : 0.0f;
+}
+INLINE float f_hard_swish(float z, float a, float b)
+{
+    return (void)a, (void)b, z * between(z * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f);
+}
+INLINE float d_hard_swish(float z, float a, float b)
+{
+    float inner = z * (1.0f / 3.0f) + 0.5f;
+    inner = z > -3.0f ? inner : 0.0f;
+    return (void)a, (void)b, z < 3.0f ? inner : 1.0f;
+}
+INLINE float f_hard_sigmoid(float z, float a, float b)
+{
+    return between(a * z + b, 0.0f, 1.0f);
+}
+INLINE float d_hard_sigmoid(float z, float a, float b)
+{
+    float line = a * z + b;
+    return ((line > 0.0f) & (line < 1.0f)) ? a : 0.0f;
+}
+INLINE float f_sigmoid(float z, float a, float b)
+{
+    return (void)a, (void)b, sigmoid_of(z);
+}
+INLINE float d_sigmoid(float z, float a, float b)
+{
+    float s = sigmoid_of(z);
+    return (void)a, (void)b, s * (1.0f - s);
+}
+INLINE float f_silu(float z, float a, float b)
+{
+    return (void)a, (void)b, z * sigmoid_of(z);
+}
+INLINE float d_silu(float z, float a, float b)
+{
+    float s = sigmoid_of(z);
+    return (void)a, (void)b, s * (1.0f + z * (1.0f - s));
+}
+INLINE float f_abs(float z, float a, float b)
+{
+    return (void)a, (void)b, z < 0.0f ? -z : z;
+}
+INLINE float d_abs(float z, float a, float b)
+{
+    float positive = z > 0.0f ? 1.0f : 0.0f, negative = z < 0.0f ? 1.0f : 0.0f;
+    return (void)a, (void)b, positive - negative;
+}
+
+/* Run LOOP(name) for the kind; a loop for each keeps the choice outside it. */
+#define FOR_ACTIVATION(act, LOOP)                                                                  \
+    switch ((int)(act)->kind) {                                                                    \
+    case TL_OP_RELU: LOOP(relu) break;                                                             \
+    case TL_OP_CLIP: LOOP(clip) break;                                                             \
+    case TL_OP_HARD_SWISH: LOOP(hard_swish) break;                                                 \
+    case TL_OP_HARD_SIGMOID: LOOP(hard_sigmoid) break;                                             \
+    case TL_OP_SIGMOID: LOOP(sigmoid) break;                                                       \
+    case TL_OP_SILU: LOOP(silu) break;                                                             \
+    case TL_OP_ABS: LOOP(abs) break;                                                               \
+    default: LOOP(none) break;                                                                     \
+    }
+
+static void k_activate(const tl_activation *act, size_t n, const float *x, float *y)
+{
+    const float a = act->alpha, b = act->beta;
+#define LOOP(name) IVDEP for (size_t i = 0; i < n; i++) y[i] = f_##name(x[i], a, b);
+    FOR_ACTIVATION(act, LOOP)
+#undef LOOP
+}
+
+static void k_activate_backward(const tl_activation *act, size_t n, const float *x, const float *dy,
+                                float *dx)
+{
+    const float a = act->alpha, b = act->beta;
+#define LOOP(name) IVDEP for (size_t i = 0; i < n; i++) dx[i] = dy[i] * d_##name(x[i], a, b);
+    FOR_ACTIVATION(act, LOOP)
+#undef LOOP
+}
+
+static void k_add(size_t n, const float *a, const float *b, float *y)
+{
+    IVDEP for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void k_sub(size_t n, const float *a, const float *b, float *y)
+{
+    IVDEP for (size_t i = 0; i < n; i++) y[i] = a[i] - b[i];
+}
+
+static void k_mul(size_t n, const float *a, const float *b, float *y)
+{
+    IVDEP for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
+static void k_scale(size_t n, float factor, const float *x, float *y)
+{
+    IVDEP for (size_t i = 0; i < n; i++) y[i] = x[i] * factor;
+}
+
+/* ---- By group -------------------------------------------------------------------------------- */
+
+/* for each group: `base` its first number, `m` how many it has (the last one may be short) */
+#define FOR_GROUPS(n, group)                                                                       \
+    for (size_t base = 0, m; base < (n) && (m = (n)-base < (group) ? (n)-base : (group), 1);       \
+         base += (group))
+
+static void k_sum_groups(size_t n, size_t group, const float *x, float *restrict sum)
+{
+    FOR_GROUPS(n, group)
+    {
+        const float *restrict from = x + base;
+        IVDEP for (size_t i = 0; i < m; i++) sum[i] += from[i];
+    }
+}
+
+static void k_dot_groups(size_t n, size_t group, const float *x, const float *y,
+                         float *restrict sum)
+{
+    FOR_GROUPS(n, group)
+    {
+        IVDEP for (size_t i = 0; i < m; i++) sum[i] += x[base + i] * y[base + i];
+    }
+}
+
+static void k_apply_groups(char op, size_t n, size_t group, const float *x, const float *restrict c,
+                           float *y)
+{
+#define LOOP(expression)                                                                           \
+    FOR_GROUPS(n, group)                                                                           \
+    {                                                                                              \
+        const float *from = x + base;                                                              \
+        float *to = y + base;                                                                      \
+        IVDEP for (size_t i = 0; i < m; i++) to[i] = expression;                                   \
+    }
+    switch (op) {
+    case '+': LOOP(from[i] + c[i]) break;
+    case '-': LOOP(from[i] - c[i]) break;
+    case 'r': LOOP(c[i] - from[i]) break;
+    default: LOOP(from[i] * c[i]) break;
+    }
+#undef LOOP
+}
+
+static void k_norm_moments(size_t n, size_t group, const float *x, const float *restrict shift,
+                           float *restrict sum, float *restrict square)
+{
+    FOR_GROUPS(n, group)
+    {
+        const float *restrict from = x + base;
+        IVDEP for (size_t i = 0; i < m; i++)
+        {
+            float d = from[i] - shift[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+    }
+}
+
+static void k_norm_forward(const tl_activation *act, size_t n, size_t group, const float *x,
+                           const tl_norm_coefficients *by, float *y)
+{
+    const float a = act->alpha, b = act->beta;
+    const float *restrict scale = by->scale, *restrict shift = by->shift;
+#define LOOP(name)                                                                                 \
+    FOR_GROUPS(n, group)                                                                           \
+    {                                                                                              \
+        const float *from = x + base;                                                              \
+        float *to = y + base;                                                                      \
+        IVDEP for (size_t i = 0; i < m; i++) to[i] =                                               \
+            f_##name(from[i] * scale[i] + shift[i], a, b);                                         \
+    }
+    FOR_ACTIVATION(act, LOOP)
+#undef LOOP
+}
+
+static void k_norm_reduce(const tl_activation *act, size_t n, size_t group, const float *x,
+                          const float *dy, const tl_norm_coefficients *by, float *restrict sum,
+                          float *restrict dot)
+{
+    const float a = act->alpha, b = act->beta;
+    const float *restrict scale = by->scale, *restrict shift = by->shift;
+    const float *restrict center = by->center;
+#define LOOP(name)                                                                                 \
+    FOR_GROUPS(n, group)                                                                           \
+    {                                                                                              \
+        const float *restrict from = x + base, *restrict grad = dy + base;                         \
+        for (size_t i = 0; i < m; i++) {                                                           \
+            float dz = grad[i] * d_##name(from[i] * scale[i] + shift[i], a, b);                    \
+            sum[i] += dz;                                                                          \
+            dot[i] += dz * (from[i] - center[i]);                                                  \
+        }                                                                                          \
+    }
+    FOR_ACTIVATION(act, LOOP)
+#undef LOOP
+}
+
+static void k_norm_backward_frozen(const tl_activation *act, size_t n, size_t group, const float *x,
+                                   const float *dy, const tl_norm_coefficients *by,
+                                   float *restrict sum, float *restrict dot, float *dx)
+{
+    if (dx == NULL) {
+        k_norm_reduce(act, n, group, x, dy, by, sum, dot);
+        return;
+    }
+    const float a = act->alpha, b = act->beta;
+    const float *restrict scale = by->scale, *restrict shift = by->shift;
+    const float *restrict center = by->center, *restrict g = by->g;
+#define LOOP(name)                                                                                 \
+    FOR_GROUPS(n, group)                                                                           \
+    {                                                                                              \
+        const float *from = x + base, *grad = dy + base;                                           \
+        float *to = dx + base;                                                                     \
+        IVDEP for (size_t i = 0; i < m; i++)                                                       \
+        {                                                                                          \
+            float dz = grad[i] * d_##name(from[i] * scale[i] + shift[i], a, b);                    \
+            sum[i] += dz;                                                                          \
+            dot[i] += dz * (from[i] - center[i]);                                                  \
+            to[i] = g[i] * dz;                                                                     \
+        }                                                                                          \
+    }
+    FOR_ACTIVATION(act, LOOP)
+#undef LOOP
+}
+
+static void k_norm_backward(const tl_activation *act, size_t n, size_t group, const float *x,
+                            const float *dy, const tl_norm_coefficients *by, float *dx)
+{
+    const float a = act->alpha, b = act->beta;
+    const float *restrict scale = by->scale, *restrict shift = by->shift, *restrict g = by->g;
+    const float *restrict h = by->h, *restrict k = by->k, *restrict center = by->center;
+#define LOOP(name)                                                                                 \
+    FOR_GROUPS(n, group)                                                                           \
+    {                                                                                              \
+        const float *from = x + base, *grad = dy + base;                                           \
+        float *to = dx + base;                                                                     \
+        IVDEP for (size_t i = 0; i < m; i++)                                                       \
+        {                                                                                          \
+            float dz = grad[i] * d_##name(from[i] * scale[i] + shift[i], a, b);                    \
+            to[i] = g[i] * dz + (h[i] * (from[i] - center[i]) + k[i]);                             \
+        }                                                                                          \
+    }
+    FOR_ACTIVATION(act, LOOP)
+#undef LOOP
+}
+
+/* ---- Sums in registers ----------------------------------------------------------------------- */
+
+typedef float vec16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float vec8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float vec1;
+
+/* One tap of a row of depthwise convolution: pixel j of the row reads source[from + j * step]. */
+enum { TAP_MAX = 256 };
+typedef struct row_tap {
+    const float *weights; /* [c] */
+    ptrdiff_t from;       /* of pixel 0, from the source; may lie outside */
+    size_t low, high;     /* pixels low..high-1 read inside the image */
+} row_tap;
+
+typedef struct row {
+    row_tap taps[TAP_MAX];
+    size_t tap_count, pixels, channels, from_step, to_step;
+    const float *bias, *source;
+    float *to;
+} row;
+
+/* Sums of a block of gemm: as many as registers hold. GEMM_VECTORS counts vectors of 16, 1 or 4. */
+#if !defined(GEMM_ROWS)
+#define GEMM_ROWS    4
+#define GEMM_VECTORS 1
+#endif
+
+#define VEC        vec16
+#define WIDTH      16
+#define NAME(name) name##_16
+#include "tensor/kernels/kernels_width.h"
+#define VEC        vec8
+#define WIDTH      8
+#define NAME(name) name##_8
+#include "tensor/kernels/kernels_width.h"
+#define VEC        vec4
+#define WIDTH      4
+#define NAME(name) name##_4
+#include "tensor/kernels/kernels_width.h"
+#define VEC        vec1
+#define WIDTH      1
+#define NAME(name) name##_1
+#include "tensor/kernels/kernels_width.h"
+
+/* Cover `count` columns or channels from `at` with blocks of 16, 8, 4 and 1. */
+#define FOR_WIDTHS(at, count, CALL)                                                                \
+    {                                                                                              \
+        size_t at = 0;                                                                             \
+        for (; at + 16 <= (count); at += 16) {                                                     \
+            CALL(16);                                                                              \
+        }                                                                                          \
+        for (; at + 8 <= (count); at += 8) {                                                       \
+            CALL(8);                                                                               \
+        }                                                                                          \
+        for (; at + 4 <= (count); at += 4) {                                                       \
+            CALL(4);                                                                               \
+        }                                                                                          \
+        for (; at < (count); at++) {                                                               \
+            CALL(1);                                                                               \
+        }                                                                                          \
+    }
+
+static void k_gemm(const tl_gemm_args *g)
+{
+    size_t column = 0;
+    for (; column + 16 * GEMM_VECTORS <= g->columns; column += 16 * GEMM_VECTORS)
+        gemm_columns_16(g, column, GEMM_VECTORS, GEMM_ROWS);
+#if GEMM_VECTORS == 4
+    for (; column + 32 <= g->columns; column += 32) gemm_columns_16(g, column, 2, 2 * GEMM_ROWS);
+    for (; column + 16 <= g->columns; column += 16) gemm_columns_16(g, column, 1, 2 * GEMM_ROWS);
+#endif
+    for (; column + 8 <= g->columns; column += 8) gemm_columns_8(g, column, 1, GEMM_ROWS);
+    for (; column + 4 <= g->columns; column += 4) gemm_columns_4(g, column, 1, GEMM_ROWS);
+    for (; column < g->columns; column++) gemm_columns_1(g, column, 1, GEMM_ROWS);
+}
+
+/* ---- Depthwise convolution ------------------------------------------------------------------- */
+
+static void run_row(const row *r)
+{
+#define CALL(width) row_channels_##width(r, c)
+    FOR_WIDTHS(c, r->channels, CALL)
+#undef CALL
+}
+
+static void k_depthwise_forward(const tl_depthwise_args *d, const float *x, float *y)
+{
+    const tl_window *w = d->window;
+    const size_t c = d->channels;
+    row r; /* 8 KiB: not worth clearing */
+    r.pixels = d->out_width;
+    r.channels = c;
+    r.from_step = w->stride_w * c;
+    r.to_step = c;
+    r.bias = d->bias;
+    r.source = x;
+    for (size_t oy = 0; oy < d->out_height; oy++) {
+        r.tap_count = 0;
+        r.to = y + oy * d->out_width * c;
+        for (size_t ky = 0; ky < w->kernel_h; ky++) {
+            ptrdiff_t iy = (ptrdiff_t)(oy * w->stride_h + ky * w->dilation_h) - w->pad_top;
+            if (iy < 0 || iy >= (ptrdiff_t)d->height) continue;
+            for (size_t kx = 0; kx < w->kernel_w; kx++) {
+                ptrdiff_t ix = (ptrdiff_t)(kx * w->dilation_w) - w->pad_left; /* of pixel 0 */
+                ptrdiff_t s = w->stride_w, left = (ptrdiff_t)d->width - ix;
+                row_tap *tap = &r.taps[r.tap_count++];
+                tap->weights = d->weights + (ky * w->kernel_w + kx) * c;
+                tap->from = (iy * (ptrdiff_t)d->width + ix) * (ptrdiff_t)c;
+                tap->low = ix >= 0 ? 0 : (size_t)((-ix + s - 1) / s);
+                tap->high = left <= 0 ? 0 : (size_t)((left + s - 1) / s);
+                if (tap->high > d->out_width) tap->high = d->out_width;
+            }
+        }
+        run_row(&r);
+    }
+}
+
+/* Input pixels of a row fall into stride_w phases; within one, neighbours read neighbours. */
+static void backward_data_phase(const tl_depthwise_args *d, const float *dy, float *dx, size_t iy,
+                                size_t phase)
+{
+    const tl_window *w = d->window;
+    const size_t c = d->channels;
+    row r;
+    r.tap_count = 0;
+    r.channels = c;
+    r.from_step = c;
+    r.to_step = w->stride_w * c;
+    r.bias = NULL;
+    r.source = dy;
+    r.to = dx + (iy * d->width + phase) * c;
+    r.pixels = (d->width - phase + w->stride_w - 1) / w->stride_w;
+    for (size_t ky = 0; ky < w->kernel_h; ky++) {
+        ptrdiff_t up = (ptrdiff_t)(iy + w->pad_top) - (ptrdiff_t)(ky * w->dilation_h);
+        if (up < 0 || up % w->stride_h != 0 || up / w->stride_h >= d->out_height) continue;
+        ptrdiff_t oy = up / w->stride_h;
+        for (size_t kx = 0; kx < w->kernel_w; kx++) {
+            ptrdiff_t over = (ptrdiff_t)(phase + w->pad_left) - (ptrdiff_t)(kx * w->dilation_w);
+            if (over % (ptrdiff_t)w->stride_w != 0) continue;
+            ptrdiff_t ox = over / (ptrdiff_t)w->stride_w; /* of pixel 0; may be outside */
+            row_tap *tap = &r.taps[r.tap_count++];
+            tap->weights = d->weights + (ky * w->kernel_w + kx) * c;
+            tap->from = (oy * (ptrdiff_t)d->out_width + ox) * (ptrdiff_t)c;
+            tap->low = ox >= 0 ? 0 : (size_t)-ox;
+            ptrdiff_t left = (ptrdiff_t)d->out_width - ox;
+            tap->high = left <= 0 ? 0 : (size_t)left;
+            if (tap->high > r.pixels) tap->high = r.pixels;
+        }
+    }
+    run_row(&r);
+}
+
+static void k_depthwise_backward_data(const tl_depthwise_args *d, const float *dy, float *dx)
+{
+    for (size_t iy = 0; iy < d->height; iy++)
+        for (size_t phase = 0; phase < d->window->stride_w && phase < d->width; phase++)
+            backward_data_phase(d, dy, dx, iy, phase);
+}
+
+static void k_depthwise_backward_weights(const tl_depthwise_args *d, const float *x,
+                                         const float *dy, float *dw)
+{
+    for (size_t ky = 0; ky < d->window->kernel_h; ky++) {
+#define CALL(width) depthwise_weights_##width(d, x, dy, dw, ky, c)
+        FOR_WIDTHS(c, (size_t)d->channels, CALL)
+#undef CALL
+    }
+}
+
+/* ---- Winograd -------------------------------------------------------------------------------- */
+
+static void k_winograd_gather(const tl_winograd_tile *tile)
+{
+#define CALL(width) wino_gather_##width(tile, c)
+    FOR_WIDTHS(c, tile->channels, CALL)
+#undef CALL
+}
+
+static void k_winograd_spread(const tl_winograd_tile *tile)
+{
+#define CALL(width) wino_spread_##width(tile, c)
+    FOR_WIDTHS(c, tile->channels, CALL)
+#undef CALL
+}
+
+static void k_winograd_store(const tl_winograd_tile *tile, const float *bias, float *image)
+{
+#define CALL(width) wino_store_##width(tile, bias, image, c)
+    FOR_WIDTHS(c, tile->channels, CALL)
+#undef CALL
+}
+
+static void k_winograd_weights(const float *taps, size_t n, bool flip, float *planes, size_t plane)
+{
+#define CALL(width) wino_weights_##width(taps, n, flip, planes, plane, at)
+    FOR_WIDTHS(at, n, CALL)
+#undef CALL
+}
+
+static void k_winograd_gradient(const float *planes, size_t plane, float *taps, size_t n)
+{
+#define CALL(width) wino_gradient_##width(planes, plane, taps, n, at)
+    FOR_WIDTHS(at, n, CALL)
+#undef CALL
+}
+
+/* ---- Rest ------------------------------------------------------------------------------------ */
+
+static void k_max_update(size_t channels, const float *x, uint32_t tap, float *restrict best,
+                         uint32_t *restrict index)
+{
+    if (index == NULL) {
+        for (size_t c = 0; c < channels; c++) best[c] = x[c] > best[c] ? x[c] : best[c];
+        return;
+    }
+    for (size_t c = 0; c < channels; c++) {
+        float value = x[c], old = best[c];
+        index[c] = value > old ? tap : index[c];
+        best[c] = value > old ? value : old;
+    }
+}
+
+static void k_max_scatter(size_t channels, uint32_t tap, const uint32_t *index, const float *dy,
+                          float *restrict dx)
+{
+    for (size_t c = 0; c < channels; c++) dx[c] += index[c] == tap ? dy[c] : 0.0f;
+}
+
+static void k_softmax(size_t n, const float *x, float *y)
+{
+    float best = x[0];
+    for (size_t i = 1; i < n; i++) best = x[i] > best ? x[i] : best;
+    IVDEP for (size_t i = 0; i < n; i++) y[i] = exp_fast(x[i] - best);
+    double sum = 0;
+    IVDEP for (size_t i = 0; i < n; i++) sum += (double)y[i];
+    float factor = (float)(1.0 / sum);
+    IVDEP for (size_t i = 0; i < n; i++) y[i] *= factor;
+}
+
+const tl_kernels TL_KERNELS = {
+    .name = TL_KERNELS_NAME,
+    .activate = k_activate,
+    .activate_backward = k_activate_backward,
+    .add = k_add,
+    .sub = k_sub,
+    .mul = k_mul,
+    .scale = k_scale,
+    .sum_groups = k_sum_groups,
+    .dot_groups = k_dot_groups,
+    .apply_groups = k_apply_groups,
+    .norm_moments = k_norm_moments,
+    .norm_forward = k_norm_forward,
+    .norm_reduce = k_norm_reduce,
+    .norm_backward_frozen = k_norm_backward_frozen,
+    .norm_backward = k_norm_backward,
+    .gemm = k_gemm,
+    .depthwise_forward = k_depthwise_forward,
+    .depthwise_backward_data = k_depthwise_backward_data,
+    .depthwise_backward_weights = k_depthwise_backward_weights,
+    .winograd_gather = k_winograd_gather,
+    .winograd_spread = k_winograd_spread,
+    .winograd_store = k_winograd_store,
+    .winograd_weights = k_winograd_weights,
+    .winograd_gradient = k_winograd_gradient,
+    .max_update = k_max_update,
+    .max_scatter = k_max_scatter,
+    .softmax = k_softmax,
+};

@@ -1,0 +1,227 @@
+/* The vector kernels of every instruction set against plain loops in double, at awkward sizes. */
+#include "base/rng.h"
+#include "tensor/kernels/kernels.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ROOM = 1 << 14 };
+
+static const char *const sets[] = { "base", "avx2", "avx512" };
+static tl_rng rng;
+
+static void fill(float *to, size_t count)
+{
+    for (size_t i = 0; i < count; i++) to[i] = (float)tl_rng_normal(&rng);
+}
+
+static void assert_near(const char *what, const tl_kernels *k, size_t index, float got, double want,
+                        double allowed)
+{
+    if (!(fabs((double)got - want) <= allowed * (1 + fabs(want))))
+        fail_msg("%s %s [%zu]: got %.9g, want %.9g", k->name, what, index, (double)got, want);
+}
+
+static double activation(tl_op_kind kind, double x, double a, double b)
+{
+    switch ((int)kind) {
+    case TL_OP_RELU: return x > 0 ? x : 0;
+    case TL_OP_CLIP: return fmin(fmax(x, a), b);
+    case TL_OP_HARD_SWISH: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+    case TL_OP_HARD_SIGMOID: return fmin(fmax(a * x + b, 0), 1);
+    case TL_OP_SIGMOID: return 1 / (1 + exp(-x));
+    case TL_OP_SILU: return x / (1 + exp(-x));
+    case TL_OP_ABS: return fabs(x);
+    default: return x;
+    }
+}
+
+static void check_activations(const tl_kernels *k)
+{
+    static const tl_op_kind kinds[] = { TL_OP_RELU,         TL_OP_CLIP,    TL_OP_HARD_SWISH,
+                                        TL_OP_HARD_SIGMOID, TL_OP_SIGMOID, TL_OP_SILU,
+                                        TL_OP_ABS,          TL_OP_COUNT };
+    static float x[2003], y[2003];
+    for (size_t i = 0; i < TL_COUNT_OF(x); i++) x[i] = ((float)i - 1001) * 0.1f;
+    x[0] = -1e30f;
+    x[1] = 1e30f;
+    for (size_t a = 0; a < TL_COUNT_OF(kinds); a++) {
+        const tl_activation act = { kinds[a], -0.5f, 2.25f };
+        k->activate(&act, TL_COUNT_OF(x), x, y);
+        for (size_t i = 0; i < TL_COUNT_OF(x); i++)
+            assert_near("activation", k, i, y[i], activation(kinds[a], (double)x[i], -0.5, 2.25),
+                        1e-6);
+    }
+}
+
+static void check_gemm(const tl_kernels *k)
+{
+    static float a[ROOM], b[ROOM], c[ROOM], bias[256];
+    static const size_t sizes[][3] = {
+        { 1, 1, 1 },   { 3, 7, 5 },    { 13, 64, 17 }, { 5, 33, 9 },
+        { 6, 100, 3 }, { 16, 48, 64 }, { 7, 31, 40 },  { 4, 130, 2 }
+    };
+    fill(bias, 256);
+    for (size_t s = 0; s < TL_COUNT_OF(sizes); s++) {
+        const size_t rows = sizes[s][0], columns = sizes[s][1], inner = sizes[s][2];
+        fill(a, rows * inner);
+        fill(b, inner * columns);
+        for (int transposed = 0; transposed < 2; transposed++) {
+            const tl_gemm_args args = { .rows = rows,
+                                        .columns = columns,
+                                        .inner = inner,
+                                        .a = a,
+                                        .a_row = transposed ? 1 : inner,
+                                        .a_inner = transposed ? rows : 1,
+                                        .b = b,
+                                        .b_row = columns,
+                                        .bias = transposed ? NULL : bias,
+                                        .c = c,
+                                        .c_row = columns };
+            k->gemm(&args);
+            for (size_t r = 0; r < rows; r++) {
+                for (size_t n = 0; n < columns; n++) {
+                    double sum = transposed ? 0 : (double)bias[n];
+                    for (size_t i = 0; i < inner; i++)
+                        sum += (double)a[r * args.a_row + i * args.a_inner] *
+                               (double)b[i * columns + n];
+                    assert_near("gemm", k, r * columns + n, c[r * columns + n], sum, 2e-5);
+                }
+            }
+        }
+    }
+}
+
+static void check_depthwise(const tl_kernels *k)
+{
+    static float x[ROOM], w[ROOM], y[ROOM], bias[64];
+    static const tl_window windows[] = { { 3, 3, 1, 1, 1, 1, 1, 1, 1, 1 },
+                                         { 5, 5, 2, 2, 1, 1, 2, 2, 2, 2 },
+                                         { 3, 2, 2, 3, 2, 1, 0, 1, 2, 0 } };
+    static const uint32_t channels[] = { 1, 4, 13, 16, 37 };
+    for (size_t n = 0; n < TL_COUNT_OF(windows) * TL_COUNT_OF(channels); n++) {
+        const tl_window *v = &windows[n % TL_COUNT_OF(windows)];
+        const uint32_t c = channels[n / TL_COUNT_OF(windows)], h = 9, width = 11;
+        const uint32_t oh =
+            (h + v->pad_top + v->pad_bottom - (v->kernel_h - 1) * v->dilation_h - 1) / v->stride_h +
+            1;
+        const uint32_t ow =
+            (width + v->pad_left + v->pad_right - (v->kernel_w - 1) * v->dilation_w - 1) /
+                v->stride_w +
+            1;
+        fill(x, (size_t)h * width * c);
+        fill(w, (size_t)v->kernel_h * v->kernel_w * c);
+        fill(bias, c);
+        const tl_depthwise_args args = { v, h, width, c, oh, ow, w, bias };
+        k->depthwise_forward(&args, x, y);
+        for (size_t i = 0; i < (size_t)oh * ow * c; i++) {
+            const size_t ch = i % c, oy = i / c / ow, ox = i / c % ow;
+            double sum = (double)bias[ch];
+            for (size_t ky = 0; ky < v->kernel_h; ky++) {
+                for (size_t kx = 0; kx < v->kernel_w; kx++) {
+                    long iy = (long)(oy * v->stride_h + ky * v->dilation_h) - (long)v->pad_top;
+                    long ix = (long)(ox * v->stride_w + kx * v->dilation_w) - (long)v->pad_left;
+                    if (iy < 0 || iy >= (long)h || ix < 0 || ix >= (long)width) continue;
+                    sum += (double)x[((size_t)iy * width + (size_t)ix) * c + ch] *
+                           (double)w[(ky * v->kernel_w + kx) * c + ch];
+                }
+            }
+            assert_near("depthwise", k, i, y[i], sum, 1e-5);
+        }
+    }
+}
+
+static void check_groups(const tl_kernels *k)
+{
+    static float x[ROOM], c[512], y[ROOM], sum[512];
+    static const uint32_t channels[] = { 1, 3, 16, 129, 200 };
+    for (size_t n = 0; n < TL_COUNT_OF(channels); n++) {
+        const size_t group = tl_group_floats(channels[n]), count = channels[n] * 37;
+        assert_int_equal(group % channels[n], 0);
+        fill(x, count);
+        fill(c, group);
+        memset(sum, 0, sizeof sum);
+        k->sum_groups(count, group, x, sum);
+        for (size_t i = 0; i < group; i++) {
+            double want = 0;
+            for (size_t at = i; at < count; at += group) want += (double)x[at];
+            assert_near("sum_groups", k, i, sum[i], want, 1e-5);
+        }
+        k->apply_groups('r', count, group, x, c, y);
+        for (size_t i = 0; i < count; i++)
+            assert_near("apply_groups", k, i, y[i], (double)c[i % group] - (double)x[i], 1e-6);
+        memcpy(y, x, count * sizeof *x);
+        k->apply_groups('*', count, group, y, c, y); /* in place */
+        for (size_t i = 0; i < count; i++)
+            assert_near("apply_groups in place", k, i, y[i], (double)c[i % group] * (double)x[i],
+                        1e-6);
+    }
+}
+
+static void check_softmax(const tl_kernels *k)
+{
+    static float x[70], y[70];
+    for (size_t i = 0; i < TL_COUNT_OF(x); i++) x[i] = 50 * (float)tl_rng_normal(&rng);
+    double total = 0, best = -INFINITY;
+    for (size_t i = 0; i < TL_COUNT_OF(x); i++) best = fmax(best, (double)x[i]);
+    for (size_t i = 0; i < TL_COUNT_OF(x); i++) total += exp((double)x[i] - best);
+    k->softmax(TL_COUNT_OF(x), x, y);
+    for (size_t i = 0; i < TL_COUNT_OF(x); i++)
+        assert_near("softmax", k, i, y[i], exp((double)x[i] - best) / total, 1e-6);
+}
+
+static void for_each_set(void (*check)(const tl_kernels *))
+{
+    for (size_t s = 0; s < TL_COUNT_OF(sets); s++) {
+        const tl_kernels *k = tl_kernels_find(sets[s]);
+        tl_rng_seed(&rng, 3, s);
+        if (k != NULL) check(k);
+    }
+}
+
+static void test_activations(void **state)
+{
+    (void)state, for_each_set(check_activations);
+}
+static void test_gemm(void **state)
+{
+    (void)state, for_each_set(check_gemm);
+}
+static void test_depthwise(void **state)
+{
+    (void)state, for_each_set(check_depthwise);
+}
+static void test_groups(void **state)
+{
+    (void)state, for_each_set(check_groups);
+}
+static void test_softmax(void **state)
+{
+    (void)state, for_each_set(check_softmax);
+}
+
+static void test_base_is_always_there(void **state)
+{
+    (void)state;
+    assert_non_null(tl_kernels_find("base"));
+    assert_null(tl_kernels_find("none"));
+    assert_non_null(tl_kernels_get());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_base_is_always_there),
+        cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_softmax),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
