@@ -12,20 +12,14 @@ static void committed(tl_journal_entry *entry, tl_status status, const tl_error 
         tl_message_post(op->message.loop->runtime, &op->message);
         return;
     }
-    pthread_mutex_lock(&op->mutex);
-    op->status = status;
-    if (err != NULL) op->err = *err;
-    op->finished = true;
-    pthread_cond_signal(&op->answered);
-    pthread_mutex_unlock(&op->mutex);
+    tl_waiter_finish(&op->waiter, status, err);
 }
 
 static tl_status run(tl_control_op *op, tl_error *err)
 {
     tl_loop *loop = op->message.loop;
     tl_status status = TL_OK;
-    pthread_mutex_init(&op->mutex, NULL);
-    pthread_cond_init(&op->answered, NULL);
+    tl_waiter_init(&op->waiter);
     if (op->has_event) {
         op->entry = (tl_journal_entry){
             .records = &op->record, .count = 1, .done = committed, .context = op
@@ -34,17 +28,8 @@ static tl_status run(tl_control_op *op, tl_error *err)
     } else {
         tl_message_post(loop->runtime, &op->message);
     }
-    if (status == TL_OK) {
-        pthread_mutex_lock(&op->mutex);
-        while (!op->finished) pthread_cond_wait(&op->answered, &op->mutex);
-        pthread_mutex_unlock(&op->mutex);
-        status = op->status;
-        if (status != TL_OK && err != NULL) *err = op->err;
-        if (status != TL_OK && err != NULL && err->text[0] == '\0')
-            tl_fail(err, status, "%s", tl_status_text(status));
-    }
-    pthread_mutex_destroy(&op->mutex);
-    pthread_cond_destroy(&op->answered);
+    if (status == TL_OK) status = tl_waiter_wait(&op->waiter, err);
+    tl_waiter_destroy(&op->waiter);
     return status;
 }
 

@@ -184,46 +184,29 @@ tl_status tl_loop_feedback_async(tl_loop *loop, const tl_feedback_request *reque
     return status;
 }
 
-typedef struct waiter {
-    pthread_mutex_t mutex;
-    pthread_cond_t answered;
-    bool finished;
-    tl_status status;
-    tl_error err;
+typedef struct one_feedback {
+    tl_waiter waiter;
     tl_feedback_result result;
-} waiter;
+} one_feedback;
 
 static void wake(void *context, tl_status status, const tl_feedback_result *results, size_t count,
                  const tl_error *err)
 {
-    waiter *w = context;
-    pthread_mutex_lock(&w->mutex);
-    w->status = status;
-    if (status == TL_OK && count > 0) w->result = results[0];
-    if (status != TL_OK && err != NULL) w->err = *err;
-    w->finished = true;
-    pthread_cond_signal(&w->answered);
-    pthread_mutex_unlock(&w->mutex);
+    one_feedback *one = context;
+    if (status == TL_OK && count > 0) one->result = results[0];
+    tl_waiter_finish(&one->waiter, status, err);
 }
 
 tl_status tl_loop_feedback(tl_loop *loop, const tl_feedback *feedback, tl_feedback_result *out,
                            tl_error *err)
 {
     TL_ASSERT(feedback != NULL);
-    waiter w = { .finished = false };
-    pthread_mutex_init(&w.mutex, NULL);
-    pthread_cond_init(&w.answered, NULL);
+    one_feedback one;
+    tl_waiter_init(&one.waiter);
     tl_feedback_request request = { .items = feedback, .count = 1 };
-    tl_status status = tl_loop_feedback_async(loop, &request, wake, &w, err);
-    if (status == TL_OK) {
-        pthread_mutex_lock(&w.mutex);
-        while (!w.finished) pthread_cond_wait(&w.answered, &w.mutex);
-        pthread_mutex_unlock(&w.mutex);
-        status = w.status;
-        if (status == TL_OK && out != NULL) *out = w.result;
-        if (status != TL_OK && err != NULL) *err = w.err;
-    }
-    pthread_mutex_destroy(&w.mutex);
-    pthread_cond_destroy(&w.answered);
+    tl_status status = tl_loop_feedback_async(loop, &request, wake, &one, err);
+    if (status == TL_OK) status = tl_waiter_wait(&one.waiter, err);
+    if (status == TL_OK && out != NULL) *out = one.result;
+    tl_waiter_destroy(&one.waiter);
     return status;
 }

@@ -177,16 +177,6 @@ static void answer_predictions(tl_predict_op *op)
     tl_predict_op_leave(op);
 }
 
-static void finish_control(tl_control_op *op, tl_status status, const tl_error *err)
-{
-    pthread_mutex_lock(&op->mutex);
-    op->status = status;
-    if (status != TL_OK && err != NULL) op->err = *err;
-    op->finished = true;
-    pthread_cond_signal(&op->answered);
-    pthread_mutex_unlock(&op->mutex);
-}
-
 static void take_judgement(tl_judgement_op *op)
 {
     tl_loop *loop = op->message.loop;
@@ -203,15 +193,6 @@ static void take_judgement(tl_judgement_op *op)
         op->trainer_state = (tl_blob){ 0 };
     }
     op->status = status;
-}
-
-/* The trainer may go on: its version serves. */
-static void finish_judgement(tl_judgement_op *op)
-{
-    pthread_mutex_lock(&op->mutex);
-    op->finished = true;
-    pthread_cond_signal(&op->answered);
-    pthread_mutex_unlock(&op->mutex);
 }
 
 static void take_mark(tl_loop *loop)
@@ -246,17 +227,20 @@ static void finish(tl_message *message)
     case TL_MESSAGE_FEEDBACK: answer_feedback((tl_feedback_op *)message); break;
     case TL_MESSAGE_EVENT: {
         tl_control_op *op = (tl_control_op *)message;
-        tl_error why = op->err;
-        finish_control(op, op->status, &why);
+        tl_waiter_finish(&op->waiter, op->status, &op->err);
         break;
     }
     case TL_MESSAGE_CONTROL: {
         tl_control_op *op = (tl_control_op *)message;
         tl_status status = op->checkpoint ? tl_checkpoint_append(message->loop, &err) : TL_OK;
-        finish_control(op, status, &err);
+        tl_waiter_finish(&op->waiter, status, &err);
         break;
     }
-    case TL_MESSAGE_JUDGEMENT: finish_judgement((tl_judgement_op *)message); break;
+    case TL_MESSAGE_JUDGEMENT: {
+        tl_judgement_op *op = (tl_judgement_op *)message;
+        tl_waiter_finish(&op->waiter, op->status, NULL);
+        break;
+    }
     case TL_MESSAGE_PREDICTION: answer_predictions((tl_predict_op *)message); break;
     case TL_MESSAGE_CHECKPOINT:
     case TL_MESSAGE_MARK: break;

@@ -362,45 +362,28 @@ tl_status tl_loop_predict_async(tl_loop *loop, const tl_predict_request *request
     return status;
 }
 
-typedef struct waiter {
-    pthread_mutex_t mutex;
-    pthread_cond_t answered;
-    bool finished;
-    tl_status status;
-    tl_error err;
+typedef struct one_prediction {
+    tl_waiter waiter;
     tl_prediction prediction;
-} waiter;
+} one_prediction;
 
 static void wake(void *context, tl_status status, const tl_prediction *predictions, size_t count,
                  const tl_error *err)
 {
-    waiter *w = context;
-    pthread_mutex_lock(&w->mutex);
-    w->status = status;
-    if (status == TL_OK && count > 0) w->prediction = predictions[0];
-    if (status != TL_OK && err != NULL) w->err = *err;
-    w->finished = true;
-    pthread_cond_signal(&w->answered);
-    pthread_mutex_unlock(&w->mutex);
+    one_prediction *one = context;
+    if (status == TL_OK && count > 0) one->prediction = predictions[0];
+    tl_waiter_finish(&one->waiter, status, err);
 }
 
 tl_status tl_loop_predict(tl_loop *loop, const tl_item *item, tl_prediction *out, tl_error *err)
 {
     TL_ASSERT(item != NULL && out != NULL);
-    waiter w = { .finished = false };
-    pthread_mutex_init(&w.mutex, NULL);
-    pthread_cond_init(&w.answered, NULL);
+    one_prediction one;
+    tl_waiter_init(&one.waiter);
     tl_predict_request request = { .items = item, .count = 1 };
-    tl_status status = tl_loop_predict_async(loop, &request, wake, &w, err);
-    if (status == TL_OK) {
-        pthread_mutex_lock(&w.mutex);
-        while (!w.finished) pthread_cond_wait(&w.answered, &w.mutex);
-        pthread_mutex_unlock(&w.mutex);
-        status = w.status;
-        if (status == TL_OK) *out = w.prediction;
-        if (status != TL_OK && err != NULL) *err = w.err;
-    }
-    pthread_mutex_destroy(&w.mutex);
-    pthread_cond_destroy(&w.answered);
+    tl_status status = tl_loop_predict_async(loop, &request, wake, &one, err);
+    if (status == TL_OK) status = tl_waiter_wait(&one.waiter, err);
+    if (status == TL_OK) *out = one.prediction;
+    tl_waiter_destroy(&one.waiter);
     return status;
 }

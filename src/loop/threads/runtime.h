@@ -17,6 +17,7 @@
 #include "base/queue.h"
 #include "format/json.h"
 #include "loop/core/core.h"
+#include "loop/threads/waiter.h"
 #include "loop/version/trainer.h"
 
 #include <pthread.h>
@@ -198,11 +199,9 @@ typedef struct tl_control_op {
     bool has_event, checkpoint; /* neither: a barrier */
     tl_record record;
     tl_journal_entry entry;
-    pthread_mutex_t mutex;
-    pthread_cond_t answered;
-    bool finished;
-    tl_status status;
+    tl_status status; /* of applying it */
     tl_error err;
+    tl_waiter waiter;
 } tl_control_op;
 
 typedef struct tl_judgement_op {
@@ -212,10 +211,8 @@ typedef struct tl_judgement_op {
     tl_text body, metrics, skip;
     tl_record records[3];
     tl_journal_entry entry;
-    pthread_mutex_t mutex;
-    pthread_cond_t answered;
-    bool finished;
-    tl_status status;
+    tl_status status; /* of applying it */
+    tl_waiter waiter; /* the trainer goes on when its version serves */
 } tl_judgement_op;
 
 typedef struct tl_checkpoint_op {

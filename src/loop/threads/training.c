@@ -161,28 +161,17 @@ static void describe(tl_judgement_op *op)
 
 static void committed(tl_journal_entry *entry, tl_status status, const tl_error *err)
 {
-    (void)err;
     tl_judgement_op *op = entry->context;
-    if (status == TL_OK) {
+    if (status == TL_OK)
         tl_message_post(op->message.loop->runtime, &op->message);
-        return;
-    }
-    pthread_mutex_lock(&op->mutex);
-    op->status = status;
-    op->finished = true;
-    pthread_cond_signal(&op->answered);
-    pthread_mutex_unlock(&op->mutex);
+    else
+        tl_waiter_finish(&op->waiter, status, err);
 }
 
 static tl_status submit_and_wait(tl_judgement_op *op)
 {
-    op->finished = false;
     tl_status status = tl_journal_submit(op->message.loop->runtime->journal, &op->entry, NULL);
-    if (status != TL_OK) return status;
-    pthread_mutex_lock(&op->mutex);
-    while (!op->finished) pthread_cond_wait(&op->answered, &op->mutex);
-    pthread_mutex_unlock(&op->mutex);
-    return op->status;
+    return status == TL_OK ? tl_waiter_wait(&op->waiter, NULL) : status;
 }
 
 static bool may_pass(tl_status status)
@@ -236,8 +225,7 @@ static tl_status fill_records(tl_judgement_op *op, tl_loop *loop, tl_error *err)
 static tl_status journal_judgement(tl_loop *loop, tl_judgement *judgement, tl_error *err)
 {
     tl_judgement_op op = { .message = { TL_MESSAGE_JUDGEMENT, loop }, .judgement = *judgement };
-    pthread_mutex_init(&op.mutex, NULL);
-    pthread_cond_init(&op.answered, NULL);
+    tl_waiter_init(&op.waiter);
     tl_blob_init(&op.weights);
     tl_blob_init(&op.trainer_state);
     tl_status status = tl_trainer_save(loop->trainer, &op.trainer_state, err);
@@ -260,8 +248,7 @@ static tl_status journal_judgement(tl_loop *loop, tl_judgement *judgement, tl_er
     tl_text_destroy(&op.body);
     tl_text_destroy(&op.metrics);
     tl_text_destroy(&op.skip);
-    pthread_mutex_destroy(&op.mutex);
-    pthread_cond_destroy(&op.answered);
+    tl_waiter_destroy(&op.waiter);
     return status;
 }
 
