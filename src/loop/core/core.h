@@ -97,7 +97,7 @@ uint64_t tl_core_position(const tl_core *core);          /* last event applied *
 uint64_t tl_core_decided_ops(const tl_core *core);       /* candidates up to this op were judged */
 uint64_t tl_core_pending_count(const tl_core *core);
 size_t tl_core_golden_count(const tl_core *core);
-enum { TL_CORE_EVICTED_MAX = 16, TL_PAST_LIMIT = 17 };
+enum { TL_CORE_EVICTED_MAX = 512, TL_PAST_LIMIT = 17 };
 /* The versions that may be returned to, the champion included; returns how many. */
 size_t tl_core_kept(const tl_core *core, uint64_t out[TL_PAST_LIMIT]);
 /* Versions that fell out of what can be rolled back to since the last call: their weights may be

@@ -46,8 +46,8 @@ struct tl_core {
     tl_threshold *threshold;
     tl_past past[TL_PAST_MAX]; /* oldest first */
     size_t past_count;
-    uint64_t
-        evicted[TL_CORE_EVICTED_MAX]; /* versions that fell out of `past`; their weights may go */
+    /* Versions that fell out of `past`; their weights may go. */
+    uint64_t evicted[TL_CORE_EVICTED_MAX];
     size_t evicted_count;
     bool dirty;
 
@@ -56,8 +56,8 @@ struct tl_core {
     tl_keymap golden;   /* position -> label */
     tl_keymap deferred; /* position -> label: labelled while learning was paused */
     bool learning;
-    uint64_t
-        third_class_at;   /* event that made two classes three; 0: always were; UINT64_MAX: two */
+    /* Event that made two classes three; 0: always were; UINT64_MAX: two. */
+    uint64_t third_class_at;
     uint64_t restart_ops; /* candidates made of fewer operations are overtaken by a return */
     uint64_t position, epoch, digest, decided_ops;
     uint64_t feedback, labels, withdrawn, publishes, rollbacks, refused;

@@ -9,7 +9,7 @@
 enum {
     FORMAT = 1,
     DUE_POSITIONS = 20000,
-    DUE_EVICTED = 8 /* versions whose weights wait to be dropped */
+    DUE_EVICTED = TL_CORE_EVICTED_MAX / 2 /* versions whose weights wait to be dropped */
 };
 #define DUE_NS   30000000000
 #define RETRY_NS 5000000000
