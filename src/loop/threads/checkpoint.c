@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    FORMAT = 1,
+    FORMAT = 2,
     DUE_POSITIONS = 20000,
     DUE_EVICTED = TL_CORE_EVICTED_MAX / 2 /* versions whose weights wait to be dropped */
 };
@@ -25,7 +25,8 @@ static void save_seen(tl_loop *loop, tl_blob *blob)
     tl_blob_u64(blob, seen.position);
 }
 
-static tl_status save(tl_loop *loop, tl_blob *blob, tl_error *err)
+static tl_status save(tl_loop *loop, const uint64_t *evicted, size_t evicted_count, tl_blob *blob,
+                      tl_error *err)
 {
     size_t section = tl_blob_section_begin(blob, "CKPT", FORMAT);
     save_seen(loop, blob);
@@ -34,6 +35,8 @@ static tl_status save(tl_loop *loop, tl_blob *blob, tl_error *err)
     tl_blob_u64(blob, loop->trainer_state_ops);
     tl_blob_u64(blob, loop->trainer_state_bytes);
     tl_blob_bytes(blob, loop->trainer_state, loop->trainer_state_bytes);
+    tl_blob_u64(blob, evicted_count);
+    tl_blob_u64s(blob, evicted, evicted_count);
     tl_blob_section_end(blob, section);
     return tl_blob_ok(blob) ? TL_OK : tl_fail(err, TL_ENOMEM, "checkpoint");
 }
@@ -78,7 +81,9 @@ static tl_checkpoint_op *op_create(tl_loop *loop, tl_error *err)
     }
     op->message = (tl_message){ TL_MESSAGE_CHECKPOINT, loop };
     tl_blob_init(&op->body);
-    if (save(loop, &op->body, err) != TL_OK) {
+    op->evicted_count = tl_core_take_evicted(loop->core, op->evicted);
+    if (save(loop, op->evicted, op->evicted_count, &op->body, err) != TL_OK) {
+        tl_core_put_evicted(loop->core, op->evicted, op->evicted_count);
         tl_blob_destroy(&op->body);
         free(op);
         return NULL;
@@ -90,7 +95,6 @@ static tl_checkpoint_op *op_create(tl_loop *loop, tl_error *err)
                                                  .body = op->body.data,
                                                  .bytes = op->body.bytes,
                                                  .time_us = tl_env_wall_us(loop->runtime->env) } };
-    op->evicted_count = tl_core_take_evicted(loop->core, op->evicted);
     loop->checkpoint_ns = tl_env_mono_ns(loop->runtime->env);
     return op;
 }
@@ -180,11 +184,27 @@ static tl_status load_core(tl_core *core, const tl_record *record, tl_blob_reade
     return tl_core_load(core, body, err);
 }
 
+/* Versions that this checkpoint does without; the next one lets their weights go. */
+static tl_status load_droppable(tl_loop *loop, tl_blob_reader *body, tl_error *err)
+{
+    uint64_t count = tl_blob_read_u64(body);
+    if (count > TL_COUNT_OF(loop->droppable))
+        return tl_fail(err, TL_ECORRUPT, "a checkpoint lets %llu versions go",
+                       (unsigned long long)count);
+    uint64_t numbers[TL_CORE_EVICTED_MAX];
+    tl_blob_read_u64s(body, numbers, (size_t)count);
+    tl_status status = tl_blob_read_end(body, "a checkpoint", err);
+    if (status != TL_OK) return status;
+    memcpy(loop->droppable, numbers, (size_t)count * sizeof numbers[0]);
+    loop->droppable_count = (size_t)count;
+    return TL_OK;
+}
+
 static tl_status load_trainer_state(tl_loop *loop, tl_blob_reader *body, tl_error *err)
 {
     uint64_t ops = tl_blob_read_u64(body), bytes = tl_blob_read_u64(body);
     const void *state = bytes > 0 ? tl_blob_read_bytes(body, bytes) : NULL;
-    tl_status status = tl_blob_read_end(body, "a checkpoint", err);
+    tl_status status = load_droppable(loop, body, err);
     if (status != TL_OK || state == NULL) return status;
     loop->trainer_state = malloc(bytes);
     if (loop->trainer_state == NULL) return tl_fail(err, TL_ENOMEM, "checkpoint");
