@@ -3,16 +3,10 @@
  * SEEDS: how many, from 1 on, or FIRST-LAST. Prints a line of JSON for each seed;
  * bench/pcb_stream.py runs it and judges. */
 #include "cli/data/stream.h"
+#include "cli/folder.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
-{
-    (void)info, (void)type, (void)walk;
-    return remove(path);
-}
 
 static void print_point(void *context, const tl_stream_point *point)
 {
@@ -72,7 +66,7 @@ int main(int argc, char **argv)
         options.on_point = print_point;
         options.context = &seed;
         tl_status status = tl_stream_run(&options, &result, &err);
-        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        tl_folder_remove(folder);
         if (status != TL_OK) {
             fprintf(stderr, "pcb_stream: %s\n", err.text);
             return 1;

@@ -1,5 +1,6 @@
 /* demo.c - `tightloop demo`: a simulated plant, its people, and the real server between them. */
 #include "cli/commands/demo.h"
+#include "cli/folder.h"
 
 #include "base/env.h"
 #include "cli/command.h"
@@ -7,7 +8,6 @@
 #include "server/server.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -133,20 +133,12 @@ static tl_status start_plant(demo *d, tl_error *err)
     return tl_factory_start(&plant, &d->factory, err);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static void tear_down(demo *d)
 {
     tl_factory_stop(&d->factory);
     tl_server_stop(&d->server);
     tl_runtime_close(&d->runtime);
-    if (d->temporary) nftw(d->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (d->temporary) tl_folder_remove(d->folder);
 }
 
 /* ---- Measuring ------------------------------------------------------------------------------- */

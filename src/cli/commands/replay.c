@@ -2,12 +2,12 @@
 #include "loop/replay.h"
 #include "cli/command.h"
 #include "cli/data/stream.h"
+#include "cli/folder.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/terminal.h"
 #include "journal/journal.h"
 #include "stats/interval.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,12 +143,6 @@ static void print_summary(const tl_stream_result *r, const tl_stream_options *o)
            (unsigned long long)r->versions, r->cpu_s);
 }
 
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
-{
-    (void)info, (void)type, (void)walk;
-    return remove(path);
-}
-
 static int run_data(void)
 {
     tl_error err = { 0 };
@@ -184,7 +178,7 @@ static int run_data(void)
     tl_stream_result result;
     tl_status status = tl_stream_run(&o, &result, &err);
     tl_progress_end(&progress);
-    if (temporary) nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (temporary) tl_folder_remove(folder);
     if (status != TL_OK) return tl_command_fail(&tl_command_replay, &err);
     if (values.json) return print_json(&result);
     print_summary(&result, &o);

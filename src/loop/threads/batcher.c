@@ -161,14 +161,6 @@ static void op_submit(tl_predict_op *op)
     if (status != TL_OK) tl_predict_op_answer(op, status, &err);
 }
 
-static uint32_t most_likely(const float *scores, uint32_t count)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (scores[i] > scores[best]) best = i;
-    return best;
-}
-
 /* What the network said of one row, to the record that will be journaled. */
 static tl_status score_row(const batch *b, uint32_t index, double audit_rate, tl_error *err)
 {
@@ -190,7 +182,7 @@ static tl_status score_row(const batch *b, uint32_t index, double audit_rate, tl
     p->score_count = class_count;
     p->head_scores = head_scores;
     p->head_count = TL_MODEL_HEAD_COUNT;
-    p->label = most_likely(scores, class_count);
+    p->label = tl_model_most_likely(scores, class_count);
     p->threshold = b->model->threshold;
     p->flagged = 1.0f - scores[0] >= p->threshold;
     tl_review_policy policy = b->loop->review;

@@ -51,6 +51,14 @@ void tl_model_score(const tl_model *model, const float *logits, const float *fea
     tl_mixture_combine(&model->mixture, head_scores, count, scores);
 }
 
+uint32_t tl_model_most_likely(const float *values, size_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (values[i] > values[best]) best = i;
+    return best;
+}
+
 struct tl_model_slot {
     pthread_mutex_t mutex;
     tl_model *model;

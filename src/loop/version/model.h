@@ -36,6 +36,9 @@ void tl_model_release(tl_model **model); /* NULL-safe; clears */
 void tl_model_score(const tl_model *model, const float *logits, const float *features,
                     float *head_scores, float *scores);
 
+/* The index of the largest of `count` >= 1 values; of equal ones the first. */
+uint32_t tl_model_most_likely(const float *values, size_t count);
+
 /* The slot that holds the current model of a loop. Readers take a reference; the swap is one
  * pointer exchange under a lock that is held for a few instructions. */
 typedef struct tl_model_slot tl_model_slot;

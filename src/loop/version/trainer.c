@@ -104,14 +104,6 @@ static void window_clear(tl_trainer *trainer)
 
 /* ---- Judging --------------------------------------------------------------------------------- */
 
-static uint32_t argmax(const float *values, size_t count)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (values[i] > values[best]) best = i;
-    return best;
-}
-
 static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, uint32_t *errors,
                                uint32_t *count, tl_error *err)
 {
@@ -136,7 +128,7 @@ static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, u
         if (!found[i]) continue;
         tl_keymap_get(&trainer->golden, keys[i], &label);
         const float *logits = rows + golden * features + i * outputs;
-        *errors += argmax(logits, trainer->config.info.class_count) != label;
+        *errors += tl_model_most_likely(logits, trainer->config.info.class_count) != label;
         (*count)++;
     }
     free(keys);
