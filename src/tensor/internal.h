@@ -70,18 +70,4 @@ static inline size_t tl_align(size_t bytes)
 TL_OP_MAP(X)
 #undef X
 
-/* ---- Convolution, shared by op_conv.c, op_depthwise.c and op_winograd.c -------------------------
- */
-
-/* Weights in canonical layout and bias with a folded normalisation applied (or plain copies).
- * weights [out, per_output], bias [out]. */
-void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const float *const *params,
-                  float *weights, float *bias);
-/* One channel in and out a group. */
-bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
-extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
-/* 3x3, stride 1, enough channels and pixels. */
-bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input);
-extern const tl_op tl_winograd; /* likewise */
-
 #endif

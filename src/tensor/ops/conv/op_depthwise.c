@@ -1,11 +1,9 @@
 /* Convolution with one channel in and out a group, by own kernels: oneDNN 2.6 is slow in the
  * gradient by the weights when kernels are 5x5 or channels are no multiple of 16
  * (docs/decisions/0001). */
-#include "tensor/internal.h"
+#include "tensor/ops/conv/conv_internal.h"
 
 #include <string.h>
-
-enum { WEIGHT, BIAS };
 
 bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input)
 {
@@ -64,7 +62,7 @@ static tl_status depthwise_pack(const tl_op_state *state, const float *const *pa
     float *weights = packed, *bias = (float *)((char *)packed + weights_bytes(state));
     for (size_t c = 0; c < channels; c++) {
         float folded[256], folded_bias;
-        const float *one[TL_OP_PARAM_MAX] = { params[WEIGHT] + c * taps };
+        const float *one[TL_OP_PARAM_MAX] = { params[TL_CONV_WEIGHT] + c * taps };
         const size_t count = 1u + attrs->has_bias + (attrs->folded_norm ? 4u : 0u);
         for (size_t p = 1; p < count; p++) one[p] = params[p] + c;
         tl_conv_fold(attrs, 1, taps, one, folded, &folded_bias);
@@ -95,9 +93,9 @@ static tl_status depthwise_forward(const tl_op_state *state, const tl_op_run *ru
         args.weights = run->packed;
         args.bias = (const float *)((const char *)run->packed + weights_bytes(state));
     } else {
-        transpose(args.channels, taps_of(state), run->params[WEIGHT], run->scratch);
+        transpose(args.channels, taps_of(state), run->params[TL_CONV_WEIGHT], run->scratch);
         args.weights = run->scratch;
-        args.bias = state->attrs->has_bias ? run->params[BIAS] : NULL;
+        args.bias = state->attrs->has_bias ? run->params[TL_CONV_BIAS] : NULL;
     }
     for (uint32_t i = 0; i < state->batch; i++) {
         float *y = run->y + i * out;
@@ -116,7 +114,7 @@ static tl_status depthwise_backward(const tl_op_state *state, const tl_op_run *r
     tl_depthwise_args args = args_of(state);
     float *weights = run->scratch;
     if (run->dx[0] != NULL) {
-        transpose(channels, taps, run->params[WEIGHT], weights);
+        transpose(channels, taps, run->params[TL_CONV_WEIGHT], weights);
         args.weights = weights;
         for (uint32_t i = 0; i < state->batch; i++)
             k->depthwise_backward_data(&args, run->dy + i * out, run->dx[0] + i * in);
@@ -124,7 +122,7 @@ static tl_status depthwise_backward(const tl_op_state *state, const tl_op_run *r
     memset(weights, 0, taps * channels * sizeof *weights);
     for (uint32_t i = 0; i < state->batch; i++)
         k->depthwise_backward_weights(&args, run->x[0] + i * in, run->dy + i * out, weights);
-    transpose(taps, channels, weights, run->dparams[WEIGHT]);
+    transpose(taps, channels, weights, run->dparams[TL_CONV_WEIGHT]);
     if (!state->attrs->has_bias) return TL_OK;
     const size_t group = tl_group_floats((uint32_t)channels);
     float *sum = (float *)((char *)run->scratch + weights_bytes(state));
@@ -133,7 +131,7 @@ static tl_status depthwise_backward(const tl_op_state *state, const tl_op_run *r
     for (size_t c = 0; c < channels; c++) {
         double total = 0;
         for (size_t at = c; at < group; at += channels) total += (double)sum[at];
-        run->dparams[BIAS][c] = (float)total;
+        run->dparams[TL_CONV_BIAS][c] = (float)total;
     }
     return TL_OK;
 }

@@ -17,14 +17,12 @@
  * y = A'[(G g G') * (B' d B)]A, so that dg = G'[sum (B' d B) * (A dy A')]G; and dx is the same
  * convolution of dy with the kernels turned and the channels exchanged. The products over the
  * channels are 36 matrix products. */
-#include "tensor/internal.h"
+#include "tensor/ops/conv/conv_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    WEIGHT,
-    BIAS,
     PLANES = 36,
     TILE_CHUNK = 48, /* tiles at once: their planes should stay in the second-level cache */
     PLANE_PAD = 16   /* floats between planes, so that they do not fall on the same cache lines */
@@ -275,9 +273,10 @@ static tl_status winograd_forward(const tl_op_state *state, const tl_op_run *run
                  run->y);
     } else {
         float *weights = run->scratch, *taps = weights + weights_floats(&p);
-        transform_forward(&p, run->params[WEIGHT], taps, weights);
-        convolve(&p, state->batch, weights, state->attrs->has_bias ? run->params[BIAS] : NULL,
-                 run->x[0], taps + 2 * taps_floats(&p), run->y);
+        transform_forward(&p, run->params[TL_CONV_WEIGHT], taps, weights);
+        convolve(&p, state->batch, weights,
+                 state->attrs->has_bias ? run->params[TL_CONV_BIAS] : NULL, run->x[0],
+                 taps + 2 * taps_floats(&p), run->y);
     }
     const size_t count = state->batch * tl_shape_count(&state->output);
     if (act->kind != TL_OP_COUNT) tl_kernels_get()->activate(act, count, run->y, run->y);
@@ -338,7 +337,7 @@ static void sum_bias(const tl_op_state *state, const tl_op_run *run, float *sum)
     for (size_t c = 0; c < channels; c++) {
         double total = 0;
         for (size_t at = c; at < group; at += channels) total += (double)sum[at];
-        run->dparams[BIAS][c] = (float)total;
+        run->dparams[TL_CONV_BIAS][c] = (float)total;
     }
 }
 
@@ -352,13 +351,13 @@ static tl_status winograd_backward(const tl_op_state *state, const tl_op_run *ru
     float *sum = taps + 2 * taps_floats(&f);
     float *planes = sum + round16(tl_group_floats((uint32_t)f.out));
     if (run->dx[0] != NULL) {
-        split_taps(run->params[WEIGHT], pairs, taps);
+        split_taps(run->params[TL_CONV_WEIGHT], pairs, taps);
         k->winograd_weights(taps, pairs, true, weights, weights_plane(&b));
         convolve(&b, state->batch, weights, NULL, run->dy, planes, run->dx[0]);
     }
     sum_weights(&f, state->batch, run->x[0], run->dy, planes, weights);
     k->winograd_gradient(weights, weights_plane(&f), taps, pairs);
-    join_taps(taps, pairs, run->dparams[WEIGHT]);
+    join_taps(taps, pairs, run->dparams[TL_CONV_WEIGHT]);
     if (state->attrs->has_bias) sum_bias(state, run, sum);
     return TL_OK;
 }

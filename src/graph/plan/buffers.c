@@ -1,0 +1,216 @@
+/* Which buffers a plan needs, from when to when, and where they lie. */
+#include "graph/plan/plan_internal.h"
+
+#include <stdlib.h>
+
+size_t tl_plan_tensor_bytes(const tl_plan *plan, uint32_t tensor, size_t items)
+{
+    return items * tl_shape_count(&plan->graph->tensors[tensor]) * sizeof(float);
+}
+
+float *tl_plan_at(const tl_plan *plan, int32_t buffer)
+{
+    return buffer == TL_NO_BUFFER ? NULL
+                                  : (float *)(void *)(plan->arena + plan->buffers[buffer].offset);
+}
+
+static int32_t add_buffer(tl_plan *plan, size_t bytes, size_t first, size_t last)
+{
+    TL_ASSERT(plan->buffer_count < plan->buffer_room);
+    plan->buffers[plan->buffer_count] =
+        (tl_buffer){ .bytes = bytes, .first = (uint32_t)first, .last = (uint32_t)last };
+    return (int32_t)plan->buffer_count++;
+}
+
+static void live_until(tl_plan *plan, int32_t buffer, size_t time)
+{
+    if (plan->buffers[buffer].last < time) plan->buffers[buffer].last = (uint32_t)time;
+}
+
+static size_t end_time(const tl_plan *plan)
+{
+    return 2 * plan->step_count;
+}
+
+static size_t backward_time(const tl_plan *plan, size_t step)
+{
+    return 2 * plan->step_count - 1 - step;
+}
+
+static void add_external(tl_plan *plan, uint32_t tensor)
+{
+    if (plan->external[tensor]) return;
+    plan->external[tensor] = true;
+    plan->tensor_buffer[tensor] =
+        add_buffer(plan, tl_plan_tensor_bytes(plan, tensor, plan->batch_max), 0, end_time(plan));
+}
+
+static void place_externals(tl_plan *plan)
+{
+    const tl_graph *g = plan->graph;
+    for (size_t i = 0; i < g->input_count; i++) add_external(plan, g->inputs[i]);
+    for (size_t i = 0; i < g->output_count; i++) add_external(plan, g->outputs[i]);
+    if (g->features != TL_NONE) add_external(plan, g->features);
+}
+
+/* When the tensors are read last. They are not yet shared. */
+static void place_tensors(tl_plan *plan)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const plan_step *step = &plan->steps[s];
+        const tl_node *node = step->node;
+        if (!plan->external[node->output])
+            plan->tensor_buffer[node->output] =
+                add_buffer(plan, tl_plan_tensor_bytes(plan, node->output, plan->chunk), s, s);
+        for (uint32_t i = 0; i < node->input_count; i++) {
+            bool kept = step->active && step->state.needs.keeps_input[i];
+            live_until(plan, plan->tensor_buffer[node->inputs[i]],
+                       kept ? backward_time(plan, s) : s);
+        }
+        if (step->active && step->state.needs.keeps_output)
+            live_until(plan, plan->tensor_buffer[node->output], backward_time(plan, s));
+    }
+}
+
+/* An output takes over the buffer of the first operand where that is not needed any more. */
+static void share_in_place(tl_plan *plan)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const tl_node *node = plan->steps[s].node;
+        if (!plan->steps[s].state.needs.in_place) continue;
+        const uint32_t x = node->inputs[0], y = node->output;
+        if (plan->external[x] || plan->external[y]) continue;
+        if (!tl_shape_equal(&plan->graph->tensors[x], &plan->graph->tensors[y])) continue;
+        tl_buffer *from = &plan->buffers[plan->tensor_buffer[x]];
+        tl_buffer *to = &plan->buffers[plan->tensor_buffer[y]];
+        if (from->last != s) continue;
+        from->last = to->last;
+        to->bytes = 0; /* stays in the list, takes no room */
+        plan->tensor_buffer[y] = plan->tensor_buffer[x];
+    }
+}
+
+/* ---- Gradients ------------------------------------------------------------------------------- */
+
+static bool learns(const tl_graph *graph, const tl_node *node)
+{
+    for (uint32_t p = 0; p < node->param_count; p++)
+        if (graph->params[node->params[p]].role != TL_PARAM_RUNNING) return true;
+    return false;
+}
+
+/* Which tensors depend on something trained, and which steps lie between that and output 0. */
+void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches)
+{
+    const tl_graph *g = plan->graph;
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const tl_node *node = plan->steps[s].node;
+        bool any = learns(g, node);
+        for (uint32_t i = 0; i < node->input_count; i++) any = any || depends[node->inputs[i]];
+        depends[node->output] = any;
+    }
+    reaches[g->outputs[0]] = true;
+    for (size_t s = plan->step_count; s-- > 0;) {
+        plan_step *step = &plan->steps[s];
+        step->active =
+            tl_plan_trains(plan) && reaches[step->node->output] && depends[step->node->output];
+        if (!step->active) continue;
+        for (uint32_t i = 0; i < step->node->input_count; i++) {
+            reaches[step->node->inputs[i]] = true;
+            step->state.wants_grad[i] = depends[step->node->inputs[i]];
+        }
+    }
+}
+
+/* The buffer that backward of step s writes operand i's gradient into. The first writer writes the
+ * tensor's gradient itself, if it can over its own dy; later ones write aside and add. */
+static void place_gradient(tl_plan *plan, size_t s, uint32_t i)
+{
+    plan_step *step = &plan->steps[s];
+    const uint32_t x = step->node->inputs[i], y = step->node->output;
+    const size_t now = backward_time(plan, s);
+    if (plan->gradient_buffer[x] != TL_NO_BUFFER) {
+        step->adds[i] = true;
+        step->dx[i] = add_buffer(plan, tl_plan_tensor_bytes(plan, x, plan->chunk), now, now);
+        return;
+    }
+    if (i == 0 && step->state.needs.backward_in_place &&
+        tl_shape_equal(&plan->graph->tensors[x], &plan->graph->tensors[y]))
+        plan->gradient_buffer[x] = plan->gradient_buffer[y];
+    else
+        plan->gradient_buffer[x] =
+            add_buffer(plan, tl_plan_tensor_bytes(plan, x, plan->chunk), now, now);
+    step->dx[i] = plan->gradient_buffer[x];
+}
+
+static void place_gradients(tl_plan *plan)
+{
+    const uint32_t output = plan->graph->outputs[0];
+    for (size_t t = 0; t < plan->graph->tensor_count; t++) plan->gradient_buffer[t] = TL_NO_BUFFER;
+    if (!tl_plan_trains(plan)) return;
+    plan->gradient_buffer[output] = add_buffer(
+        plan, tl_plan_tensor_bytes(plan, output, plan->chunk), plan->step_count, plan->step_count);
+    for (size_t s = plan->step_count; s-- > 0;) {
+        plan_step *step = &plan->steps[s];
+        if (!step->active) continue;
+        live_until(plan, plan->gradient_buffer[step->node->output], backward_time(plan, s));
+        for (uint32_t i = 0; i < step->node->input_count; i++)
+            if (step->state.wants_grad[i]) place_gradient(plan, s, i);
+    }
+}
+
+static void place_private(tl_plan *plan)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        plan_step *step = &plan->steps[s];
+        const tl_op_needs *needs = &step->state.needs;
+        const size_t back = backward_time(plan, s);
+        step->saved = step->forward_scratch = step->backward_scratch = TL_NO_BUFFER;
+        if (needs->saved > 0)
+            step->saved = add_buffer(plan, needs->saved, s, step->active ? back : s);
+        if (needs->forward_scratch > 0)
+            step->forward_scratch = add_buffer(plan, needs->forward_scratch, s, s);
+        if (needs->backward_scratch > 0 && step->active)
+            step->backward_scratch = add_buffer(plan, needs->backward_scratch, back, back);
+    }
+}
+
+/* ---- Place ----------------------------------------------------------------------------------- */
+
+static void bind_step(tl_plan *plan, plan_step *step)
+{
+    const tl_node *node = step->node;
+    tl_op_run *f = &step->forward, *b = &step->backward;
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        f->x[i] = tl_plan_at(plan, plan->tensor_buffer[node->inputs[i]]);
+        if (plan->external[node->inputs[i]])
+            step->x_stride[i] = tl_shape_count(&plan->graph->tensors[node->inputs[i]]);
+    }
+    f->y = tl_plan_at(plan, plan->tensor_buffer[node->output]);
+    if (plan->external[node->output])
+        step->y_stride = tl_shape_count(&plan->graph->tensors[node->output]);
+    f->saved = tl_plan_at(plan, step->saved);
+    f->scratch = tl_plan_at(plan, step->forward_scratch);
+    if (!step->active) return;
+    *b = *f;
+    b->scratch = tl_plan_at(plan, step->backward_scratch);
+    b->dy = tl_plan_at(plan, plan->gradient_buffer[node->output]);
+    for (uint32_t i = 0; i < node->input_count; i++)
+        if (step->state.wants_grad[i]) b->dx[i] = tl_plan_at(plan, step->dx[i]);
+}
+
+tl_status tl_plan_place(tl_plan *plan, tl_error *err)
+{
+    place_externals(plan);
+    place_tensors(plan);
+    share_in_place(plan);
+    place_gradients(plan);
+    place_private(plan);
+    tl_status status = tl_layout_place(plan->buffers, plan->buffer_count, &plan->arena_bytes, err);
+    if (status != TL_OK) return status;
+    plan->arena = tl_aligned_calloc(plan->arena_bytes);
+    if (plan->arena == NULL)
+        return tl_fail(err, TL_ENOMEM, "arena of %zu bytes; lower the batch", plan->arena_bytes);
+    for (size_t s = 0; s < plan->step_count; s++) bind_step(plan, &plan->steps[s]);
+    return TL_OK;
+}

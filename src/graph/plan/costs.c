@@ -1,0 +1,26 @@
+/* Where a plan's time went. */
+#include "graph/plan/plan_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+size_t tl_plan_node_count(const tl_plan *plan)
+{
+    return plan->step_count;
+}
+
+void tl_plan_node_cost(const tl_plan *plan, size_t index, tl_node_cost *out)
+{
+    TL_ASSERT(index < plan->step_count);
+    const plan_step *step = &plan->steps[index];
+    const tl_op *op = tl_op_get(step->node->kind);
+    const tl_attrs *attrs = &step->node->attrs;
+    memset(out, 0, sizeof *out);
+    snprintf(out->name, sizeof out->name, "%s", step->node->name);
+    const bool acts = attrs->activation.kind != TL_OP_COUNT;
+    snprintf(out->op, sizeof out->op, "%s%s%s%s", op->name, attrs->folded_norm ? "+norm" : "",
+             acts ? "+" : "", acts ? tl_op_get(attrs->activation.kind)->name : "");
+    out->forward_s = step->forward_s;
+    out->backward_s = step->backward_s;
+    if (op->macs != NULL) out->macs = op->macs(attrs, step->state.inputs, &step->state.output);
+}

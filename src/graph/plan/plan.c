@@ -1,0 +1,148 @@
+/* A graph compiled for (batch, mode): created, asked, destroyed. */
+#include "graph/plan/plan_internal.h"
+#include "tensor/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+bool tl_plan_trains(const tl_plan *plan)
+{
+    return plan->mode != TL_PLAN_INFER;
+}
+
+double tl_plan_now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- Create ---------------------------------------------------------------------------------- */
+
+static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error *err)
+{
+    for (size_t s = 0; s < plan->step_count; s++) {
+        plan_step *step = &plan->steps[s];
+        tl_op_state described = step->state; /* wants_grad is already there */
+        tl_step_describe(plan->graph, step->node, plan->op_mode, plan->chunk, plan->stream,
+                         &step->state);
+        memcpy(step->state.wants_grad, described.wants_grad, sizeof described.wants_grad);
+        if (step->active && tl_op_get(step->node->kind)->backward == NULL)
+            return tl_fail(err, TL_EUNSUPPORTED, "node %s (%s) cannot be trained", step->node->name,
+                           tl_op_get(step->node->kind)->name);
+        tl_status status = tl_op_prepare(step->node->kind, &step->state, err);
+        if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->node->name);
+        if (packer == NULL) continue;
+        TL_ASSERT(packer->states[s].needs.packed == step->state.needs.packed);
+        step->packed_offset = packer->offsets[s];
+    }
+    return TL_OK;
+}
+
+static tl_status compile(tl_plan *plan, tl_error *err)
+{
+    const tl_graph *g = plan->graph;
+    const tl_packer *packer = NULL;
+    tl_status status = tl_program_make(g, plan->op_mode, &plan->nodes, &plan->step_count, err);
+    if (status == TL_OK && !tl_plan_trains(plan))
+        status = tl_graph_packer(plan->graph, &packer, err);
+    if (status == TL_OK) status = tl_device_create_stream(&plan->stream, err);
+    if (status != TL_OK) return status;
+    plan->steps = calloc(plan->step_count + 1, sizeof *plan->steps);
+    plan->buffer_room = g->tensor_count + 1 + plan->step_count * (TL_OP_INPUT_MAX + 4);
+    plan->buffers = calloc(plan->buffer_room, sizeof *plan->buffers);
+    plan->tensor_buffer = calloc(g->tensor_count + 1, sizeof *plan->tensor_buffer);
+    plan->gradient_buffer = calloc(g->tensor_count + 1, sizeof *plan->gradient_buffer);
+    plan->external = calloc(g->tensor_count + 1, sizeof *plan->external);
+    bool *depends = calloc(g->tensor_count + 1, sizeof *depends);
+    bool *reaches = calloc(g->tensor_count + 1, sizeof *reaches);
+    if (plan->steps == NULL || plan->buffers == NULL || plan->tensor_buffer == NULL ||
+        plan->gradient_buffer == NULL || plan->external == NULL || depends == NULL ||
+        reaches == NULL) {
+        status = tl_fail(err, TL_ENOMEM, "plan of %zu steps", plan->step_count);
+    } else {
+        for (size_t s = 0; s < plan->step_count; s++) plan->steps[s].node = &plan->nodes[s];
+        tl_plan_mark_active(plan, depends, reaches);
+        status = prepare_steps(plan, packer, err);
+        if (status == TL_OK) status = tl_plan_place(plan, err);
+    }
+    free(depends);
+    free(reaches);
+    return status;
+}
+
+tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
+                         tl_error *err)
+{
+    TL_ASSERT(graph != NULL);
+    if (options->batch_max < 1 || options->batch_max > 1 << 20)
+        return tl_fail(err, TL_EINVAL, "batch_max is %u; want 1 to %d", options->batch_max,
+                       1 << 20);
+    if (options->threads > 256)
+        return tl_fail(err, TL_EINVAL, "threads is %u; want 1 to 256", options->threads);
+    tl_plan *plan = calloc(1, sizeof *plan);
+    if (plan == NULL) return tl_fail(err, TL_ENOMEM, "plan");
+    plan->graph = graph;
+    tl_graph_retain(graph);
+    plan->mode = options->mode;
+    plan->op_mode = options->mode == TL_PLAN_INFER          ? TL_MODE_INFER
+                    : options->mode == TL_PLAN_TRAIN_FROZEN ? TL_MODE_TRAIN_FROZEN
+                                                            : TL_MODE_TRAIN_LIVE;
+    plan->batch_max = options->batch_max;
+    plan->chunk = tl_plan_trains(plan) ? options->batch_max : 1;
+    plan->threads = options->threads == 0 ? 1 : (int)options->threads;
+    int threads = tl_device_set_threads(plan->threads);
+    tl_status status = compile(plan, err);
+    tl_device_set_threads(threads);
+    if (status != TL_OK) {
+        tl_plan_destroy(&plan);
+        return status;
+    }
+    *out = plan;
+    return TL_OK;
+}
+
+void tl_plan_destroy(tl_plan **plan)
+{
+    tl_plan *old = *plan;
+    *plan = NULL;
+    if (old == NULL) return;
+    for (size_t s = 0; old->steps != NULL && s < old->step_count; s++)
+        tl_op_release(old->steps[s].node->kind, &old->steps[s].state);
+    tl_device_destroy_stream(&old->stream);
+    free(old->nodes);
+    free(old->steps);
+    free(old->buffers);
+    free(old->tensor_buffer);
+    free(old->gradient_buffer);
+    free(old->external);
+    free(old->arena);
+    tl_graph_release(&old->graph);
+    free(old);
+}
+
+size_t tl_plan_bytes(const tl_plan *plan)
+{
+    return sizeof *plan + plan->arena_bytes +
+           plan->step_count * (sizeof *plan->steps + sizeof *plan->nodes) +
+           plan->buffer_room * sizeof *plan->buffers;
+}
+
+float *tl_plan_input(tl_plan *plan, size_t index)
+{
+    TL_ASSERT(index < plan->graph->input_count);
+    return tl_plan_at(plan, plan->tensor_buffer[plan->graph->inputs[index]]);
+}
+
+const float *tl_plan_output(const tl_plan *plan, size_t index)
+{
+    TL_ASSERT(index < plan->graph->output_count);
+    return tl_plan_at(plan, plan->tensor_buffer[plan->graph->outputs[index]]);
+}
+
+const float *tl_plan_features(const tl_plan *plan)
+{
+    TL_ASSERT(plan->graph->features != TL_NONE);
+    return tl_plan_at(plan, plan->tensor_buffer[plan->graph->features]);
+}

@@ -1,0 +1,66 @@
+/* plan_internal.h - what the parts of a plan share. Layer: graph.
+ *
+ * Time is counted in steps: step s runs forward at time s, and in a plan of `count` steps backward
+ * at time 2 * count - 1 - s. Every buffer (tensor, gradient, what an operator saves, scratch) gets
+ * the times between which it is needed, and layout.c gives it a place in one arena.
+ *
+ * Inference compiles for one item and runs items one after the other: results then cannot depend on
+ * the batch, an item's activations stay in the core's cache, and the arena is small. Inputs,
+ * outputs and features lie in [batch_max] arrays. */
+#ifndef TL_GRAPH_PLAN_PLAN_INTERNAL_H
+#define TL_GRAPH_PLAN_PLAN_INTERNAL_H
+
+#include "graph/internal.h"
+
+enum { TL_NO_BUFFER = -1 };
+
+typedef struct plan_step {
+    const tl_node *node;
+    tl_op_state state;
+    tl_op_run forward, backward;
+    size_t x_stride[TL_OP_INPUT_MAX], y_stride; /* floats from item to item; 0: reused */
+    size_t packed_offset;
+    bool active;                                      /* takes part in backward */
+    int32_t saved, forward_scratch, backward_scratch; /* buffers */
+    int32_t dx[TL_OP_INPUT_MAX];                      /* buffer that backward writes */
+    bool adds[TL_OP_INPUT_MAX]; /* ... and that is then added to the tensor's gradient */
+    double forward_s, backward_s;
+} plan_step;
+
+struct tl_plan {
+    tl_graph *graph;
+    tl_plan_mode mode;
+    tl_op_mode op_mode;
+    uint32_t batch_max, chunk; /* chunk: items that steps are compiled for */
+    int threads;
+    tl_node *nodes; /* the program */
+    plan_step *steps;
+    size_t step_count;
+    struct dnnl_stream *stream;
+    tl_buffer *buffers;
+    size_t buffer_count, buffer_room;
+    int32_t *tensor_buffer, *gradient_buffer; /* of each tensor */
+    bool *external;                           /* tensor lies in a [batch_max] array */
+    char *arena;
+    size_t arena_bytes;
+    bool ran_forward;
+};
+
+/* ---- plan.c ---------------------------------------------------------------------------------- */
+
+bool tl_plan_trains(const tl_plan *plan);
+/* A steady clock, in seconds. */
+double tl_plan_now_s(void);
+
+/* ---- buffers.c ------------------------------------------------------------------------------- */
+
+/* Which tensors depend on something trained (`depends`), and which steps lie between that and
+ * output 0 (`reaches` is working room); both [tensors], zeroed. */
+void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches);
+/* Give every tensor, gradient and scratch of the prepared steps its place, and make the arena. */
+tl_status tl_plan_place(tl_plan *plan, tl_error *err);
+/* Where a buffer lies; NULL for TL_NO_BUFFER. */
+float *tl_plan_at(const tl_plan *plan, int32_t buffer);
+size_t tl_plan_tensor_bytes(const tl_plan *plan, uint32_t tensor, size_t items);
+
+#endif

@@ -1,0 +1,62 @@
+/* conv_internal.h - convolution: what its dispatch, inference, training and own kernels share.
+ * Layer: tensor. */
+#ifndef TL_TENSOR_OPS_CONV_CONV_INTERNAL_H
+#define TL_TENSOR_OPS_CONV_CONV_INTERNAL_H
+
+#include "tensor/internal.h"
+
+enum { TL_CONV_WEIGHT, TL_CONV_BIAS };
+
+/* ---- Own kernels ----------------------------------------------------------------------------- */
+
+/* Weights in canonical layout and bias with a folded normalisation applied (or plain copies).
+ * weights [out, per_output], bias [out]. */
+void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const float *const *params,
+                  float *weights, float *bias);
+/* One channel in and out a group. */
+bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
+extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
+/* 3x3, stride 1, enough channels and pixels. */
+bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input);
+extern const tl_op tl_winograd; /* likewise */
+
+/* ---- By oneDNN: conv_dnnl.c, conv_infer.c, conv_train.c -------------------------------------- */
+
+typedef struct tl_conv_state {
+    tl_call forward, backward_data, backward_weights;
+    tl_call pack_weights, pack_data, unpack_gradient; /* reorders; may be empty: same layout */
+    size_t packed_bytes, data_weights_bytes, gradient_bytes; /* of the weights in each layout */
+    size_t scratch_offset; /* backward: the primitives' scratch, after the weights */
+} tl_conv_state;
+
+/* The layers of one problem. */
+typedef struct tl_conv_descs {
+    dnnl_memory_desc_t x, y, weights, any_weights, bias;
+    dnnl_dims_t strides, dilations, pad_begin, pad_end;
+    bool has_bias;
+} tl_conv_descs;
+
+tl_status tl_conv_describe(const tl_op_state *state, uint32_t batch, tl_conv_descs *d,
+                           tl_error *err);
+/* Scratch in our arena; the activation inside the primitive. */
+tl_status tl_conv_make_attr(const tl_activation *act, dnnl_primitive_attr_t *out, tl_error *err);
+tl_status tl_conv_make_forward(const tl_op_state *state, const tl_conv_descs *d,
+                               const dnnl_memory_desc_t *weights, dnnl_primitive_desc_t *out,
+                               tl_error *err);
+dnnl_memory_desc_t tl_conv_weights_of(const_dnnl_primitive_desc_t desc, dnnl_query_t which);
+/* A reorder, or an empty call when the layouts are the same. */
+tl_status tl_conv_make_reorder(tl_call *call, const dnnl_memory_desc_t *from,
+                               const dnnl_memory_desc_t *to, tl_error *err);
+/* oneDNN takes inputs as pointers to what could be written; it does not write them. */
+void *tl_conv_readable(const void *data);
+
+tl_status tl_conv_prepare_infer(tl_op_state *state, tl_error *err);
+tl_status tl_conv_pack(const tl_op_state *state, const float *const *params, void *packed,
+                       tl_error *err);
+tl_status tl_conv_infer(const tl_op_state *state, const tl_op_run *run, tl_error *err);
+
+tl_status tl_conv_prepare_train(tl_op_state *state, tl_error *err);
+tl_status tl_conv_train_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err);
+tl_status tl_conv_train_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err);
+
+#endif
