@@ -10,7 +10,7 @@
 #include "base/env.h"
 #include "learn/fast/threshold.h"
 #include "learn/slow/learner.h"
-#include "learn/slow/network.h"
+#include "networks/small.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -224,7 +224,7 @@ static void start(run *r, const settings *s)
 {
     tl_error err;
     float *flat = NULL;
-    tl_network_options network = tl_network_options_default();
+    tl_small_options network = tl_small_options_default();
     network.seed = s->seed;
     must(tl_network_small(&network, &r->graph, &flat, &err), &err);
     r->options = tl_learner_options_default();

@@ -3,7 +3,7 @@
 #include "learn/slow/learner.h"
 
 #include "learn/slow/loss.h"
-#include "learn/slow/network.h"
+#include "networks/small.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -68,12 +68,12 @@ static bool was_fetched(const world *w, uint64_t key)
 
 static tl_graph *make_graph(float **flat)
 {
-    tl_network_options options = tl_network_options_default();
+    tl_small_options options = tl_small_options_default();
     options.height = options.width = SIDE;
     options.class_count = OUTPUTS;
     options.layer_count = 2;
-    options.layers[0] = (tl_network_layer){ 8, 3, 2 };
-    options.layers[1] = (tl_network_layer){ 16, 3, 1 };
+    options.layers[0] = (tl_small_layer){ 8, 3, 2 };
+    options.layers[1] = (tl_small_layer){ 16, 3, 1 };
     tl_graph *graph = NULL;
     assert_int_equal(tl_network_small(&options, &graph, flat, NULL), TL_OK);
     return graph;

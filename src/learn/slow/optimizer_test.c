@@ -2,7 +2,7 @@
 #include "learn/slow/optimizer.h"
 
 #include "learn/slow/loss.h"
-#include "learn/slow/network.h"
+#include "networks/small.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -105,7 +105,7 @@ static void large_gradients_are_clipped_and_infinite_ones_refused(void **state)
 static void roles_and_stages_are_heeded(void **state)
 {
     (void)state;
-    tl_network_options network = tl_network_options_default();
+    tl_small_options network = tl_small_options_default();
     network.height = network.width = 16;
     network.layer_count = 2;
     tl_graph *graph = NULL;

@@ -1,8 +1,8 @@
 /* Opening a loop: create or recover it from the journal, compile, warm up; and closing it. */
 #include "base/log.h"
 #include "graph/onnx.h"
-#include "learn/slow/network.h"
 #include "loop/threads/runtime.h"
+#include "networks/small.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, flo
     if (info->input == TL_INPUT_FEATURES)
         return tl_network_linear(info->feature_count, outputs, graph, flat, err);
     tl_pixels_form form = tl_items_pixels_form(info);
-    tl_network_options options = tl_network_options_default();
+    tl_small_options options = tl_small_options_default();
     options.height = info->height;
     options.width = info->width;
     options.channels = tl_pixels_input_channels(&form);

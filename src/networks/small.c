@@ -1,4 +1,4 @@
-#include "learn/slow/network.h"
+#include "networks/small.h"
 
 #include "graph/builder.h"
 
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-tl_network_options tl_network_options_default(void)
+tl_small_options tl_small_options_default(void)
 {
-    return (tl_network_options){
+    return (tl_small_options){
         .height = 64,
         .width = 64,
         .channels = 3,
@@ -20,16 +20,16 @@ tl_network_options tl_network_options_default(void)
     };
 }
 
-static tl_status check_options(const tl_network_options *options, tl_error *err)
+static tl_status check_options(const tl_small_options *options, tl_error *err)
 {
     if (options->class_count < 1 || options->class_count > TL_CLASS_COUNT_MAX)
         return tl_fail(err, TL_EINVAL, "%u outputs; use 1 to %d", options->class_count,
                        TL_CLASS_COUNT_MAX);
-    if (options->layer_count < 1 || options->layer_count > TL_NETWORK_LAYER_MAX)
+    if (options->layer_count < 1 || options->layer_count > TL_SMALL_LAYER_MAX)
         return tl_fail(err, TL_EINVAL, "%u layers; use 1 to %d", options->layer_count,
-                       TL_NETWORK_LAYER_MAX);
+                       TL_SMALL_LAYER_MAX);
     for (uint32_t i = 0; i < options->layer_count; i++) {
-        const tl_network_layer *layer = &options->layers[i];
+        const tl_small_layer *layer = &options->layers[i];
         if (layer->channels < 1 || layer->channels > 1024 || layer->kernel % 2 == 0 ||
             layer->kernel > 15 || layer->stride < 1 || layer->stride > 8)
             return tl_fail(err, TL_EINVAL,
@@ -59,12 +59,12 @@ static void start(const tl_graph *graph, uint64_t seed, float *flat)
     }
 }
 
-static void add_layers(tl_builder *builder, const tl_network_options *options)
+static void add_layers(tl_builder *builder, const tl_small_options *options)
 {
     tl_shape shape = tl_shape_image(options->height, options->width, options->channels);
     tl_tensor_index x = tl_builder_input(builder, "input", &shape);
     for (uint32_t i = 0; i < options->layer_count; i++) {
-        const tl_network_layer *layer = &options->layers[i];
+        const tl_small_layer *layer = &options->layers[i];
         tl_conv_options conv = tl_conv_square(layer->kernel, layer->stride, 1);
         char name[16];
         snprintf(name, sizeof name, "c%u", i + 1);
@@ -80,7 +80,7 @@ static void add_layers(tl_builder *builder, const tl_network_options *options)
     tl_builder_output(builder, tl_builder_gemm(builder, "head", x, options->class_count));
 }
 
-tl_status tl_network_small(const tl_network_options *options, tl_graph **graph, float **flat,
+tl_status tl_network_small(const tl_small_options *options, tl_graph **graph, float **flat,
                            tl_error *err)
 {
     tl_status status = check_options(options, err);
