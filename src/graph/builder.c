@@ -101,10 +101,8 @@ const tl_shape *tl_builder_shape(const tl_builder *builder, tl_tensor_index x)
 tl_tensor_index tl_builder_input(tl_builder *builder, const char *name, const tl_shape *item_shape)
 {
     if (failed(builder)) return TL_TENSOR_NONE;
-    if (tl_shape_check(item_shape, &builder->error) != TL_OK ||
-        (item_shape->rank != 1 && item_shape->rank != 3)) {
-        tl_fail(&builder->error, TL_ESHAPE,
-                "input %s: want [count] or [h, w, c] with sizes above 0", name == NULL ? "" : name);
+    if (tl_shape_check(item_shape, &builder->error) != TL_OK) {
+        tl_fail_context(&builder->error, TL_ESHAPE, "input %s", name == NULL ? "" : name);
         return TL_TENSOR_NONE;
     }
     if (!RESERVE(builder, inputs, input)) return TL_TENSOR_NONE;
@@ -286,8 +284,7 @@ tl_tensor_index tl_builder_max_pool(tl_builder *builder, tl_tensor_index x, uint
     return add_node(builder, TL_OP_MAX_POOL, NULL, &attrs, x);
 }
 
-tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, uint32_t begin,
-                                 uint32_t end)
+tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, int32_t begin, int32_t end)
 {
     tl_attrs attrs = tl_attrs_default(TL_OP_SLICE);
     attrs.begin = begin;
@@ -398,14 +395,35 @@ static void hash_shape(uint64_t *hash, const tl_shape *shape)
     for (int i = 0; i < TL_RANK_MAX; i++) hash_u64(hash, shape->dim[i]);
 }
 
+static void hash_resize(uint64_t *hash, const tl_resize *r)
+{
+    const uint32_t numbers[] = { r->mode,  r->position,        r->rounding, r->height,
+                                 r->width, r->exclude_outside, r->antialias };
+    const float floats[] = { r->scale_h,   r->scale_w,     r->cubic,      r->crop_top,
+                             r->crop_left, r->crop_bottom, r->crop_right, r->outside };
+    for (size_t i = 0; i < TL_COUNT_OF(numbers); i++) hash_u64(hash, numbers[i]);
+    for (size_t i = 0; i < TL_COUNT_OF(floats); i++) hash_float(hash, floats[i]);
+}
+
 static void hash_attrs(uint64_t *hash, const tl_attrs *a)
 {
     const tl_window *w = &a->window;
-    const uint32_t numbers[] = { w->kernel_h,   w->kernel_w,   w->stride_h, w->stride_w,
-                                 w->dilation_h, w->dilation_w, w->pad_top,  w->pad_left,
-                                 w->pad_bottom, w->pad_right,  a->channels, a->groups,
-                                 a->has_bias,   a->begin,      a->end,      a->trained };
+    const uint32_t numbers[] = { w->kernel_h,        w->kernel_w,          w->stride_h,
+                                 w->stride_w,        w->dilation_h,        w->dilation_w,
+                                 w->pad_top,         w->pad_left,          w->pad_bottom,
+                                 w->pad_right,       a->output_pad_h,      a->output_pad_w,
+                                 a->ceil_mode,       a->count_include_pad, a->channels,
+                                 a->groups,          a->has_bias,          (uint32_t)a->axis,
+                                 (uint32_t)a->begin, (uint32_t)a->end,     (uint32_t)a->step,
+                                 a->axis_mask,       a->keep_dims,         a->pad_mode,
+                                 a->trained };
     for (size_t i = 0; i < TL_COUNT_OF(numbers); i++) hash_u64(hash, numbers[i]);
+    for (size_t i = 0; i < TL_RANK_MAX; i++) {
+        hash_u64(hash, a->axes[i]);
+        hash_u64(hash, a->pad_begin[i]);
+        hash_u64(hash, a->pad_end[i]);
+    }
+    hash_resize(hash, &a->resize);
     hash_float(hash, a->alpha);
     hash_float(hash, a->beta);
     hash_float(hash, a->epsilon);

@@ -38,8 +38,8 @@ tl_tensor_index tl_builder_binary(tl_builder *builder, tl_op_kind kind, tl_tenso
                                   tl_tensor_index b);
 tl_tensor_index tl_builder_max_pool(tl_builder *builder, tl_tensor_index x, uint32_t kernel,
                                     uint32_t stride, uint32_t pad);
-tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, uint32_t begin,
-                                 uint32_t end);
+tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, int32_t begin,
+                                 int32_t end);
 tl_tensor_index tl_builder_gemm(tl_builder *builder, const char *name, tl_tensor_index x,
                                 uint32_t outputs);
 

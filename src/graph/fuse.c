@@ -86,8 +86,8 @@ static void fuse_activation(program *p, size_t s, tl_op_mode mode)
     tl_node *before = only_producer(p, act->inputs[0], 1);
     if (before == NULL || before->attrs.activation.kind != TL_OP_COUNT) return;
     const tl_op *op = tl_op_get(before->kind);
-    uint32_t kinds = mode == TL_MODE_INFER ? op->fuses_infer : op->fuses_train;
-    if ((kinds >> act->kind & 1u) == 0) return;
+    uint64_t kinds = mode == TL_MODE_INFER ? op->fuses_infer : op->fuses_train;
+    if (act->kind >= 64 || (kinds >> act->kind & 1u) == 0) return;
     before->attrs.activation = (tl_activation){ act->kind, act->attrs.alpha, act->attrs.beta };
     absorb(p, before, s);
 }

@@ -2,8 +2,8 @@
  *
  * For an operand v (input or parameter), random weights r and a random direction d of +-1:
  *     (f(v + h d) - f(v - h d)) / 2h  against  sum g d,   f = sum r y, in double.
- * Operators with kinks get numbers that keep away from them. An operator of the table without a
- * case fails the test. */
+ * Operators with kinks get numbers that keep away from them. An operator of the table that has a
+ * backward and no case fails the test. */
 #include "base/rng.h"
 #include "graph/internal.h"
 #include "tensor/device.h"
@@ -385,7 +385,8 @@ static void test_every_operator(void **state)
     }
     tl_kernels_choose(NULL);
     for (int kind = 0; kind < TL_OP_COUNT; kind++)
-        if (!covered[kind]) fail_msg("operator %s has no case", tl_op_get((tl_op_kind)kind)->name);
+        if (!covered[kind] && tl_op_get((tl_op_kind)kind)->backward != NULL)
+            fail_msg("operator %s has no case", tl_op_get((tl_op_kind)kind)->name);
 }
 
 int main(void)

@@ -24,24 +24,82 @@ static const char *const MEANINGS[TL_OP_COUNT] = {
     [TL_OP_SIGMOID] = "1 / (1 + exp(-x))",
     [TL_OP_SILU] = "x * sigmoid(x)",
     [TL_OP_ABS] = "the absolute value",
-    [TL_OP_ADD] = "a + b; b may be one number an item, or one a channel",
+    [TL_OP_ADD] = "a + b; shapes are broadcast as NumPy does",
     [TL_OP_SUB] = "a - b, likewise",
     [TL_OP_MUL] = "a * b, likewise",
-    [TL_OP_MAX_POOL] = "the largest in each window: strides, padding",
+    [TL_OP_MAX_POOL] = "the largest in each window: strides, dilations, padding",
     [TL_OP_GLOBAL_AVERAGE_POOL] = "each channel's mean over the image",
     [TL_OP_GLOBAL_MAX_POOL] = "each channel's largest over the image",
-    [TL_OP_CONCAT] = "operands side by side along the channels",
+    [TL_OP_CONCAT] = "operands side by side along an axis",
     [TL_OP_FLATTEN] = "an image as a vector, in ONNX's order",
-    [TL_OP_SLICE] = "some channels that lie side by side",
-    [TL_OP_GEMM] = "a matrix times the item, with or without bias",
-    [TL_OP_SOFTMAX] = "exp(x) over its sum over the channels",
+    [TL_OP_SLICE] = "a part of an axis, by steps",
+    [TL_OP_GEMM] = "a matrix times the last axis, with or without bias",
+    [TL_OP_SOFTMAX] = "exp(x) over its sum along an axis",
     [TL_OP_CONSTANT] = "a tensor that is part of the network, trained or not",
+    [TL_OP_LEAKY_RELU] = "x, or alpha * x below 0",
+    [TL_OP_TANH] = "tanh(x)",
+    [TL_OP_ELU] = "x, or alpha * (exp(x) - 1) below 0",
+    [TL_OP_SELU] = "beta times elu",
+    [TL_OP_GELU] = "x / 2 * (1 + erf(x / sqrt(2)))",
+    [TL_OP_GELU_TANH] = "the same by tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))",
+    [TL_OP_SOFTPLUS] = "log(1 + exp(x))",
+    [TL_OP_MISH] = "x * tanh(softplus(x))",
+    [TL_OP_SOFTSIGN] = "x / (1 + abs(x))",
+    [TL_OP_EXP] = "exp(x)",
+    [TL_OP_LOG] = "the natural logarithm",
+    [TL_OP_SQRT] = "the square root",
+    [TL_OP_RECIPROCAL] = "1 / x",
+    [TL_OP_NEG] = "-x",
+    [TL_OP_ERF] = "the error function",
+    [TL_OP_FLOOR] = "the next integer below",
+    [TL_OP_CEIL] = "the next integer above",
+    [TL_OP_SIGN] = "-1, 0 or 1",
+    [TL_OP_ROUND] = "the nearest integer; halves to even",
+    [TL_OP_NOT] = "1 where x is 0, else 0",
+    [TL_OP_CAST_INTEGER] = "x without what is after the point",
+    [TL_OP_CAST_BOOL] = "0 where x is 0, else 1",
+    [TL_OP_PRELU] = "x, or slope * x below 0; the slope learns",
+    [TL_OP_DIV] = "a / b, likewise",
+    [TL_OP_POW] = "a to the b, likewise",
+    [TL_OP_MIN] = "the smaller, likewise",
+    [TL_OP_MAX] = "the larger, likewise",
+    [TL_OP_MOD] = "a - b * floor(a / b), likewise",
+    [TL_OP_FMOD] = "the remainder with a's sign, likewise",
+    [TL_OP_EQUAL] = "1 or 0, likewise",
+    [TL_OP_GREATER] = "1 or 0, likewise",
+    [TL_OP_GREATER_OR_EQUAL] = "1 or 0, likewise",
+    [TL_OP_LESS] = "1 or 0, likewise",
+    [TL_OP_LESS_OR_EQUAL] = "1 or 0, likewise",
+    [TL_OP_AND] = "1 or 0, likewise",
+    [TL_OP_OR] = "1 or 0, likewise",
+    [TL_OP_XOR] = "1 or 0, likewise",
+    [TL_OP_WHERE] = "b where a is not 0, else c; broadcast likewise",
+    [TL_OP_AVERAGE_POOL] =
+        "the mean of each window: strides, dilations, padding that counts or not",
+    [TL_OP_RESIZE] = "an image of another size: nearest, linear, cubic, as ONNX has them",
+    [TL_OP_CONV_TRANSPOSE] =
+        "transposed convolution of images: strides, dilations, padding, groups; bias or none",
+    [TL_OP_MATMUL] = "a product of matrices; what is before the last two axes is broadcast",
+    [TL_OP_LOG_SOFTMAX] = "the logarithm of softmax",
+    [TL_OP_REDUCE_SUM] = "the sum over some axes",
+    [TL_OP_REDUCE_MEAN] = "the mean over some axes",
+    [TL_OP_REDUCE_MAX] = "the largest over some axes",
+    [TL_OP_REDUCE_MIN] = "the smallest over some axes",
+    [TL_OP_REDUCE_PROD] = "the product over some axes",
+    [TL_OP_REDUCE_L2] = "the root of the sum of squares over some axes",
+    [TL_OP_ARG_MAX] = "the index of the largest along an axis",
+    [TL_OP_RESHAPE] = "the same numbers as another shape",
+    [TL_OP_PERMUTE] = "axes in another order",
+    [TL_OP_PAD] = "constants, edges, or mirrored or wrapped numbers around an item",
+    [TL_OP_EXPAND] = "repeats an item along axes",
+    [TL_OP_TILE] = "the same",
+    [TL_OP_GATHER] = "what an operand of indices picks along an axis",
 };
 
-static void write_activations(unsigned kinds, tl_text *text)
+static void write_activations(uint64_t kinds, tl_text *text)
 {
     const char *before = "";
-    for (unsigned kind = 0; kind < TL_OP_COUNT; kind++) {
+    for (unsigned kind = 0; kind < TL_OP_COUNT && kind < 64; kind++) {
         if ((kinds >> kind & 1) == 0) continue;
         tl_text_printf(text, "%s%s", before, tl_op_get((tl_op_kind)kind)->name);
         before = ", ";
@@ -93,8 +151,9 @@ static void write_reference(tl_text *text)
                  "# Operators\n\n"
                  "Printed from the engine's tables; a test holds this page against them.\n\n"
                  "## Of the engine\n\n"
-                 "Items are images [height, width, channels] or vectors [count] of float32; the "
-                 "batch is outside.\n\n");
+                 "Items have 1 to 6 dimensions of float32; images are [height, width, channels], "
+                 "perhaps several. The batch is outside. Integers and booleans of files are "
+                 "carried as floats, exact up to 2^24.\n\n");
     write_table(text);
     tl_text_puts(text, "\n## Of ONNX files\n\n"
                        "Operator sets from 6 on. The first dimension of everything is the batch. "

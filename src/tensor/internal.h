@@ -54,7 +54,7 @@ tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32
 /* calloc for a state's `own`; TL_ENOMEM. */
 tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err);
 tl_activation tl_activation_none(void);
-#define TL_OP_BIT(kind) (1u << (kind))
+#define TL_OP_BIT(kind) ((uint64_t)1 << (kind))
 /* The kinds that tl_kernels' activation functions compute. */
 #define TL_ACTIVATION_BITS                                                                         \
     (TL_OP_BIT(TL_OP_RELU) | TL_OP_BIT(TL_OP_CLIP) | TL_OP_BIT(TL_OP_HARD_SWISH) |                 \

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(TL_OP_COUNT <= 32, "kinds are bits of uint32_t");
+_Static_assert(TL_OP_MISH < 64, "activations that are fused are bits of uint64_t");
 
 tl_shape tl_shape_vector(uint32_t count)
 {
@@ -77,10 +77,18 @@ tl_attrs tl_attrs_default(tl_op_kind kind)
     attrs.epsilon = 1e-5f;
     attrs.momentum = 0.1f;
     attrs.activation = tl_activation_none();
-    if (kind == TL_OP_CLIP) attrs.beta = 6.0f;
-    if (kind == TL_OP_HARD_SIGMOID) {
-        attrs.alpha = 0.2f;
-        attrs.beta = 0.5f;
+    attrs.axis = -1;
+    attrs.step = 1;
+    attrs.keep_dims = true;
+    attrs.resize.cubic = -0.75f;
+    attrs.resize.crop_bottom = attrs.resize.crop_right = 1.0f;
+    switch ((int)kind) {
+    case TL_OP_CLIP: attrs.beta = 6.0f; break;
+    case TL_OP_HARD_SIGMOID: attrs.alpha = 0.2f, attrs.beta = 0.5f; break;
+    case TL_OP_LEAKY_RELU: attrs.alpha = 0.01f; break;
+    case TL_OP_ELU: attrs.alpha = 1.0f; break;
+    case TL_OP_SELU: attrs.alpha = 1.67326319f, attrs.beta = 1.05070102f; break;
+    default: break;
     }
     return attrs;
 }
@@ -154,6 +162,7 @@ tl_status tl_op_prepare(tl_op_kind kind, tl_op_state *state, tl_error *err)
 {
     memset(&state->needs, 0, sizeof state->needs);
     state->own = NULL;
+    state->kind = kind;
     tl_status status = tl_op_get(kind)->prepare(state, err);
     if (status != TL_OK) tl_op_release(kind, state);
     return status;

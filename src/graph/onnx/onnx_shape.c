@@ -232,8 +232,8 @@ static tl_status yield_slice(onnx_import *import, onnx_node *node, size_t output
         return onnx_fail(import, node, TL_EINVAL, "channels %lld to %lld of %u", (long long)begin,
                          (long long)end, in.c);
     tl_attrs attrs = tl_attrs_default(TL_OP_SLICE);
-    attrs.begin = (uint32_t)begin;
-    attrs.end = (uint32_t)end;
+    attrs.begin = (int32_t)begin;
+    attrs.end = (int32_t)end;
     return onnx_yield_at(import, node, output,
                          onnx_append_unary(import, node, TL_OP_SLICE, &attrs, x->tensor), x->rank);
 }

@@ -80,7 +80,8 @@ static void share_in_place(tl_plan *plan)
         if (!plan->steps[s].state.needs.in_place) continue;
         const uint32_t x = node->inputs[0], y = node->output;
         if (plan->external[x] || plan->external[y]) continue;
-        if (!tl_shape_equal(&plan->graph->tensors[x], &plan->graph->tensors[y])) continue;
+        if (tl_shape_count(&plan->graph->tensors[x]) != tl_shape_count(&plan->graph->tensors[y]))
+            continue;
         tl_buffer *from = &plan->buffers[plan->tensor_buffer[x]];
         tl_buffer *to = &plan->buffers[plan->tensor_buffer[y]];
         if (from->last != s) continue;
@@ -135,7 +136,7 @@ static void place_gradient(tl_plan *plan, size_t s, uint32_t i)
         return;
     }
     if (i == 0 && step->state.needs.backward_in_place &&
-        tl_shape_equal(&plan->graph->tensors[x], &plan->graph->tensors[y]))
+        tl_shape_count(&plan->graph->tensors[x]) == tl_shape_count(&plan->graph->tensors[y]))
         plan->gradient_buffer[x] = plan->gradient_buffer[y];
     else
         plan->gradient_buffer[x] =
