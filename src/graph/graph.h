@@ -81,6 +81,8 @@ typedef struct tl_plan_options {
     uint32_t batch_max; /* >= 1; any batch up to this can be run */
     tl_plan_mode mode;
     uint32_t threads; /* oneDNN team of the calling thread; 1 */
+    /* Training: the first so many outputs have a part in the loss; 0: the first one. */
+    uint32_t loss_outputs;
 } tl_plan_options;
 
 /* Errors: TL_ENOMEM, TL_EUNSUPPORTED (an operator has no backward in a training mode). */
@@ -104,9 +106,10 @@ const float *tl_plan_features(const tl_plan *plan);
 /* Training: forward with the caller's flat parameters (not packed; they change every step). In live
  * mode the running statistics inside `flat` are moved. `batch` must equal batch_max. */
 tl_status tl_plan_train_forward(tl_plan *plan, float *flat, uint32_t batch, tl_error *err);
-/* Backward from the gradient of the loss by output 0, [batch, ...shape]. Writes (not adds) the
- * gradient of every parameter into `grad` [tl_graph_float_count]; running statistics get 0. `flat`
- * is what forward was given. One backward for each forward (asserted). */
+/* Backward from the gradient of the loss by the outputs that have a part in it, one after the
+ * other, each [batch, ...shape]. Writes (not adds) the gradient of every parameter into `grad`
+ * [tl_graph_float_count]; running statistics get 0. `flat` is what forward was given. One backward
+ * for each forward (asserted). */
 tl_status tl_plan_train_backward(tl_plan *plan, const float *flat, const float *output_grad,
                                  float *grad, tl_error *err);
 

@@ -100,7 +100,8 @@ static bool learns(const tl_graph *graph, const tl_node *node)
     return false;
 }
 
-/* Which tensors depend on something trained, and which steps lie between that and output 0. */
+/* Which tensors depend on something trained, and which steps lie between that and
+ * the outputs of the loss. */
 void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches)
 {
     const tl_graph *g = plan->graph;
@@ -110,7 +111,7 @@ void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches)
         for (uint32_t i = 0; i < node->input_count; i++) any = any || depends[node->inputs[i]];
         depends[node->output] = any;
     }
-    reaches[g->outputs[0]] = true;
+    for (uint32_t i = 0; i < plan->loss_outputs; i++) reaches[g->outputs[i]] = true;
     for (size_t s = plan->step_count; s-- > 0;) {
         plan_step *step = &plan->steps[s];
         step->active =
@@ -146,11 +147,15 @@ static void place_gradient(tl_plan *plan, size_t s, uint32_t i)
 
 static void place_gradients(tl_plan *plan)
 {
-    const uint32_t output = plan->graph->outputs[0];
     for (size_t t = 0; t < plan->graph->tensor_count; t++) plan->gradient_buffer[t] = TL_NO_BUFFER;
     if (!tl_plan_trains(plan)) return;
-    plan->gradient_buffer[output] = add_buffer(
-        plan, tl_plan_tensor_bytes(plan, output, plan->chunk), plan->step_count, plan->step_count);
+    for (uint32_t i = 0; i < plan->loss_outputs; i++) {
+        const uint32_t output = plan->graph->outputs[i];
+        const size_t bytes = tl_plan_tensor_bytes(plan, output, plan->chunk);
+        if (plan->gradient_buffer[output] == TL_NO_BUFFER)
+            plan->gradient_buffer[output] =
+                add_buffer(plan, bytes, plan->step_count, plan->step_count);
+    }
     for (size_t s = plan->step_count; s-- > 0;) {
         plan_step *step = &plan->steps[s];
         if (!step->active) continue;

@@ -50,7 +50,8 @@ static tl_status compile(tl_plan *plan, tl_error *err)
     if (status == TL_OK) status = tl_device_create_stream(&plan->stream, err);
     if (status != TL_OK) return status;
     plan->steps = calloc(plan->step_count + 1, sizeof *plan->steps);
-    plan->buffer_room = g->tensor_count + 1 + plan->step_count * (TL_OP_INPUT_MAX + 4);
+    plan->buffer_room =
+        g->tensor_count + g->output_count + plan->step_count * (TL_OP_INPUT_MAX + 4);
     plan->buffers = calloc(plan->buffer_room, sizeof *plan->buffers);
     plan->tensor_buffer = calloc(g->tensor_count + 1, sizeof *plan->tensor_buffer);
     plan->gradient_buffer = calloc(g->tensor_count + 1, sizeof *plan->gradient_buffer);
@@ -81,6 +82,9 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
                        1 << 20);
     if (options->threads > 256)
         return tl_fail(err, TL_EINVAL, "threads is %u; want 1 to 256", options->threads);
+    if (options->loss_outputs > tl_graph_output_count(graph))
+        return tl_fail(err, TL_EINVAL, "loss_outputs is %u; the graph has %zu outputs",
+                       options->loss_outputs, tl_graph_output_count(graph));
     tl_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL) return tl_fail(err, TL_ENOMEM, "plan");
     plan->graph = graph;
@@ -90,6 +94,7 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
                     : options->mode == TL_PLAN_TRAIN_FROZEN ? TL_MODE_TRAIN_FROZEN
                                                             : TL_MODE_TRAIN_LIVE;
     plan->batch_max = options->batch_max;
+    plan->loss_outputs = options->loss_outputs == 0 ? 1 : options->loss_outputs;
     plan->chunk = tl_plan_trains(plan) ? options->batch_max : 1;
     plan->threads = options->threads == 0 ? 1 : (int)options->threads;
     int threads = tl_device_set_threads(plan->threads);

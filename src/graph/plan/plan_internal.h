@@ -32,6 +32,7 @@ struct tl_plan {
     tl_plan_mode mode;
     tl_op_mode op_mode;
     uint32_t batch_max, chunk; /* chunk: items that steps are compiled for */
+    uint32_t loss_outputs;     /* of the graph's first outputs: those that get a gradient */
     int threads;
     tl_node *nodes; /* the program */
     plan_step *steps;
@@ -55,7 +56,7 @@ double tl_plan_now_s(void);
 /* ---- buffers.c ------------------------------------------------------------------------------- */
 
 /* Which tensors depend on something trained (`depends`), and which steps lie between that and
- * output 0 (`reaches` is working room); both [tensors], zeroed. */
+ * the outputs of the loss (`reaches` is working room); both [tensors], zeroed. */
 void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches);
 /* Give every tensor, gradient and scratch of the prepared steps its place, and make the arena. */
 tl_status tl_plan_place(tl_plan *plan, tl_error *err);

@@ -51,14 +51,30 @@ static tl_status backward_step(tl_plan *plan, plan_step *step, const float *flat
     return TL_OK;
 }
 
+/* The gradients by the outputs, each into its buffer; those of a tensor that is several outputs add
+ * up. */
+static void put_output_grads(tl_plan *plan, const float *from)
+{
+    for (uint32_t i = 0; i < plan->loss_outputs; i++) {
+        const uint32_t output = plan->graph->outputs[i];
+        const size_t bytes = tl_plan_tensor_bytes(plan, output, plan->chunk);
+        float *to = tl_plan_at(plan, plan->gradient_buffer[output]);
+        bool again = false;
+        for (uint32_t j = 0; j < i; j++) again = again || plan->graph->outputs[j] == output;
+        if (again)
+            tl_kernels_get()->add(bytes / sizeof *to, to, from, to);
+        else
+            memcpy(to, from, bytes);
+        from += bytes / sizeof *to;
+    }
+}
+
 tl_status tl_plan_train_backward(tl_plan *plan, const float *flat, const float *output_grad,
                                  float *grad, tl_error *err)
 {
-    TL_ASSERT(plan->ran_forward); /* backward uses what forward kept */
-    const uint32_t output = plan->graph->outputs[0];
+    TL_ASSERT(plan->ran_forward);                             /* backward uses what forward kept */
     memset(grad, 0, plan->graph->float_count * sizeof *grad); /* of what takes no part */
-    memcpy(tl_plan_at(plan, plan->gradient_buffer[output]), output_grad,
-           tl_plan_tensor_bytes(plan, output, plan->chunk));
+    put_output_grads(plan, output_grad);
     int threads = tl_device_set_threads(plan->threads);
     tl_status status = TL_OK;
     double before = tl_plan_now_s();
