@@ -7,14 +7,18 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PEERS = os.path.dirname(os.path.abspath(__file__))
 VENV = os.environ.get("TL_BENCH_VENV", os.path.join(ROOT, "build", "venv"))
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-PACKAGES = {"torch": ["torch", "numpy"], "onnxruntime": ["onnxruntime", "numpy", "aiohttp"]}
+PACKAGES = {"torch": ["torch", "numpy"], "onnxruntime": ["onnxruntime", "numpy", "aiohttp"],
+            "engines": ["torch", "torchvision", "timm", "onnxruntime", "onnx", "numpy"]}
 
 
 def data(name):
     """A folder of the real data."""
     shared = os.environ.get("TL_SHARED_DATA", os.path.join(ROOT, "..", "shared", "data"))
     return os.path.join(os.path.abspath(shared), name)
+
+
+def script(name):
+    return os.path.join(PEERS, name)
 
 
 def imports(python, packages):
@@ -32,13 +36,18 @@ def python(name):
     print(f"installing {', '.join(packages)} into {VENV}", file=sys.stderr, flush=True)
     if not os.path.exists(interpreter):
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # Wheels without CUDA where their index can be reached: ten times smaller.
-    attempts = [["--extra-index-url", CPU_INDEX], []] if name == "torch" else [[]]
-    for extra in attempts:
-        if subprocess.run(pip + extra + packages).returncode == 0:
-            break
+    subprocess.run([interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+                   + packages)
     return interpreter if imports(interpreter, packages) else None
+
+
+def enter(name):
+    """Go on as the same program under the interpreter that has the packages of that peer."""
+    interpreter = python(name)
+    if interpreter is None:
+        sys.exit(f"{', '.join(PACKAGES[name])} cannot be installed: there is nothing to compare with")
+    if os.path.realpath(sys.prefix) != os.path.realpath(VENV):
+        os.execv(interpreter, [interpreter, "-B"] + sys.argv)
 
 
 def torch_stream(folder, order, seed, limit, judge_every, replay=None):
@@ -47,7 +56,7 @@ def torch_stream(folder, order, seed, limit, judge_every, replay=None):
     if interpreter is None:
         print("PyTorch cannot be installed: no peer")
         return None
-    words = [interpreter, "-B", os.path.join(PEERS, "torch_stream.py"), "--data", folder,
+    words = [interpreter, "-B", script("torch_stream.py"), "--data", folder,
              "--order", order, "--seed", str(seed), "--limit", str(limit),
              "--judge-every", str(judge_every)]
     if replay is not None:
