@@ -80,7 +80,9 @@ typedef enum tl_plan_mode {
 typedef struct tl_plan_options {
     uint32_t batch_max; /* >= 1; any batch up to this can be run */
     tl_plan_mode mode;
-    uint32_t threads; /* oneDNN team of the calling thread; 1 */
+    uint32_t threads; /* >= 1. Training: the items are shared out to so many threads, the caller
+                         being one; sums run in the threads' order, so that training repeats bit for
+                         bit for one number of threads */
     /* Training: the first so many outputs have a part in the loss; 0: the first one. */
     uint32_t loss_outputs;
 } tl_plan_options;

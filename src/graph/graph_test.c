@@ -397,29 +397,53 @@ static void test_gradient_live(void **state)
     (void)state, check_gradient(TL_PLAN_TRAIN_LIVE);
 }
 
+/* Three steps with so many threads; flat and grad [floats] are malloc'ed. */
+static void train_steps(const network *n, uint32_t threads, float **flat, float **grad)
+{
+    const size_t floats = tl_graph_float_count(n->graph);
+    float by[8 * OUTPUTS];
+    fill(by, 8 * OUTPUTS, 2);
+    *grad = malloc(floats * sizeof(float));
+    *flat = malloc(floats * sizeof(float));
+    memcpy(*flat, n->flat, floats * sizeof(float));
+    tl_plan *plan = make_plan(n, 8, TL_PLAN_TRAIN_LIVE, threads);
+    for (int step = 0; step < 3; step++) {
+        fill(tl_plan_input(plan, 0), 8 * count_of(n), (uint64_t)step);
+        assert_int_equal(tl_plan_train_forward(plan, *flat, 8, NULL), TL_OK);
+        assert_int_equal(tl_plan_train_backward(plan, *flat, by, *grad, NULL), TL_OK);
+        for (size_t i = 0; i < floats; i++) (*flat)[i] -= 0.01f * (*grad)[i];
+    }
+    assert_true(tl_plan_node_count(plan) > 0);
+    tl_plan_destroy(&plan);
+}
+
+/* Relative distance of two vectors. */
+static double distance(const float *a, const float *b, size_t count)
+{
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        norm += (double)a[i] * (double)a[i];
+    }
+    return sqrt(error / norm);
+}
+
 static void test_training_repeats_bit_for_bit(void **state)
 {
     (void)state;
     network n = make_network(TL_OP_RELU);
-    const size_t floats = tl_graph_float_count(n.graph);
-    float *grad[2], *flat[2], by[8 * OUTPUTS];
-    fill(by, 8 * OUTPUTS, 2);
-    for (int r = 0; r < 2; r++) {
-        grad[r] = malloc(floats * sizeof(float));
-        flat[r] = malloc(floats * sizeof(float));
-        memcpy(flat[r], n.flat, floats * sizeof(float));
-        tl_plan *plan = make_plan(&n, 8, TL_PLAN_TRAIN_LIVE, 1);
-        for (int step = 0; step < 3; step++) {
-            fill(tl_plan_input(plan, 0), 8 * count_of(&n), (uint64_t)step);
-            assert_int_equal(tl_plan_train_forward(plan, flat[r], 8, NULL), TL_OK);
-            assert_int_equal(tl_plan_train_backward(plan, flat[r], by, grad[r], NULL), TL_OK);
-            for (size_t i = 0; i < floats; i++) flat[r][i] -= 0.01f * grad[r][i];
-        }
-        tl_plan_destroy(&plan);
+    const size_t bytes = tl_graph_float_count(n.graph) * sizeof(float);
+    float *grad[2], *flat[2], *alone_grad, *alone_flat;
+    train_steps(&n, 1, &alone_flat, &alone_grad);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        for (int r = 0; r < 2; r++) train_steps(&n, threads, &flat[r], &grad[r]);
+        assert_memory_equal(grad[0], grad[1], bytes);
+        assert_memory_equal(flat[0], flat[1], bytes);
+        assert_true(distance(alone_grad, grad[0], bytes / sizeof(float)) < 1e-3);
+        assert_true(distance(alone_flat, flat[0], bytes / sizeof(float)) < 1e-5);
+        for (int r = 0; r < 2; r++) free(grad[r]), free(flat[r]);
     }
-    assert_memory_equal(grad[0], grad[1], floats * sizeof(float));
-    assert_memory_equal(flat[0], flat[1], floats * sizeof(float));
-    for (int r = 0; r < 2; r++) free(grad[r]), free(flat[r]);
+    free(alone_grad), free(alone_flat);
     free_network(&n);
 }
 

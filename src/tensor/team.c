@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SPINS = 4000, /* some 50 to 200 microseconds: longer than most layers wait for each other */
@@ -202,4 +203,60 @@ tl_range tl_team_range(size_t count, size_t grain, uint32_t member, uint32_t mem
     const size_t begin = grains * member / members * grain;
     const size_t end = grains * (member + 1) / members * grain;
     return (tl_range){ begin < count ? begin : count, end < count ? end : count };
+}
+
+/* ---- Exchange -------------------------------------------------------------------------------- */
+
+/* Two boards in turn: who writes the one again has passed the barrier of the other, and so has
+ * everybody who read the one. */
+struct tl_exchange {
+    tl_team *team;
+    size_t stride; /* doubles of one member on one board */
+    double *boards;
+    struct turn {
+        _Alignas(LINE) uint32_t count;
+    } turns[];
+};
+
+tl_status tl_exchange_create(tl_team *team, size_t doubles_max, tl_exchange **out, tl_error *err)
+{
+    const size_t line = LINE / sizeof(double);
+    const size_t bytes = sizeof(tl_exchange) + team->members * sizeof(struct turn);
+    tl_exchange *exchange = aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE);
+    if (exchange == NULL) return tl_fail(err, TL_ENOMEM, "exchange of %u threads", team->members);
+    memset(exchange, 0, bytes);
+    exchange->team = team;
+    exchange->stride = (doubles_max + line) / line * line;
+    exchange->boards =
+        aligned_alloc(LINE, 2 * team->members * exchange->stride * sizeof *exchange->boards);
+    if (exchange->boards == NULL) {
+        tl_exchange_destroy(&exchange);
+        return tl_fail(err, TL_ENOMEM, "exchange of %zu numbers", doubles_max);
+    }
+    *out = exchange;
+    return TL_OK;
+}
+
+void tl_exchange_destroy(tl_exchange **exchange)
+{
+    if (*exchange == NULL) return;
+    free((*exchange)->boards);
+    free(*exchange);
+    *exchange = NULL;
+}
+
+void tl_exchange_sum(tl_exchange *exchange, uint32_t member, double *values, size_t count)
+{
+    TL_ASSERT(count <= exchange->stride);
+    const uint32_t members = exchange->team->members;
+    const size_t turn = exchange->turns[member].count++ % 2;
+    const double *board = exchange->boards + turn * members * exchange->stride;
+    memcpy(exchange->boards + (turn * members + member) * exchange->stride, values,
+           count * sizeof *values);
+    tl_team_barrier(exchange->team);
+    for (size_t i = 0; i < count; i++) {
+        double sum = board[i];
+        for (uint32_t m = 1; m < members; m++) sum += board[m * exchange->stride + i];
+        values[i] = sum;
+    }
 }

@@ -33,4 +33,15 @@ typedef struct tl_range {
 /* The share of `member`: about count / members, in whole multiples of `grain` but for the end. */
 tl_range tl_team_range(size_t count, size_t grain, uint32_t member, uint32_t members);
 
+/* Sums over the members of a team while it works: each brings its numbers, all get the same sums,
+ * added up in the members' order. */
+typedef struct tl_exchange tl_exchange;
+
+/* For up to `doubles_max` numbers at a time. `team` must outlive it. TL_ENOMEM. */
+tl_status tl_exchange_create(tl_team *team, size_t doubles_max, tl_exchange **out, tl_error *err);
+void tl_exchange_destroy(tl_exchange **exchange); /* NULL-safe */
+/* Within work, by every member equally often and with the same count: values [count] become their
+ * sums. One barrier. */
+void tl_exchange_sum(tl_exchange *exchange, uint32_t member, double *values, size_t count);
+
 #endif

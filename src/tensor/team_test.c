@@ -90,6 +90,38 @@ static void test_sleepers_wake(void **state)
     tl_team_destroy(&j.team);
 }
 
+typedef struct sums {
+    tl_exchange *exchange;
+    _Atomic uint32_t wrong;
+} sums;
+
+static void add_up(void *arg, uint32_t member)
+{
+    sums *s = arg;
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        double values[5];
+        const size_t count = 1 + round % 5;
+        for (size_t i = 0; i < count; i++) values[i] = (double)(round * (member + 1) + i);
+        tl_exchange_sum(s->exchange, member, values, count);
+        for (size_t i = 0; i < count; i++) /* 1 + 2 + 3 + 4 = 10 */
+            if (values[i] != (double)(round * 10 + MEMBERS * i)) atomic_fetch_add(&s->wrong, 1);
+    }
+}
+
+static void test_all_get_the_sums(void **state)
+{
+    (void)state;
+    tl_team *team = NULL;
+    sums s = { 0 };
+    assert_int_equal(tl_team_create(MEMBERS, &team, NULL), TL_OK);
+    assert_int_equal(tl_exchange_create(team, 5, &s.exchange, NULL), TL_OK);
+    tl_team_run(team, add_up, &s);
+    tl_team_run(team, add_up, &s);
+    assert_int_equal(s.wrong, 0);
+    tl_exchange_destroy(&s.exchange);
+    tl_team_destroy(&team);
+}
+
 static void test_shares_cover_everything_once(void **state)
 {
     (void)state;
@@ -116,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_every_member_works_once_a_run),
         cmocka_unit_test(test_a_barrier_waits_for_all),
         cmocka_unit_test(test_sleepers_wake),
+        cmocka_unit_test(test_all_get_the_sums),
         cmocka_unit_test(test_shares_cover_everything_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

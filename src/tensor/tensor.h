@@ -335,6 +335,10 @@ typedef struct tl_op_state {
     tl_op_mode mode;
     uint32_t batch;
     struct dnnl_stream *stream; /* of the owner thread */
+    /* Training by several threads: `batch` is this one's share of the items; what is summed over
+     * the batch is summed over the threads too. NULL: alone. */
+    struct tl_exchange *exchange;
+    uint32_t member; /* of the exchange's team; member 0 moves running statistics */
     size_t input_count;
     tl_shape inputs[TL_OP_INPUT_MAX], output; /* one item's */
     bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */

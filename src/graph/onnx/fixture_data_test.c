@@ -350,7 +350,8 @@ typedef struct training {
     size_t classes;
 } training;
 
-static void training_open(training *t, const network *net, const char *mode, tl_plan_mode plan_mode)
+static void training_open(training *t, const network *net, const char *mode, tl_plan_mode plan_mode,
+                          uint32_t threads)
 {
     *t = (training){ .net = net, .mode = mode, .meta = meta_of(net, mode) };
     import(net, "train", &t->graph, &t->flat);
@@ -368,7 +369,7 @@ static void training_open(training *t, const network *net, const char *mode, tl_
     assert_int_equal(labels.count, BATCH);
     for (size_t i = 0; i < BATCH; i++) t->labels[i] = tl_npy_integer(&labels, i);
     free(f.data);
-    tl_plan_options options = { .batch_max = BATCH, .mode = plan_mode, .threads = 1 };
+    tl_plan_options options = { .batch_max = BATCH, .mode = plan_mode, .threads = threads };
     tl_error err = { .text = "" };
     if (tl_plan_create(t->graph, &options, &t->plan, &err) != TL_OK) fail_msg("%s", err.text);
 }
@@ -498,11 +499,12 @@ static void check_after_steps(const training *t)
     free(f.data);
 }
 
-static void check_training(const network *net, const char *mode, tl_plan_mode plan_mode)
+static void check_training(const network *net, const char *mode, tl_plan_mode plan_mode,
+                           uint32_t threads)
 {
     double allowed = plan_mode == TL_PLAN_TRAIN_LIVE ? net->logits_live : 1e-5;
     training t;
-    training_open(&t, net, mode, plan_mode);
+    training_open(&t, net, mode, plan_mode, threads);
     for (int step = 0; step < STEPS; step++) {
         double loss = training_forward(&t);
         if (!(fabs(loss - t.meta.losses[step]) <= allowed))
@@ -527,13 +529,15 @@ static void check_training(const network *net, const char *mode, tl_plan_mode pl
 static void training_with_frozen_normalisation_agrees(void **state)
 {
     skip_without_data(*state);
-    check_training(*state, "frozen", TL_PLAN_TRAIN_FROZEN);
+    for (uint32_t threads = 1; threads <= 3; threads++) /* 3 do not divide the batch */
+        check_training(*state, "frozen", TL_PLAN_TRAIN_FROZEN, threads);
 }
 
 static void training_with_live_normalisation_agrees(void **state)
 {
     skip_without_data(*state);
-    check_training(*state, "live", TL_PLAN_TRAIN_LIVE);
+    for (uint32_t threads = 1; threads <= 3; threads++)
+        check_training(*state, "live", TL_PLAN_TRAIN_LIVE, threads);
 }
 
 int main(void)

@@ -14,6 +14,12 @@ float *tl_plan_at(const tl_plan *plan, int32_t buffer)
                                   : (float *)(void *)(plan->arena + plan->buffers[buffer].offset);
 }
 
+float *tl_plan_tensor(const tl_plan *plan, uint32_t tensor)
+{
+    if (plan->outside != NULL && plan->external[tensor]) return plan->outside[tensor];
+    return tl_plan_at(plan, plan->tensor_buffer[tensor]);
+}
+
 static int32_t add_buffer(tl_plan *plan, size_t bytes, size_t first, size_t last)
 {
     TL_ASSERT(plan->buffer_count < plan->buffer_room);
@@ -41,8 +47,9 @@ static void add_external(tl_plan *plan, uint32_t tensor)
 {
     if (plan->external[tensor]) return;
     plan->external[tensor] = true;
-    plan->tensor_buffer[tensor] =
-        add_buffer(plan, tl_plan_tensor_bytes(plan, tensor, plan->batch_max), 0, end_time(plan));
+    const size_t bytes =
+        plan->outside != NULL ? 0 : tl_plan_tensor_bytes(plan, tensor, plan->batch_max);
+    plan->tensor_buffer[tensor] = add_buffer(plan, bytes, 0, end_time(plan));
 }
 
 static void place_externals(tl_plan *plan)
@@ -188,11 +195,11 @@ static void bind_step(tl_plan *plan, plan_step *step)
     const tl_node *node = step->node;
     tl_op_run *f = &step->forward, *b = &step->backward;
     for (uint32_t i = 0; i < node->input_count; i++) {
-        f->x[i] = tl_plan_at(plan, plan->tensor_buffer[node->inputs[i]]);
+        f->x[i] = tl_plan_tensor(plan, node->inputs[i]);
         if (plan->external[node->inputs[i]])
             step->x_stride[i] = tl_shape_count(&plan->graph->tensors[node->inputs[i]]);
     }
-    f->y = tl_plan_at(plan, plan->tensor_buffer[node->output]);
+    f->y = tl_plan_tensor(plan, node->output);
     if (plan->external[node->output])
         step->y_stride = tl_shape_count(&plan->graph->tensors[node->output]);
     f->saved = tl_plan_at(plan, step->saved);
@@ -205,6 +212,16 @@ static void bind_step(tl_plan *plan, plan_step *step)
         if (step->state.wants_grad[i]) b->dx[i] = tl_plan_at(plan, step->dx[i]);
 }
 
+static tl_status make_arena(tl_plan *plan, tl_error *err)
+{
+    tl_status status = tl_layout_place(plan->buffers, plan->buffer_count, &plan->arena_bytes, err);
+    if (status != TL_OK) return status;
+    plan->arena = tl_aligned_calloc(plan->arena_bytes);
+    if (plan->arena == NULL)
+        return tl_fail(err, TL_ENOMEM, "arena of %zu bytes; lower the batch", plan->arena_bytes);
+    return TL_OK;
+}
+
 tl_status tl_plan_place(tl_plan *plan, tl_error *err)
 {
     place_externals(plan);
@@ -212,11 +229,19 @@ tl_status tl_plan_place(tl_plan *plan, tl_error *err)
     share_in_place(plan);
     place_gradients(plan);
     place_private(plan);
-    tl_status status = tl_layout_place(plan->buffers, plan->buffer_count, &plan->arena_bytes, err);
+    tl_status status = make_arena(plan, err);
     if (status != TL_OK) return status;
-    plan->arena = tl_aligned_calloc(plan->arena_bytes);
-    if (plan->arena == NULL)
-        return tl_fail(err, TL_ENOMEM, "arena of %zu bytes; lower the batch", plan->arena_bytes);
-    for (size_t s = 0; s < plan->step_count; s++) bind_step(plan, &plan->steps[s]);
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const plan_step *step = &plan->steps[s];
+        bind_step(plan, &plan->steps[s]);
+        for (uint32_t p = 0; step->active && p < step->node->param_count; p++)
+            plan->written[step->node->params[p]] = true;
+    }
     return TL_OK;
+}
+
+tl_status tl_plan_place_outside(tl_plan *plan, tl_error *err)
+{
+    place_externals(plan);
+    return make_arena(plan, err);
 }

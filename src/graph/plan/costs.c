@@ -4,13 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Replicas have the same steps and about the same times: those of the first are told. */
+static const tl_plan *steps_of(const tl_plan *plan)
+{
+    return plan->replica_count > 0 ? plan->replicas[0] : plan;
+}
+
 size_t tl_plan_node_count(const tl_plan *plan)
 {
-    return plan->step_count;
+    return steps_of(plan)->step_count;
 }
 
 void tl_plan_node_cost(const tl_plan *plan, size_t index, tl_node_cost *out)
 {
+    plan = steps_of(plan);
     TL_ASSERT(index < plan->step_count);
     const plan_step *step = &plan->steps[index];
     const tl_op *op = tl_op_get(step->node->kind);

@@ -28,6 +28,8 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
         tl_step_describe(plan->graph, step->node, plan->op_mode, plan->chunk, plan->stream,
                          &step->state);
         memcpy(step->state.wants_grad, described.wants_grad, sizeof described.wants_grad);
+        step->state.exchange = plan->exchange;
+        step->state.member = plan->member;
         if (step->active && tl_op_get(step->node->kind)->backward == NULL)
             return tl_fail(err, TL_EUNSUPPORTED, "node %s (%s) cannot be trained", step->node->name,
                            tl_op_get(step->node->kind)->name);
@@ -40,7 +42,7 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
     return TL_OK;
 }
 
-static tl_status compile(tl_plan *plan, tl_error *err)
+tl_status tl_plan_compile(tl_plan *plan, tl_error *err)
 {
     const tl_graph *g = plan->graph;
     const tl_packer *packer = NULL;
@@ -50,17 +52,12 @@ static tl_status compile(tl_plan *plan, tl_error *err)
     if (status == TL_OK) status = tl_device_create_stream(&plan->stream, err);
     if (status != TL_OK) return status;
     plan->steps = calloc(plan->step_count + 1, sizeof *plan->steps);
-    plan->buffer_room =
-        g->tensor_count + g->output_count + plan->step_count * (TL_OP_INPUT_MAX + 4);
+    plan->buffer_room += plan->step_count * (TL_OP_INPUT_MAX + 4);
+    free(plan->buffers);
     plan->buffers = calloc(plan->buffer_room, sizeof *plan->buffers);
-    plan->tensor_buffer = calloc(g->tensor_count + 1, sizeof *plan->tensor_buffer);
-    plan->gradient_buffer = calloc(g->tensor_count + 1, sizeof *plan->gradient_buffer);
-    plan->external = calloc(g->tensor_count + 1, sizeof *plan->external);
     bool *depends = calloc(g->tensor_count + 1, sizeof *depends);
     bool *reaches = calloc(g->tensor_count + 1, sizeof *reaches);
-    if (plan->steps == NULL || plan->buffers == NULL || plan->tensor_buffer == NULL ||
-        plan->gradient_buffer == NULL || plan->external == NULL || depends == NULL ||
-        reaches == NULL) {
+    if (plan->steps == NULL || plan->buffers == NULL || depends == NULL || reaches == NULL) {
         status = tl_fail(err, TL_ENOMEM, "plan of %zu steps", plan->step_count);
     } else {
         for (size_t s = 0; s < plan->step_count; s++) plan->steps[s].node = &plan->nodes[s];
@@ -73,6 +70,34 @@ static tl_status compile(tl_plan *plan, tl_error *err)
     return status;
 }
 
+tl_status tl_plan_begin(tl_graph *graph, tl_plan_mode mode, uint32_t batch, tl_plan **out,
+                        tl_error *err)
+{
+    tl_plan *plan = calloc(1, sizeof *plan);
+    if (plan == NULL) return tl_fail(err, TL_ENOMEM, "plan");
+    plan->graph = graph;
+    tl_graph_retain(graph);
+    plan->mode = mode;
+    plan->op_mode = mode == TL_PLAN_INFER          ? TL_MODE_INFER
+                    : mode == TL_PLAN_TRAIN_FROZEN ? TL_MODE_TRAIN_FROZEN
+                                                   : TL_MODE_TRAIN_LIVE;
+    plan->batch_max = plan->batch_all = batch;
+    plan->chunk = tl_plan_trains(plan) ? batch : 1;
+    plan->threads = 1;
+    *out = plan;
+    const size_t tensors = graph->tensor_count + 1;
+    plan->buffer_room = tensors + graph->output_count;
+    plan->buffers = calloc(plan->buffer_room, sizeof *plan->buffers);
+    plan->tensor_buffer = calloc(tensors, sizeof *plan->tensor_buffer);
+    plan->gradient_buffer = calloc(tensors, sizeof *plan->gradient_buffer);
+    plan->external = calloc(tensors, sizeof *plan->external);
+    plan->written = calloc(graph->param_count + 1, sizeof *plan->written);
+    if (plan->buffers == NULL || plan->tensor_buffer == NULL || plan->gradient_buffer == NULL ||
+        plan->external == NULL || plan->written == NULL)
+        return tl_fail(err, TL_ENOMEM, "plan of %zu tensors", tensors);
+    return TL_OK;
+}
+
 tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
                          tl_error *err)
 {
@@ -80,28 +105,26 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
     if (options->batch_max < 1 || options->batch_max > 1 << 20)
         return tl_fail(err, TL_EINVAL, "batch_max is %u; want 1 to %d", options->batch_max,
                        1 << 20);
-    if (options->threads > 256)
-        return tl_fail(err, TL_EINVAL, "threads is %u; want 1 to 256", options->threads);
+    if (options->threads > TL_TEAM_MAX)
+        return tl_fail(err, TL_EINVAL, "threads is %u; want 1 to %d", options->threads,
+                       TL_TEAM_MAX);
     if (options->loss_outputs > tl_graph_output_count(graph))
         return tl_fail(err, TL_EINVAL, "loss_outputs is %u; the graph has %zu outputs",
                        options->loss_outputs, tl_graph_output_count(graph));
-    tl_plan *plan = calloc(1, sizeof *plan);
-    if (plan == NULL) return tl_fail(err, TL_ENOMEM, "plan");
-    plan->graph = graph;
-    tl_graph_retain(graph);
-    plan->mode = options->mode;
-    plan->op_mode = options->mode == TL_PLAN_INFER          ? TL_MODE_INFER
-                    : options->mode == TL_PLAN_TRAIN_FROZEN ? TL_MODE_TRAIN_FROZEN
-                                                            : TL_MODE_TRAIN_LIVE;
-    plan->batch_max = options->batch_max;
-    plan->loss_outputs = options->loss_outputs == 0 ? 1 : options->loss_outputs;
-    plan->chunk = tl_plan_trains(plan) ? options->batch_max : 1;
-    plan->threads = options->threads == 0 ? 1 : (int)options->threads;
-    int threads = tl_device_set_threads(plan->threads);
-    tl_status status = compile(plan, err);
-    tl_device_set_threads(threads);
+    tl_plan *plan = NULL;
+    tl_status status = tl_plan_begin(graph, options->mode, options->batch_max, &plan, err);
+    if (status == TL_OK) {
+        plan->loss_outputs = options->loss_outputs == 0 ? 1 : options->loss_outputs;
+        uint32_t wanted = options->threads == 0 ? 1 : options->threads;
+        const bool splits = tl_plan_trains(plan) && wanted > 1 && options->batch_max > 1;
+        if (!tl_plan_trains(plan)) plan->threads = (int)wanted;
+        if (wanted > options->batch_max) wanted = options->batch_max;
+        int threads = tl_device_set_threads(plan->threads);
+        status = splits ? tl_plan_make_replicas(plan, wanted, err) : tl_plan_compile(plan, err);
+        tl_device_set_threads(threads);
+    }
     if (status != TL_OK) {
-        tl_plan_destroy(&plan);
+        if (plan != NULL) tl_plan_destroy(&plan);
         return status;
     }
     *out = plan;
@@ -113,6 +136,7 @@ void tl_plan_destroy(tl_plan **plan)
     tl_plan *old = *plan;
     *plan = NULL;
     if (old == NULL) return;
+    tl_plan_free_replicas(old);
     for (size_t s = 0; old->steps != NULL && s < old->step_count; s++)
         tl_op_release(old->steps[s].node->kind, &old->steps[s].state);
     tl_device_destroy_stream(&old->stream);
@@ -122,6 +146,9 @@ void tl_plan_destroy(tl_plan **plan)
     free(old->tensor_buffer);
     free(old->gradient_buffer);
     free(old->external);
+    free(old->written);
+    free(old->outside);
+    free(old->grad);
     free(old->arena);
     tl_graph_release(&old->graph);
     free(old);
@@ -129,25 +156,28 @@ void tl_plan_destroy(tl_plan **plan)
 
 size_t tl_plan_bytes(const tl_plan *plan)
 {
-    return sizeof *plan + plan->arena_bytes +
-           plan->step_count * (sizeof *plan->steps + sizeof *plan->nodes) +
-           plan->buffer_room * sizeof *plan->buffers;
+    size_t bytes = sizeof *plan + plan->arena_bytes +
+                   plan->step_count * (sizeof *plan->steps + sizeof *plan->nodes) +
+                   plan->buffer_room * sizeof *plan->buffers;
+    if (plan->grad != NULL) bytes += plan->graph->float_count * sizeof *plan->grad;
+    for (uint32_t r = 0; r < plan->replica_count; r++) bytes += tl_plan_bytes(plan->replicas[r]);
+    return bytes;
 }
 
 float *tl_plan_input(tl_plan *plan, size_t index)
 {
     TL_ASSERT(index < plan->graph->input_count);
-    return tl_plan_at(plan, plan->tensor_buffer[plan->graph->inputs[index]]);
+    return tl_plan_tensor(plan, plan->graph->inputs[index]);
 }
 
 const float *tl_plan_output(const tl_plan *plan, size_t index)
 {
     TL_ASSERT(index < plan->graph->output_count);
-    return tl_plan_at(plan, plan->tensor_buffer[plan->graph->outputs[index]]);
+    return tl_plan_tensor(plan, plan->graph->outputs[index]);
 }
 
 const float *tl_plan_features(const tl_plan *plan)
 {
     TL_ASSERT(plan->graph->features != TL_NONE);
-    return tl_plan_at(plan, plan->tensor_buffer[plan->graph->features]);
+    return tl_plan_tensor(plan, plan->graph->features);
 }

@@ -6,11 +6,15 @@
  *
  * Inference compiles for one item and runs items one after the other: results then cannot depend on
  * the batch, an item's activations stay in the core's cache, and the arena is small. Inputs,
- * outputs and features lie in [batch_max] arrays. */
+ * outputs and features lie in [batch_max] arrays.
+ *
+ * Training with T threads: the plan holds these arrays, and T replicas of itself, each for its share
+ * of the items, that read and write their part of them (replicas.c). */
 #ifndef TL_GRAPH_PLAN_PLAN_INTERNAL_H
 #define TL_GRAPH_PLAN_PLAN_INTERNAL_H
 
 #include "graph/internal.h"
+#include "tensor/team.h"
 
 enum { TL_NO_BUFFER = -1 };
 
@@ -45,11 +49,44 @@ struct tl_plan {
     char *arena;
     size_t arena_bytes;
     bool ran_forward;
+    bool *written; /* parameters whose gradient backward writes */
+    /* Training with several threads: the replicas. */
+    tl_team *team;
+    tl_exchange *exchange;
+    struct tl_plan **replicas;
+    uint32_t replica_count;
+    tl_error *failures; /* [replica_count] of the last run */
+    /* In a replica: */
+    uint32_t member, first_item;
+    uint32_t batch_all; /* items of all replicas */
+    float **outside;    /* of each external tensor: its part of the plan's array; else NULL */
+    float *grad;        /* of its items; NULL: member 0, which writes the caller's */
 };
+
+/* ---- train.c --------------------------------------------------------------------------------- */
+
+/* All steps of one thread. A replica goes on after a failure, since others wait for its sums; the
+ * first failure is returned. */
+tl_status tl_plan_forward_steps(tl_plan *plan, float *flat, tl_error *err);
+tl_status tl_plan_backward_steps(tl_plan *plan, const float *flat, const float *output_grad,
+                                 float *grad, tl_error *err); /* output_grad of all items */
+
+/* ---- replicas.c ------------------------------------------------------------------------------ */
+
+/* The team and the replicas of a plan that trains with `count` threads. */
+tl_status tl_plan_make_replicas(tl_plan *plan, uint32_t count, tl_error *err);
+void tl_plan_free_replicas(tl_plan *plan);
+tl_status tl_plan_forward_replicas(tl_plan *plan, float *flat, tl_error *err);
+tl_status tl_plan_backward_replicas(tl_plan *plan, const float *flat, const float *output_grad,
+                                    float *grad, tl_error *err);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
 bool tl_plan_trains(const tl_plan *plan);
+/* A plan without its steps; and steps, buffers and arena. A failure leaves what destroy frees. */
+tl_status tl_plan_begin(tl_graph *graph, tl_plan_mode mode, uint32_t batch, tl_plan **out,
+                        tl_error *err);
+tl_status tl_plan_compile(tl_plan *plan, tl_error *err);
 /* A steady clock, in seconds. */
 double tl_plan_now_s(void);
 
@@ -60,6 +97,10 @@ double tl_plan_now_s(void);
 void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches);
 /* Give every tensor, gradient and scratch of the prepared steps its place, and make the arena. */
 tl_status tl_plan_place(tl_plan *plan, tl_error *err);
+/* The same of a plan with replicas: the [batch_max] arrays only. */
+tl_status tl_plan_place_outside(tl_plan *plan, tl_error *err);
+/* Where a tensor lies. */
+float *tl_plan_tensor(const tl_plan *plan, uint32_t tensor);
 /* Where a buffer lies; NULL for TL_NO_BUFFER. */
 float *tl_plan_at(const tl_plan *plan, int32_t buffer);
 size_t tl_plan_tensor_bytes(const tl_plan *plan, uint32_t tensor, size_t items);

@@ -5,6 +5,7 @@
  * fused, and its derivative is taken from x again, so that nothing but x is kept. Sums run in float
  * over some thousand numbers at a time, then in double. */
 #include "tensor/internal.h"
+#include "tensor/team.h"
 
 #include <math.h>
 #include <string.h>
@@ -62,6 +63,12 @@ static norm_sizes sizes_of(const tl_op_state *state)
     return s;
 }
 
+/* Two numbers a channel and the number of pixels; whole cache lines, for what follows them. */
+static size_t totals_count(const norm_sizes *s)
+{
+    return (2 * s->channels + 1 + 7) / 8 * 8;
+}
+
 static tl_status norm_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
@@ -75,8 +82,9 @@ static tl_status norm_prepare(tl_op_state *state, tl_error *err)
     state->needs.keeps_input[0] = true;
     state->needs.backward_in_place = true;
     state->needs.saved = (3 * s.group + s.channels) * sizeof(float);
-    state->needs.forward_scratch = 3 * s.group * sizeof(float) + 2 * s.channels * sizeof(double);
-    state->needs.backward_scratch = 5 * s.group * sizeof(float) + 2 * s.channels * sizeof(double);
+    const size_t totals = totals_count(&s) * sizeof(double);
+    state->needs.forward_scratch = 3 * s.group * sizeof(float) + totals;
+    state->needs.backward_scratch = 4 * s.group * sizeof(float) + totals;
     return TL_OK;
 }
 
@@ -117,7 +125,7 @@ static tl_status norm_pack(const tl_op_state *state, const float *const *params,
 static void batch_moments(const norm_sizes *s, const float *x, void *scratch, double *mean,
                           double *variance)
 {
-    float *first = (float *)((double *)scratch + 2 * s->channels);
+    float *first = (float *)((double *)scratch + totals_count(s));
     float *sum = first + s->group, *square = sum + s->group;
     memcpy(first, x, s->channels * sizeof *first);
     spread(s, first);
@@ -139,10 +147,33 @@ static void batch_moments(const norm_sizes *s, const float *x, void *scratch, do
     }
 }
 
-static void move_running(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
-                         const double *mean, const double *variance)
+/* Moments of this thread's items become those of all. Returns how many pixels there are. */
+static double share_moments(const tl_op_state *state, const norm_sizes *s, double *mean,
+                            double *variance)
 {
-    const double m = (double)state->attrs->momentum, pixels = (double)(s->count / s->channels);
+    double pixels = (double)(s->count / s->channels);
+    if (state->exchange == NULL) return pixels;
+    double *all = mean; /* mean, variance and one more number lie together */
+    TL_ASSERT(variance == mean + s->channels);
+    for (size_t c = 0; c < s->channels; c++) {
+        variance[c] = (variance[c] + mean[c] * mean[c]) * pixels;
+        mean[c] *= pixels;
+    }
+    all[2 * s->channels] = pixels;
+    tl_exchange_sum(state->exchange, state->member, all, 2 * s->channels + 1);
+    pixels = all[2 * s->channels];
+    for (size_t c = 0; c < s->channels; c++) {
+        mean[c] /= pixels;
+        variance[c] = fmax(variance[c] / pixels - mean[c] * mean[c], 0.0);
+    }
+    return pixels;
+}
+
+static void move_running(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                         const double *mean, const double *variance, double pixels)
+{
+    if (state->member != 0) return;
+    const double m = (double)state->attrs->momentum;
     const double unbiased = pixels > 1 ? pixels / (pixels - 1) : 1;
     for (size_t c = 0; c < s->channels; c++) {
         float *old_mean = &run->params[MEAN][c], *old_variance = &run->params[VARIANCE][c];
@@ -165,7 +196,7 @@ static tl_status norm_forward(const tl_op_state *state, const tl_op_run *run, tl
     double *mean = run->scratch, *variance = mean + s.channels;
     if (state->mode == TL_MODE_TRAIN_LIVE) {
         batch_moments(&s, run->x[0], run->scratch, mean, variance);
-        move_running(state, &s, run, mean, variance);
+        move_running(state, &s, run, mean, variance, share_moments(state, &s, mean, variance));
     } else {
         for (size_t c = 0; c < s.channels; c++) {
             mean[c] = (double)run->params[MEAN][c];
@@ -218,7 +249,7 @@ static tl_status norm_backward(const tl_op_state *state, const tl_op_run *run, t
     const norm_sizes s = sizes_of(state);
     const float *scale = run->saved, *inverse = scale + 3 * s.group;
     double *total = run->scratch, *total_dot = total + s.channels;
-    float *sums = (float *)(total + 2 * s.channels);
+    float *sums = (float *)(total + totals_count(&s));
     float *h = sums + 2 * s.group, *k = h + s.group;
     const tl_norm_coefficients by = { .scale = scale,
                                       .shift = scale + s.group,
@@ -234,7 +265,10 @@ static tl_status norm_backward(const tl_op_state *state, const tl_op_run *run, t
         run->dparams[VARIANCE][c] = 0.0f;
     }
     if (state->mode != TL_MODE_TRAIN_LIVE || run->dx[0] == NULL) return TL_OK;
-    const double pixels = (double)(s.count / s.channels);
+    total[2 * s.channels] = (double)(s.count / s.channels);
+    if (state->exchange != NULL)
+        tl_exchange_sum(state->exchange, state->member, total, 2 * s.channels + 1);
+    const double pixels = total[2 * s.channels];
     for (size_t c = 0; c < s.channels; c++) {
         double factor = (double)scale[c] / pixels, r = (double)inverse[c];
         h[c] = (float)(-factor * r * r * total_dot[c]);
