@@ -49,13 +49,6 @@ static tl_status make_replica(tl_plan *plan, uint32_t member, tl_error *err)
     return tl_plan_compile(replica, err);
 }
 
-static void make_member(void *arg, uint32_t member)
-{
-    const replica_job *job = arg;
-    tl_error *failure = &job->plan->failures[member];
-    failure->status = make_replica(job->plan, member, failure);
-}
-
 /* The first failure among the members. */
 static tl_status first_failure(const tl_plan *plan, tl_error *err)
 {
@@ -87,10 +80,9 @@ tl_status tl_plan_make_replicas(tl_plan *plan, uint32_t count, tl_error *err)
     if (status == TL_OK) status = tl_team_create(count, &plan->team, err);
     if (status == TL_OK)
         status = tl_exchange_create(plan->team, exchange_max(plan->graph), &plan->exchange, err);
-    if (status != TL_OK) return status;
-    replica_job job = { .plan = plan };
-    tl_team_run(plan->team, make_member, &job); /* each touches its memory first */
-    return first_failure(plan, err);
+    /* One after the other: oneDNN keeps primitives, so that the next of equal size finds its own. */
+    for (uint32_t m = 0; m < count && status == TL_OK; m++) status = make_replica(plan, m, err);
+    return status;
 }
 
 void tl_plan_free_replicas(tl_plan *plan)
