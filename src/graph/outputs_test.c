@@ -29,11 +29,12 @@ static tl_graph *make_graph(bool twice, float **flat)
     return graph;
 }
 
-static tl_plan *make_plan(tl_graph *graph, uint32_t loss_outputs)
+static tl_plan *make_plan(tl_graph *graph, uint32_t loss_outputs, uint32_t threads)
 {
-    const tl_plan_options options = {
-        .batch_max = BATCH, .mode = TL_PLAN_TRAIN_LIVE, .threads = 1, .loss_outputs = loss_outputs
-    };
+    const tl_plan_options options = { .batch_max = BATCH,
+                                      .mode = TL_PLAN_TRAIN_LIVE,
+                                      .threads = threads,
+                                      .loss_outputs = loss_outputs };
     tl_plan *plan = NULL;
     assert_int_equal(tl_plan_create(graph, &options, &plan, NULL), TL_OK);
     for (size_t i = 0; i < (size_t)BATCH * INPUTS; i++) tl_plan_input(plan, 0)[i] = sinf((float)i);
@@ -52,12 +53,11 @@ static double loss_of(tl_plan *plan, float *flat, const float *by)
     return sum;
 }
 
-static void gradients_of_two_outputs(void **state)
+static void check_two_outputs(uint32_t threads)
 {
-    (void)state;
     float *flat = NULL, by[GRADS], grad[64];
     tl_graph *graph = make_graph(false, &flat);
-    tl_plan *plan = make_plan(graph, 2);
+    tl_plan *plan = make_plan(graph, 2, threads);
     size_t floats = tl_graph_float_count(graph);
     assert_true(floats <= TL_COUNT_OF(grad));
     for (size_t i = 0; i < GRADS; i++) by[i] = cosf((float)(7 * i));
@@ -77,6 +77,12 @@ static void gradients_of_two_outputs(void **state)
     free(flat);
 }
 
+static void gradients_of_two_outputs(void **state)
+{
+    (void)state;
+    for (uint32_t threads = 1; threads <= 2; threads++) check_two_outputs(threads);
+}
+
 /* A tensor that is two outputs gets the sum of both gradients. */
 static void gradients_of_one_tensor_add_up(void **state)
 {
@@ -85,7 +91,7 @@ static void gradients_of_one_tensor_add_up(void **state)
     tl_graph *graph = make_graph(true, &flat);
     for (size_t i = 0; i < TL_COUNT_OF(by); i++) by[i] = 0.25f * (float)(i % 5);
     for (int r = 0; r < 2; r++) {
-        tl_plan *plan = make_plan(graph, r == 0 ? 3 : 2);
+        tl_plan *plan = make_plan(graph, r == 0 ? 3 : 2, 1);
         assert_int_equal(tl_plan_train_forward(plan, flat, BATCH, NULL), TL_OK);
         assert_int_equal(tl_plan_train_backward(plan, flat, by, grad[r], NULL), TL_OK);
         tl_plan_destroy(&plan);
