@@ -121,6 +121,7 @@ tl_status worker_train(const worker_options *options, tl_error *err)
 {
     training t = { .options = options };
     worker_network network = { .graph = NULL };
+    if (options->bf16) return tl_fail(err, TL_EUNSUPPORTED, "bf16 is not to be had");
     tl_status status = worker_network_load(options, &network, err);
     if (status == TL_OK) status = prepare(&t, &network, err);
     if (status == TL_OK) {

@@ -24,15 +24,19 @@ class Model:
         return export(self.architecture, self.size, folder)
 
     def input(self, folder, batch):
-        """`batch` seeded images, [n, 3, size, size], smooth as pictures are, as a .npy file."""
-        path = os.path.join(folder, f"input_{self.size}_{batch}.npy")
-        if not os.path.exists(path):
-            random = numpy.random.default_rng(self.size + batch)
-            coarse = random.standard_normal((batch, 3, 8, 8)).astype(numpy.float32)
-            images = coarse.repeat(self.size // 8, 2).repeat(self.size // 8, 3)
-            fine = random.standard_normal(images.shape).astype(numpy.float32)
-            numpy.save(path, images + 0.1 * fine)
-        return path
+        return seeded_images(folder, self.size, batch)
+
+
+def seeded_images(folder, size, batch):
+    """`batch` images [n, 3, size, size], smooth as pictures are; a .npy file."""
+    path = os.path.join(folder, f"images_{size}_{batch}.npy")
+    if not os.path.exists(path):
+        random = numpy.random.default_rng(size + batch)
+        coarse = random.standard_normal((batch, 3, 8, 8)).astype(numpy.float32)
+        images = coarse.repeat(size // 8, 2).repeat(size // 8, 3)
+        fine = random.standard_normal(images.shape).astype(numpy.float32)
+        numpy.save(path, images + numpy.float32(0.1) * fine)
+    return path
 
 
 MODELS = [
