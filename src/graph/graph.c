@@ -53,6 +53,21 @@ size_t tl_graph_feature_count(const tl_graph *graph)
     return graph->features == TL_NONE ? 0 : tl_shape_count(&graph->tensors[graph->features]);
 }
 
+uint64_t tl_graph_macs(const tl_graph *graph)
+{
+    uint64_t macs = 0;
+    for (size_t n = 0; n < graph->node_count; n++) {
+        const tl_node *node = &graph->nodes[n];
+        const tl_op *op = tl_op_get(node->kind);
+        tl_shape inputs[TL_OP_INPUT_MAX];
+        for (uint32_t i = 0; i < node->input_count; i++)
+            inputs[i] = graph->tensors[node->inputs[i]];
+        if (op->macs != NULL && node->kind != TL_OP_BATCH_NORM)
+            macs += op->macs(&node->attrs, inputs, &graph->tensors[node->output]);
+    }
+    return macs;
+}
+
 uint64_t tl_graph_hash(const tl_graph *graph)
 {
     return graph->hash;

@@ -51,6 +51,8 @@ const tl_shape *tl_graph_output_shape(const tl_graph *graph, size_t index);
 /* The penultimate tensor: input of the last Gemm, [features]. 0 when the graph has no such layer.
  */
 size_t tl_graph_feature_count(const tl_graph *graph);
+/* Multiply-adds of one item, forward; normalisation, which folds away, does not count. */
+uint64_t tl_graph_macs(const tl_graph *graph);
 /* A hash over operators, attributes and shapes (not weights): graphs that agree in it are the same.
  */
 uint64_t tl_graph_hash(const tl_graph *graph);
@@ -66,6 +68,8 @@ void tl_graph_release(
 tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out, tl_error *err);
 /* The flat numbers it was made of; borrowed until released. */
 const float *tl_weights_flat(const tl_weights *weights);
+/* What one set of weights of the graph takes, packed copies included. TL_ENOMEM, TL_EUNSUPPORTED. */
+tl_status tl_graph_weights_bytes(tl_graph *graph, size_t *bytes, tl_error *err);
 void tl_weights_retain(tl_weights *weights);
 void tl_weights_release(tl_weights **weights); /* NULL-safe; any thread */
 

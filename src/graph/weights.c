@@ -146,6 +146,14 @@ tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out
     return TL_OK;
 }
 
+tl_status tl_graph_weights_bytes(tl_graph *graph, size_t *bytes, tl_error *err)
+{
+    const tl_packer *packer = NULL;
+    tl_status status = tl_graph_packer(graph, &packer, err);
+    if (status == TL_OK) *bytes = graph->float_count * sizeof(float) + packer->bytes;
+    return status;
+}
+
 const float *tl_weights_flat(const tl_weights *weights)
 {
     return weights->flat;

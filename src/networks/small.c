@@ -1,6 +1,6 @@
 #include "networks/small.h"
 
-#include "graph/builder.h"
+#include "networks/internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -59,10 +59,8 @@ static void start(const tl_graph *graph, uint64_t seed, float *flat)
     }
 }
 
-static void add_layers(tl_builder *builder, const tl_small_options *options)
+static void add_layers(tl_builder *builder, tl_tensor_index x, const tl_small_options *options)
 {
-    tl_shape shape = tl_shape_image(options->height, options->width, options->channels);
-    tl_tensor_index x = tl_builder_input(builder, "input", &shape);
     for (uint32_t i = 0; i < options->layer_count; i++) {
         const tl_small_layer *layer = &options->layers[i];
         tl_conv_options conv = tl_conv_square(layer->kernel, layer->stride, 1);
@@ -88,7 +86,8 @@ tl_status tl_network_small(const tl_small_options *options, tl_graph **graph, fl
     tl_builder *builder = NULL;
     status = tl_builder_create(&builder, err);
     if (status != TL_OK) return status;
-    add_layers(builder, options);
+    tl_shape shape = tl_shape_image(options->height, options->width, options->channels);
+    add_layers(builder, tl_builder_input(builder, "input", &shape), options);
     status = tl_builder_finish(builder, options->seed, graph, flat, err);
     tl_builder_destroy(&builder);
     if (status == TL_OK) start(*graph, options->seed, *flat);
@@ -113,3 +112,21 @@ tl_status tl_network_linear(uint32_t feature_count, uint32_t class_count, tl_gra
     if (status == TL_OK) memset(*flat, 0, tl_graph_float_count(*graph) * sizeof **flat);
     return status;
 }
+
+/* ---- As one of the built-in architectures ----------------------------------------------------- */
+
+static tl_status build(net *n, tl_tensor_index x, uint32_t size, tl_error *err)
+{
+    (void)size, (void)err;
+    tl_small_options options = tl_small_options_default();
+    options.class_count = n->options->class_count;
+    add_layers(n->builder, x, &options);
+    return TL_OK;
+}
+
+static void start_of(const tl_graph *graph, const tl_network_options *options, float *flat)
+{
+    start(graph, options->seed, flat);
+}
+
+const net_family net_small = { build, start_of };

@@ -1,0 +1,171 @@
+/* The built-in architectures against networks that other frameworks made: with their weights, the
+ * same outputs. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "format/file.h"
+#include "format/npy.h"
+#include "graph/onnx.h"
+#include "networks/networks.h"
+
+enum { PATH_BYTES = 512, FILE_BYTES_MAX = 1 << 28 };
+
+typedef struct oracle {
+    const char *network, *model, *input, *output; /* files below the shared data */
+    uint32_t side, class_count, items;
+    bool folded; /* normalisation is in weights and biases; layers in the same order */
+} oracle;
+
+static const oracle ORACLES[] = {
+    { "mobilenet_v3_small", "fixtures/mobilenet_v3_small/mobilenet_v3_small.train.onnx",
+      "fixtures/mobilenet_v3_small/input.npy", "fixtures/mobilenet_v3_small/output.npy", 64, 7, 1,
+      false },
+    { "efficientnet_lite0", "fixtures/efficientnet_lite0_ft7/efficientnet_lite0_ft7.train.onnx",
+      "fixtures/efficientnet_lite0_ft7/input.npy", "fixtures/efficientnet_lite0_ft7/output.npy", 64,
+      7, 1, false },
+    { "efficientnet_lite0", "fixtures/efficientnet_lite0_1000/efficientnet_lite0_1000.infer.onnx",
+      "fixtures/efficientnet_lite0_1000/input.npy", "fixtures/efficientnet_lite0_1000/output.npy",
+      224, 1000, 2, true },
+    { "mobilenet_v3_small", "models/mobilenet_v3_small.onnx", "models/mobilenet_v3_small.in.npy",
+      "models/mobilenet_v3_small.out.npy", 224, 1000, 1, true },
+    { "mobilenet_v3_large", "models/mobilenet_v3_large.onnx", "models/mobilenet_v3_large.in.npy",
+      "models/mobilenet_v3_large.out.npy", 224, 1000, 1, true },
+};
+
+/* The numbers of a file; images [n, c, h, w] become [n, h, w, c]. */
+static float *numbers_of(const char *name, size_t *count)
+{
+    char path[PATH_BYTES];
+    void *data;
+    size_t bytes;
+    tl_npy array;
+    tl_error err = { .text = "" };
+    snprintf(path, sizeof path, "%s/%s", TL_SHARED_DATA, name);
+    if (tl_file_read(path, FILE_BYTES_MAX, &data, &bytes, &err) != TL_OK) fail_msg("%s", err.text);
+    assert_int_equal(tl_npy_parse(data, bytes, &array, &err), TL_OK);
+    size_t channels = array.rank == 4 ? array.shape[1] : 1;
+    size_t pixels = array.rank == 4 ? array.shape[2] * array.shape[3] : 1;
+    float *out = malloc(array.count * sizeof *out);
+    assert_non_null(out);
+    for (size_t i = 0; i < array.count; i++) {
+        size_t item = i / (channels * pixels), c = i / pixels % channels, p = i % pixels;
+        out[(item * pixels + p) * channels + c] = (float)tl_npy_number(&array, i);
+    }
+    *count = array.count;
+    free(data);
+    return out;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+/* Every parameter of theirs has one of ours of that name, and the other way round. */
+static void copy_by_name(const tl_graph *theirs, const float *from, const tl_graph *ours, float *to)
+{
+    assert_int_equal(tl_graph_param_count(theirs), tl_graph_param_count(ours));
+    for (size_t i = 0; i < tl_graph_param_count(theirs); i++) {
+        const tl_param *a = tl_graph_param(theirs, i);
+        size_t index = tl_graph_find_param(ours, a->name);
+        if (index == SIZE_MAX) fail_msg("there is no %s", a->name);
+        const tl_param *b = tl_graph_param(ours, index);
+        assert_true(tl_shape_equal(&a->shape, &b->shape));
+        assert_int_equal(a->role, b->role);
+        memcpy(to + b->offset, from + a->offset, a->count * sizeof *to);
+    }
+}
+
+/* Theirs are weight, bias, weight, bias ... in the order of ours; our normalisation becomes one that
+ * adds the bias. */
+static void copy_folded(const tl_graph *theirs, const float *from, const tl_graph *ours, float *to)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < tl_graph_param_count(ours); i++) {
+        const tl_param *b = tl_graph_param(ours, i);
+        bool norm_weight = b->role == TL_PARAM_BIAS && ends_with(b->name, "weight");
+        if (norm_weight || b->role == TL_PARAM_RUNNING) {
+            float value = ends_with(b->name, "running_mean") ? 0.0f
+                          : norm_weight                      ? 1.0f
+                                                             : 1.0f - 1e-3f;
+            for (size_t k = 0; k < b->count; k++) to[b->offset + k] = value;
+            continue;
+        }
+        assert_true(next < tl_graph_param_count(theirs));
+        const tl_param *a = tl_graph_param(theirs, next++);
+        if (!tl_shape_equal(&a->shape, &b->shape)) fail_msg("%s is not %s", a->name, b->name);
+        memcpy(to + b->offset, from + a->offset, a->count * sizeof *to);
+    }
+    assert_int_equal(next, tl_graph_param_count(theirs));
+}
+
+static void infer(tl_graph *graph, const float *flat, const float *x, uint32_t batch, float *out)
+{
+    tl_weights *weights;
+    tl_plan *plan;
+    const tl_plan_options options = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = 1 };
+    tl_error err = { .text = "" };
+    if (tl_weights_create(graph, flat, &weights, &err) != TL_OK) fail_msg("%s", err.text);
+    if (tl_plan_create(graph, &options, &plan, &err) != TL_OK) fail_msg("%s", err.text);
+    memcpy(tl_plan_input(plan, 0), x,
+           batch * tl_shape_count(tl_graph_input_shape(graph, 0)) * sizeof *x);
+    if (tl_plan_infer(plan, weights, batch, &err) != TL_OK) fail_msg("%s", err.text);
+    memcpy(out, tl_plan_output(plan, 0),
+           batch * tl_shape_count(tl_graph_output_shape(graph, 0)) * sizeof *out);
+    tl_plan_destroy(&plan);
+    tl_weights_release(&weights);
+}
+
+static void outputs_are_theirs(void **state)
+{
+    const oracle *o = *state;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", TL_SHARED_DATA, o->model);
+    if (access(path, R_OK) != 0) skip();
+    tl_graph *theirs = NULL, *ours = NULL;
+    float *from = NULL, *to = NULL;
+    tl_error err = { .text = "" };
+    const tl_network_options options = { .height = o->side,
+                                         .width = o->side,
+                                         .class_count = o->class_count };
+    if (tl_onnx_import_file(path, NULL, &theirs, &from, &err) != TL_OK) fail_msg("%s", err.text);
+    if (tl_network_create(tl_network_find(o->network), &options, &ours, &to, &err) != TL_OK)
+        fail_msg("%s", err.text);
+    (o->folded ? copy_folded : copy_by_name)(theirs, from, ours, to);
+    size_t in_count, out_count;
+    float *x = numbers_of(o->input, &in_count), *y = numbers_of(o->output, &out_count);
+    float *z = malloc(out_count * sizeof *z);
+    assert_non_null(z);
+    infer(ours, to, x, o->items, z);
+    double largest = 1.0;
+    for (size_t i = 0; i < out_count; i++) largest = fmax(largest, fabs((double)y[i]));
+    for (size_t i = 0; i < out_count; i++)
+        if (!(fabs((double)z[i] - (double)y[i]) <= 1e-5 * largest))
+            fail_msg("output %zu is %.7g, not %.7g", i, (double)z[i], (double)y[i]);
+    free(x);
+    free(y);
+    free(z);
+    free(from);
+    free(to);
+    tl_graph_release(&theirs);
+    tl_graph_release(&ours);
+}
+
+int main(void)
+{
+    if (access(TL_SHARED_DATA "/fixtures", R_OK) != 0) return 77;
+    struct CMUnitTest tests[TL_COUNT_OF(ORACLES)];
+    for (size_t i = 0; i < TL_COUNT_OF(ORACLES); i++)
+        tests[i] = (struct CMUnitTest){ .name = ORACLES[i].model,
+                                        .test_func = outputs_are_theirs,
+                                        .initial_state = (void *)&ORACLES[i] };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
