@@ -20,15 +20,18 @@
 
 enum { BATCH = 3, DIRECTIONS = 6, BUFFER_MAX = 1 << 16 };
 
-typedef enum numbers { SMOOTH, APART, DISTINCT } numbers;
+/* APART: away from the kinks at -3, 0, 3 and `alpha`, `beta`; DISTINCT: no two alike; POSITIVE:
+ * 1/2 to 2; UNLIKE: every operand's are apart from those of the others. */
+typedef enum numbers { SMOOTH, APART, DISTINCT, POSITIVE, UNLIKE } numbers;
 
 typedef struct grad_case {
     tl_op_kind kind;
-    numbers numbers; /* APART: away from the kinks at -3, 0, 3 and `alpha`, `beta` */
+    numbers numbers;
     size_t input_count;
     tl_shape inputs[3];
     tl_attrs attrs;
     tl_op_mode mode;
+    bool fixed[3]; /* indices and choices: 0, 1, -1 ...; no gradient */
 } grad_case;
 
 typedef struct fixture {
@@ -51,9 +54,12 @@ static float *floats(size_t count)
     return out;
 }
 
-static float draw(tl_rng *rng, const grad_case *is, size_t index, size_t count)
+static float draw(tl_rng *rng, const grad_case *is, size_t operand, size_t index, size_t count)
 {
     float x = (float)(4 * tl_rng_unit(rng) - 2);
+    if (is->fixed[operand]) return (float)((index * 7) % 3) - 1.0f;
+    if (is->numbers == POSITIVE) return 0.5f + 1.5f * (float)tl_rng_unit(rng);
+    if (is->numbers == UNLIKE) return floorf(x * 4) / 2 + (operand == 0 ? 0.0f : 0.25f);
     if (is->numbers == DISTINCT) return 0.05f * (float)((index * 37 + 11) % count) - 1.0f;
     if (is->numbers == SMOOTH) return x;
     x *= 2;
@@ -94,7 +100,7 @@ static void setup(fixture *f, const grad_case *is, tl_rng *rng)
         const size_t count = BATCH * tl_shape_count(&is->inputs[i]);
         f->inputs[i] = floats(count);
         f->input_grads[i] = floats(count);
-        for (size_t n = 0; n < count; n++) f->inputs[i][n] = draw(rng, is, n, count);
+        for (size_t n = 0; n < count; n++) f->inputs[i][n] = draw(rng, is, i, n, count);
     }
     const tl_op *op = tl_op_get(is->kind);
     assert_int_equal(op->shape(&is->attrs, is->inputs, is->input_count, &f->state.output, &err),
@@ -184,6 +190,7 @@ static void run_case(const grad_case *is, size_t number)
     objective(&f);
     assert_int_equal(tl_op_get(is->kind)->backward(&f.state, &f.run, &err), TL_OK);
     for (size_t i = 0; i < is->input_count; i++) {
+        if (is->fixed[i]) continue;
         const size_t count = BATCH * tl_shape_count(&is->inputs[i]);
         double share = disagreement(&f, f.inputs[i], f.input_grads[i], count, &rng);
         if (!(share < allowed))
@@ -284,32 +291,138 @@ static size_t add_norms(grad_case *cases)
 
 static size_t add_elementwise(grad_case *cases)
 {
-    const tl_op_kind kinds[] = { TL_OP_RELU,    TL_OP_CLIP, TL_OP_HARD_SWISH, TL_OP_HARD_SIGMOID,
-                                 TL_OP_SIGMOID, TL_OP_SILU, TL_OP_ABS };
+    const tl_op_kind kinds[] = {
+        TL_OP_RELU,     TL_OP_CLIP, TL_OP_HARD_SWISH, TL_OP_HARD_SIGMOID, TL_OP_SIGMOID,
+        TL_OP_SILU,     TL_OP_ABS,  TL_OP_LEAKY_RELU, TL_OP_TANH,         TL_OP_ELU,
+        TL_OP_SELU,     TL_OP_GELU, TL_OP_GELU_TANH,  TL_OP_SOFTPLUS,     TL_OP_MISH,
+        TL_OP_SOFTSIGN, TL_OP_EXP,  TL_OP_NEG,        TL_OP_ERF,          TL_OP_PRELU
+    };
     size_t n = 0;
     for (size_t k = 0; k < TL_COUNT_OF(kinds); k++) {
         cases[n] = make(kinds[k], APART, tl_shape_image(3, 5, 7));
         if (kinds[k] == TL_OP_CLIP) cases[n].attrs.alpha = -1, cases[n].attrs.beta = 1.5f;
         if (kinds[k] == TL_OP_HARD_SIGMOID) cases[n].attrs.alpha = 1.0f / 6; /* kinks at -3, 3 */
+        if (kinds[k] == TL_OP_PRELU) cases[n].attrs.channels = 7;
         n++;
     }
+    cases[n] = make(TL_OP_PRELU, APART, tl_shape_image(3, 5, 7));
+    cases[n++].attrs.channels = 1;
+    cases[n++] = make(TL_OP_LOG, POSITIVE, tl_shape_image(3, 5, 7));
+    cases[n++] = make(TL_OP_SQRT, POSITIVE, tl_shape_image(3, 5, 7));
+    cases[n++] = make(TL_OP_RECIPROCAL, POSITIVE, tl_shape_vector(9));
     return n;
 }
 
 static size_t add_binaries(grad_case *cases)
 {
-    const tl_op_kind kinds[] = { TL_OP_ADD, TL_OP_SUB, TL_OP_MUL };
+    const tl_op_kind kinds[] = { TL_OP_ADD, TL_OP_SUB, TL_OP_MUL, TL_OP_DIV,
+                                 TL_OP_POW, TL_OP_MIN, TL_OP_MAX };
     const tl_shape image = tl_shape_image(4, 3, 9), channel = tl_shape_image(1, 1, 9);
     const tl_shape row = tl_shape_vector(9), one = tl_shape_vector(1);
+    const tl_shape column = tl_shape_image(4, 1, 1), plane = tl_shape_image(4, 3, 1);
+    const tl_shape pairs[][2] = { { image, image }, { image, channel }, { channel, image },
+                                  { image, row },   { one, image },     { row, row },
+                                  { row, image },   { plane, channel }, { column, plane },
+                                  { image, plane } };
     size_t n = 0;
     for (size_t k = 0; k < TL_COUNT_OF(kinds); k++) {
-        cases[n++] = make2(kinds[k], image, image);
-        cases[n++] = make2(kinds[k], image, channel);
-        cases[n++] = make2(kinds[k], channel, image);
-        cases[n++] = make2(kinds[k], image, row);
-        cases[n++] = make2(kinds[k], one, image);
-        cases[n++] = make2(kinds[k], row, row);
+        const bool extreme = kinds[k] == TL_OP_MIN || kinds[k] == TL_OP_MAX;
+        for (size_t i = 0; i < TL_COUNT_OF(pairs); i++) {
+            cases[n] = make2(kinds[k], pairs[i][0], pairs[i][1]);
+            cases[n].numbers = kinds[k] == TL_OP_DIV || kinds[k] == TL_OP_POW ? POSITIVE
+                               : extreme                                      ? UNLIKE
+                                                                              : SMOOTH;
+            n++;
+        }
     }
+    cases[n] = make2(TL_OP_WHERE, tl_shape_image(2, 3, 1), image);
+    cases[n].inputs[0] = tl_shape_image(4, 3, 1);
+    cases[n].inputs[2] = row;
+    cases[n].input_count = 3;
+    cases[n++].fixed[0] = true;
+    return n;
+}
+
+static size_t add_reductions(grad_case *cases)
+{
+    const tl_op_kind kinds[] = { TL_OP_REDUCE_SUM, TL_OP_REDUCE_MEAN, TL_OP_REDUCE_MAX,
+                                 TL_OP_REDUCE_MIN, TL_OP_REDUCE_PROD, TL_OP_REDUCE_L2 };
+    const uint32_t masks[] = { 0, 1, 3, 4, 5 };
+    size_t n = 0;
+    for (size_t k = 0; k < TL_COUNT_OF(kinds); k++) {
+        for (size_t m = 0; m < TL_COUNT_OF(masks); m++) {
+            const bool extreme = kinds[k] == TL_OP_REDUCE_MAX || kinds[k] == TL_OP_REDUCE_MIN;
+            const bool product = kinds[k] == TL_OP_REDUCE_PROD;
+            cases[n] = make(kinds[k],
+                            extreme   ? DISTINCT
+                            : product ? POSITIVE
+                                      : SMOOTH,
+                            product ? tl_shape_image(2, 1, 3) : tl_shape_image(4, 2, 3));
+            cases[n].attrs.keep_dims = m % 2 == 0;
+            cases[n++].attrs.axis_mask = masks[m];
+        }
+    }
+    for (int32_t axis = -1; axis < 3; axis++) {
+        cases[n] = make(TL_OP_SOFTMAX, SMOOTH, tl_shape_image(3, 4, 5));
+        cases[n++].attrs.axis = axis;
+        cases[n] = make(TL_OP_LOG_SOFTMAX, SMOOTH, tl_shape_image(3, 4, 5));
+        cases[n++].attrs.axis = axis;
+    }
+    return n;
+}
+
+static tl_shape shape4(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    return (tl_shape){ .rank = 4, .dim = { a, b, c, d } };
+}
+
+static size_t add_products(grad_case *cases)
+{
+    const tl_shape matrix = { .rank = 2, .dim = { 4, 5 } }, other = { .rank = 2, .dim = { 5, 3 } };
+    size_t n = 0;
+    cases[n++] = make2(TL_OP_MATMUL, matrix, other);
+    cases[n++] = make2(TL_OP_MATMUL, shape4(2, 3, 4, 5), other);
+    cases[n++] = make2(TL_OP_MATMUL, matrix, shape4(2, 3, 5, 7));
+    cases[n++] = make2(TL_OP_MATMUL, shape4(2, 1, 4, 5), tl_shape_image(3, 5, 2));
+    cases[n] = make(TL_OP_GEMM, SMOOTH, tl_shape_image(2, 3, 5));
+    cases[n].attrs.channels = 4;
+    cases[n++].attrs.has_bias = true;
+    return n;
+}
+
+static size_t add_moves(grad_case *cases)
+{
+    const tl_shape shape = shape4(2, 3, 4, 5);
+    size_t n = 0;
+    for (int32_t axis = 0; axis < 4; axis++) {
+        cases[n] = make2(TL_OP_CONCAT, shape, shape);
+        cases[n].inputs[1].dim[axis] = 6;
+        cases[n++].attrs.axis = axis;
+        cases[n] = make(TL_OP_SLICE, SMOOTH, shape4(7, 7, 7, 7));
+        cases[n].attrs.axis = axis;
+        cases[n].attrs.begin = axis % 2 == 0 ? 1 : 6;
+        cases[n].attrs.end = axis % 2 == 0 ? 6 : -1;
+        cases[n++].attrs.step = axis % 2 == 0 ? 2 : -3;
+        cases[n] = make2(TL_OP_GATHER, shape, (tl_shape){ .rank = 2, .dim = { 2, 3 } });
+        cases[n].fixed[1] = true;
+        cases[n++].attrs.axis = axis;
+        cases[n] = make(TL_OP_PAD, SMOOTH, tl_shape_image(3, 4, 5));
+        cases[n].attrs.pad_mode = (tl_pad_mode)axis;
+        for (uint32_t i = 0; i < 3; i++)
+            cases[n].attrs.pad_begin[i] = i, cases[n].attrs.pad_end[i] = 2 - i;
+        n++;
+    }
+    cases[n] = make(TL_OP_RESHAPE, SMOOTH, shape);
+    cases[n++].attrs.shape = tl_shape_image(8, 5, 3);
+    const uint8_t orders[][4] = { { 0, 1, 2, 3 }, { 3, 0, 1, 2 }, { 1, 0, 3, 2 }, { 2, 3, 1, 0 } };
+    for (size_t i = 0; i < TL_COUNT_OF(orders); i++) {
+        cases[n] = make(TL_OP_PERMUTE, SMOOTH, shape);
+        memcpy(cases[n++].attrs.axes, orders[i], sizeof orders[i]);
+    }
+    cases[n] = make(TL_OP_EXPAND, SMOOTH, tl_shape_image(1, 4, 1));
+    cases[n++].attrs.shape = shape4(2, 3, 4, 5);
+    cases[n] = make(TL_OP_TILE, SMOOTH, tl_shape_image(2, 3, 4));
+    cases[n++].attrs.shape = tl_shape_image(4, 9, 8);
     return n;
 }
 
@@ -346,7 +459,6 @@ static size_t add_rest(grad_case *cases)
         cases[n].attrs.channels = out;
         cases[n++].attrs.has_bias = out != 36;
     }
-    cases[n++] = make(TL_OP_SOFTMAX, SMOOTH, tl_shape_image(2, 1, 7));
     cases[n] = make(TL_OP_CONSTANT, SMOOTH, tl_shape_vector(1));
     cases[n].input_count = 0;
     cases[n].attrs.trained = true;
@@ -361,11 +473,14 @@ static size_t all_cases(grad_case *cases)
     n += add_norms(cases + n);
     n += add_elementwise(cases + n);
     n += add_binaries(cases + n);
+    n += add_reductions(cases + n);
+    n += add_products(cases + n);
+    n += add_moves(cases + n);
     n += add_pools(cases + n);
     return n + add_rest(cases + n);
 }
 
-static grad_case cases[256];
+static grad_case cases[512];
 
 static void test_every_operator(void **state)
 {

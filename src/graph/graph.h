@@ -91,7 +91,7 @@ typedef struct tl_plan_options {
     uint32_t loss_outputs;
 } tl_plan_options;
 
-/* Errors: TL_ENOMEM, TL_EUNSUPPORTED (an operator has no backward in a training mode). */
+/* Errors: TL_ENOMEM, TL_EUNSUPPORTED (a setting that an operator does not have). */
 tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
                          tl_error *err);
 void tl_plan_destroy(tl_plan **plan); /* NULL-safe */

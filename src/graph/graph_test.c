@@ -524,7 +524,7 @@ static tl_status build_bad(int which, tl_error *err)
     case 3: o.window.stride_w = 0; break;
     case 4: o.window.pad_left = 3; break;
     case 5: x = tl_builder_binary(b, TL_OP_ADD, x, r); break;
-    case 6: x = tl_builder_gemm(b, "g", x, 3); break;
+    case 6: x = tl_builder_gemm(b, "g", x, 0); break;
     case 7: x = tl_builder_slice(b, x, 2, 4); break;
     case 8: x = tl_builder_batch_norm(b, "n", x, 0.0f, 0.1f); break;
     case 9: x = tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, r); break;

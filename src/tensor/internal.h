@@ -55,11 +55,12 @@ tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32
 tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err);
 tl_activation tl_activation_none(void);
 #define TL_OP_BIT(kind) ((uint64_t)1 << (kind))
-/* The kinds that tl_kernels' activation functions compute. */
+/* The kinds that tl_kernels applies to what other loops write. */
 #define TL_ACTIVATION_BITS                                                                         \
     (TL_OP_BIT(TL_OP_RELU) | TL_OP_BIT(TL_OP_CLIP) | TL_OP_BIT(TL_OP_HARD_SWISH) |                 \
      TL_OP_BIT(TL_OP_HARD_SIGMOID) | TL_OP_BIT(TL_OP_SIGMOID) | TL_OP_BIT(TL_OP_SILU) |            \
-     TL_OP_BIT(TL_OP_ABS))
+     TL_OP_BIT(TL_OP_ABS) | TL_OP_BIT(TL_OP_LEAKY_RELU) | TL_OP_BIT(TL_OP_TANH) |                  \
+     TL_OP_BIT(TL_OP_ELU) | TL_OP_BIT(TL_OP_GELU) | TL_OP_BIT(TL_OP_MISH))
 
 static inline size_t tl_align(size_t bytes)
 {

@@ -116,7 +116,7 @@ void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches)
         const tl_node *node = plan->steps[s].node;
         bool any = learns(g, node);
         for (uint32_t i = 0; i < node->input_count; i++) any = any || depends[node->inputs[i]];
-        depends[node->output] = any;
+        depends[node->output] = any && tl_op_get(node->kind)->backward != NULL;
     }
     for (uint32_t i = 0; i < plan->loss_outputs; i++) reaches[g->outputs[i]] = true;
     for (size_t s = plan->step_count; s-- > 0;) {

@@ -30,9 +30,6 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
         memcpy(step->state.wants_grad, described.wants_grad, sizeof described.wants_grad);
         step->state.exchange = plan->exchange;
         step->state.member = plan->member;
-        if (step->active && tl_op_get(step->node->kind)->backward == NULL)
-            return tl_fail(err, TL_EUNSUPPORTED, "node %s (%s) cannot be trained", step->node->name,
-                           tl_op_get(step->node->kind)->name);
         tl_status status = tl_op_prepare(step->node->kind, &step->state, err);
         if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->node->name);
         if (packer == NULL) continue;

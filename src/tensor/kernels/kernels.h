@@ -16,6 +16,14 @@ typedef struct tl_norm_coefficients {
     const float *g, *h, *k;     /* backward: dx = g * dz + h * (x - center) + k */
 } tl_norm_coefficients;
 
+/* `rows` rows of n results, dense; operands have a step of 1 or 0 along a row, not both 0 where n is
+ * above 1. */
+typedef struct tl_binary_args {
+    size_t rows, n;
+    const float *a, *b;
+    ptrdiff_t a_row, b_row, a_step, b_step;
+} tl_binary_args;
+
 typedef struct tl_gemm_args {
     size_t rows, columns, inner;
     const float *a; /* element (i, k) at a[i * a_row + k * a_inner] */
@@ -49,11 +57,17 @@ typedef struct tl_winograd_tile {
 typedef struct tl_kernels {
     const char *name; /* "avx512", "avx2", "base" */
 
-    /* y = act(x); y may be x. Kinds of TL_ACTIVATION_BITS. */
+    /* y = act(x); y may be x. Kinds of one number but PRELU. */
     void (*activate)(const tl_activation *act, size_t n, const float *x, float *y);
-    /* dx = dy * act'(x); dx may be dy. */
+    /* dx = dy * act'(x); dx may be dy. Those that have a derivative. */
     void (*activate_backward)(const tl_activation *act, size_t n, const float *x, const float *dy,
                               float *dx);
+
+    /* y = a op b; y may be an operand that goes along. Kinds of two numbers. */
+    void (*binary)(tl_op_kind kind, const tl_binary_args *args, float *y);
+    /* d = dy times the derivative by the first or the second operand; d may be dy. */
+    void (*binary_backward)(tl_op_kind kind, const tl_binary_args *args, bool second,
+                            const float *dy, float *d);
 
     void (*add)(size_t n, const float *a, const float *b, float *y); /* y may be a or b */
     void (*sub)(size_t n, const float *a, const float *b, float *y);

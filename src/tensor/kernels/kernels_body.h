@@ -131,16 +131,262 @@ INLINE float d_abs(float z, float a, float b)
     return (void)a, (void)b, positive - negative;
 }
 
+/* tanh(x): a polynomial near 0, where the quotient would lose digits. */
+INLINE float tanh_fast(float x)
+{
+    float s = x * x;
+    float near = 62.0f / 2835.0f;
+    near = near * s - 17.0f / 315.0f;
+    near = near * s + 2.0f / 15.0f;
+    near = near * s - 1.0f / 3.0f;
+    near = x + x * s * near;
+    float far = 1.0f - 2.0f / (1.0f + exp_fast(2.0f * x));
+    return s < 0.0625f ? near : far;
+}
+
+/* erf(x): the series near 0; else Abramowitz and Stegun, 7.1.26, error below 2e-7. */
+INLINE float erf_fast(float x)
+{
+    float s = x * x;
+    float near = -1.0f / 1320.0f;
+    near = near * s + 1.0f / 216.0f;
+    near = near * s - 1.0f / 42.0f;
+    near = near * s + 1.0f / 10.0f;
+    near = near * s - 1.0f / 3.0f;
+    near = 1.12837917f * (x + x * s * near);
+    float t = 1.0f / (1.0f + 0.3275911f * (x < 0.0f ? -x : x));
+    float p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    float far = 1.0f - p * t * exp_fast(-s);
+    far = x < 0.0f ? -far : far;
+    return s < 0.25f ? near : far;
+}
+
+INLINE float f_leaky_relu(float z, float a, float b)
+{
+    return (void)b, z < 0.0f ? a * z : z;
+}
+INLINE float d_leaky_relu(float z, float a, float b)
+{
+    return (void)b, z < 0.0f ? a : 1.0f;
+}
+INLINE float f_tanh(float z, float a, float b)
+{
+    return (void)a, (void)b, tanh_fast(z);
+}
+INLINE float d_tanh(float z, float a, float b)
+{
+    float t = tanh_fast(z);
+    return (void)a, (void)b, 1.0f - t * t;
+}
+INLINE float f_elu(float z, float a, float b)
+{
+    return (void)b, z < 0.0f ? a * (exp_fast(z) - 1.0f) : z;
+}
+INLINE float d_elu(float z, float a, float b)
+{
+    return (void)b, z < 0.0f ? a * exp_fast(z) : 1.0f;
+}
+INLINE float f_gelu(float z, float a, float b)
+{
+    return (void)a, (void)b, 0.5f * z * (1.0f + erf_fast(z * 0.70710678f));
+}
+INLINE float d_gelu(float z, float a, float b)
+{
+    float bell = 0.39894228f * exp_fast(-0.5f * z * z);
+    return (void)a, (void)b, 0.5f * (1.0f + erf_fast(z * 0.70710678f)) + z * bell;
+}
+/* tanh(softplus(z)) is n / (n + 2) with n = e (e + 2), e = exp(z); it is 1 from 20 on. */
+INLINE float mish_gate(float z)
+{
+    float e = exp_fast(z < 20.0f ? z : 20.0f), n = e * (e + 2.0f);
+    return n / (n + 2.0f);
+}
+INLINE float f_mish(float z, float a, float b)
+{
+    return (void)a, (void)b, z * mish_gate(z);
+}
+INLINE float d_mish(float z, float a, float b)
+{
+    float t = mish_gate(z);
+    return (void)a, (void)b, t + z * (1.0f - t * t) * sigmoid_of(z);
+}
+
+/* ... and of the other operators of one number. */
+INLINE float f_selu(float z, float a, float b)
+{
+    return b * f_elu(z, a, b);
+}
+INLINE float d_selu(float z, float a, float b)
+{
+    return b * d_elu(z, a, b);
+}
+INLINE float f_gelu_tanh(float z, float a, float b)
+{
+    float inner = 0.79788456f * (z + 0.044715f * z * z * z);
+    return (void)a, (void)b, 0.5f * z * (1.0f + tanh_fast(inner));
+}
+INLINE float d_gelu_tanh(float z, float a, float b)
+{
+    float t = tanh_fast(0.79788456f * (z + 0.044715f * z * z * z));
+    float slope = 0.79788456f * (1.0f + 0.134145f * z * z);
+    return (void)a, (void)b, 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * slope;
+}
+INLINE float f_softplus(float z, float a, float b)
+{
+    return (void)a, (void)b, (z > 0.0f ? z : 0.0f) + log1pf(exp_fast(z < 0.0f ? z : -z));
+}
+INLINE float d_softplus(float z, float a, float b)
+{
+    return (void)a, (void)b, sigmoid_of(z);
+}
+INLINE float f_softsign(float z, float a, float b)
+{
+    return z / (1.0f + f_abs(z, a, b));
+}
+INLINE float d_softsign(float z, float a, float b)
+{
+    float below = 1.0f + f_abs(z, a, b);
+    return 1.0f / (below * below);
+}
+/* Beyond what exp_fast knows this is infinite or 0, not clamped. */
+INLINE float f_exp(float z, float a, float b)
+{
+    float e = exp_fast(z);
+    e = z > 88.7228f ? INFINITY : e;
+    return (void)a, (void)b, z < -87.0f ? 0.0f : e;
+}
+INLINE float d_exp(float z, float a, float b)
+{
+    return f_exp(z, a, b);
+}
+INLINE float f_log(float z, float a, float b)
+{
+    return (void)a, (void)b, logf(z);
+}
+INLINE float d_log(float z, float a, float b)
+{
+    return (void)a, (void)b, 1.0f / z;
+}
+INLINE float f_sqrt(float z, float a, float b)
+{
+    return (void)a, (void)b, sqrtf(z);
+}
+INLINE float d_sqrt(float z, float a, float b)
+{
+    return (void)a, (void)b, 0.5f / sqrtf(z);
+}
+INLINE float f_reciprocal(float z, float a, float b)
+{
+    return (void)a, (void)b, 1.0f / z;
+}
+INLINE float d_reciprocal(float z, float a, float b)
+{
+    return (void)a, (void)b, -1.0f / (z * z);
+}
+INLINE float f_neg(float z, float a, float b)
+{
+    return (void)a, (void)b, -z;
+}
+INLINE float d_neg(float z, float a, float b)
+{
+    return (void)z, (void)a, (void)b, -1.0f;
+}
+INLINE float f_erf(float z, float a, float b)
+{
+    return (void)a, (void)b, erf_fast(z);
+}
+INLINE float d_erf(float z, float a, float b)
+{
+    return (void)a, (void)b, 1.12837917f * exp_fast(-z * z);
+}
+INLINE float f_floor(float z, float a, float b)
+{
+    return (void)a, (void)b, floorf(z);
+}
+INLINE float f_ceil(float z, float a, float b)
+{
+    return (void)a, (void)b, ceilf(z);
+}
+INLINE float f_sign(float z, float a, float b)
+{
+    return d_abs(z, a, b);
+}
+INLINE float f_round(float z, float a, float b)
+{
+    return (void)a, (void)b, rintf(z);
+}
+INLINE float f_logical_not(float z, float a, float b)
+{
+    return (void)a, (void)b, z == 0.0f ? 1.0f : 0.0f;
+}
+INLINE float f_cast_integer(float z, float a, float b)
+{
+    return (void)a, (void)b, truncf(z);
+}
+INLINE float f_cast_bool(float z, float a, float b)
+{
+    return (void)a, (void)b, z == 0.0f ? 0.0f : 1.0f;
+}
+
+/* What can be applied to what another loop writes; other smooth functions; steps. */
+#define ACTIVATIONS(X)                                                                             \
+    X(RELU, relu)                                                                                  \
+    X(CLIP, clip)                                                                                  \
+    X(HARD_SWISH, hard_swish)                                                                      \
+    X(HARD_SIGMOID, hard_sigmoid)                                                                  \
+    X(SIGMOID, sigmoid)                                                                            \
+    X(SILU, silu)                                                                                  \
+    X(ABS, abs)                                                                                    \
+    X(LEAKY_RELU, leaky_relu)                                                                      \
+    X(TANH, tanh)                                                                                  \
+    X(ELU, elu)                                                                                    \
+    X(GELU, gelu)                                                                                  \
+    X(MISH, mish)
+#define SMOOTH(X)                                                                                  \
+    X(SELU, selu)                                                                                  \
+    X(GELU_TANH, gelu_tanh)                                                                        \
+    X(SOFTPLUS, softplus)                                                                          \
+    X(SOFTSIGN, softsign)                                                                          \
+    X(EXP, exp)                                                                                    \
+    X(LOG, log)                                                                                    \
+    X(SQRT, sqrt)                                                                                  \
+    X(RECIPROCAL, reciprocal)                                                                      \
+    X(NEG, neg)                                                                                    \
+    X(ERF, erf)
+#define STEPS(X)                                                                                   \
+    X(FLOOR, floor)                                                                                \
+    X(CEIL, ceil)                                                                                  \
+    X(SIGN, sign)                                                                                  \
+    X(ROUND, round)                                                                                \
+    X(NOT, logical_not)                                                                            \
+    X(CAST_INTEGER, cast_integer)                                                                  \
+    X(CAST_BOOL, cast_bool)
+
 /* Run LOOP(name) for the kind; a loop for each keeps the choice outside it. */
-#define FOR_ACTIVATION(act, LOOP)                                                                  \
+#define CASE(NAME, name)                                                                           \
+    case TL_OP_##NAME:                                                                             \
+        LOOP(name) break;
+
+#define FOR_ACTIVATION(act)                                                                        \
     switch ((int)(act)->kind) {                                                                    \
-    case TL_OP_RELU: LOOP(relu) break;                                                             \
-    case TL_OP_CLIP: LOOP(clip) break;                                                             \
-    case TL_OP_HARD_SWISH: LOOP(hard_swish) break;                                                 \
-    case TL_OP_HARD_SIGMOID: LOOP(hard_sigmoid) break;                                             \
-    case TL_OP_SIGMOID: LOOP(sigmoid) break;                                                       \
-    case TL_OP_SILU: LOOP(silu) break;                                                             \
-    case TL_OP_ABS: LOOP(abs) break;                                                               \
+        ACTIVATIONS(CASE)                                                                          \
+    default: LOOP(none) break;                                                                     \
+    }
+#define FOR_SMOOTH(act)                                                                            \
+    switch ((int)(act)->kind) {                                                                    \
+        ACTIVATIONS(CASE)                                                                          \
+        SMOOTH(CASE)                                                                               \
+    default: LOOP(none) break;                                                                     \
+    }
+#define FOR_UNARY(act)                                                                             \
+    switch ((int)(act)->kind) {                                                                    \
+        ACTIVATIONS(CASE)                                                                          \
+        SMOOTH(CASE)                                                                               \
+        STEPS(CASE)                                                                                \
     default: LOOP(none) break;                                                                     \
     }
 
@@ -148,7 +394,7 @@ static void k_activate(const tl_activation *act, size_t n, const float *x, float
 {
     const float a = act->alpha, b = act->beta;
 #define LOOP(name) IVDEP for (size_t i = 0; i < n; i++) y[i] = f_##name(x[i], a, b);
-    FOR_ACTIVATION(act, LOOP)
+    FOR_UNARY(act)
 #undef LOOP
 }
 
@@ -157,8 +403,105 @@ static void k_activate_backward(const tl_activation *act, size_t n, const float 
 {
     const float a = act->alpha, b = act->beta;
 #define LOOP(name) IVDEP for (size_t i = 0; i < n; i++) dx[i] = dy[i] * d_##name(x[i], a, b);
-    FOR_ACTIVATION(act, LOOP)
+    FOR_SMOOTH(act)
 #undef LOOP
+}
+
+/* ---- Functions of two numbers ---------------------------------------------------------------- */
+
+INLINE float mod_of(float a, float b)
+{
+    return a - b * floorf(a / b);
+}
+
+/* X(KIND, y, da, db): the function of a and b, and its derivatives where there are any. */
+#define SMOOTH_BINARIES(X)                                                                         \
+    X(ADD, a + b, 1.0f, 1.0f)                                                                      \
+    X(SUB, a - b, 1.0f, -1.0f)                                                                     \
+    X(MUL, a *b, b, a)                                                                             \
+    X(DIV, a / b, 1.0f / b, -a / (b * b))                                                          \
+    X(POW, powf(a, b), b == 0.0f ? 0.0f : b * powf(a, b - 1.0f),                                   \
+      a > 0.0f ? powf(a, b) * logf(a) : 0.0f)                                                      \
+    X(MIN, a < b ? a : b, a <= b ? 1.0f : 0.0f, a <= b ? 0.0f : 1.0f)                              \
+    X(MAX, a > b ? a : b, a >= b ? 1.0f : 0.0f, a >= b ? 0.0f : 1.0f)
+#define STEP_BINARIES(X)                                                                           \
+    X(MOD, mod_of(a, b), , )                                                                       \
+    X(FMOD, fmodf(a, b), , )                                                                       \
+    X(EQUAL, a == b ? 1.0f : 0.0f, , )                                                             \
+    X(GREATER, a > b ? 1.0f : 0.0f, , )                                                            \
+    X(GREATER_OR_EQUAL, a >= b ? 1.0f : 0.0f, , )                                                  \
+    X(LESS, a < b ? 1.0f : 0.0f, , )                                                               \
+    X(LESS_OR_EQUAL, a <= b ? 1.0f : 0.0f, , )                                                     \
+    X(AND, a != 0.0f && b != 0.0f ? 1.0f : 0.0f, , )                                               \
+    X(OR, a != 0.0f || b != 0.0f ? 1.0f : 0.0f, , )                                                \
+    X(XOR, (a != 0.0f) != (b != 0.0f) ? 1.0f : 0.0f, , )
+
+#define X(KIND, value, da, db)                                                                     \
+    INLINE float of_##KIND(float a, float b)                                                       \
+    {                                                                                              \
+        return value;                                                                              \
+    }
+SMOOTH_BINARIES(X)
+STEP_BINARIES(X)
+#undef X
+#define X(KIND, value, da, db)                                                                     \
+    INLINE float first_##KIND(float a, float b)                                                    \
+    {                                                                                              \
+        return (void)a, (void)b, da;                                                               \
+    }                                                                                              \
+    INLINE float second_##KIND(float a, float b)                                                   \
+    {                                                                                              \
+        return (void)a, (void)b, db;                                                               \
+    }
+SMOOTH_BINARIES(X)
+#undef X
+
+/* All rows; a loop for each way in which operands go along or stand still. */
+#define BINARY_ROWS(factor, f)                                                                     \
+    for (size_t r = 0; r < v->rows; r++) {                                                         \
+        const float *a = v->a + (ptrdiff_t)r * v->a_row, *b = v->b + (ptrdiff_t)r * v->b_row;      \
+        const size_t at = r * v->n, n = v->n;                                                      \
+        if (v->a_step == 1 && v->b_step == 1) {                                                    \
+            IVDEP for (size_t i = 0; i < n; i++) y[at + i] = factor f(a[i], b[i]);                 \
+        } else if (v->a_step == 1) {                                                               \
+            const float other = *b;                                                                \
+            IVDEP for (size_t i = 0; i < n; i++) y[at + i] = factor f(a[i], other);                \
+        } else {                                                                                   \
+            const float other = *a;                                                                \
+            IVDEP for (size_t i = 0; i < n; i++) y[at + i] = factor f(other, b[i]);                \
+        }                                                                                          \
+    }
+
+static void k_binary(tl_op_kind kind, const tl_binary_args *v, float *y)
+{
+    switch ((int)kind) {
+#define X(KIND, value, da, db)                                                                     \
+    case TL_OP_##KIND: {                                                                           \
+        BINARY_ROWS(, of_##KIND)                                                                   \
+        break;                                                                                     \
+    }
+        SMOOTH_BINARIES(X)
+        STEP_BINARIES(X)
+#undef X
+    }
+}
+
+static void k_binary_backward(tl_op_kind kind, const tl_binary_args *v, bool second,
+                              const float *dy, float *y)
+{
+    switch ((int)kind * 2 + second) {
+#define X(KIND, value, da, db)                                                                     \
+    case 2 * TL_OP_##KIND: {                                                                       \
+        BINARY_ROWS(dy[at + i] *, first_##KIND)                                                    \
+        break;                                                                                     \
+    }                                                                                              \
+    case 2 * TL_OP_##KIND + 1: {                                                                   \
+        BINARY_ROWS(dy[at + i] *, second_##KIND)                                                   \
+        break;                                                                                     \
+    }
+        SMOOTH_BINARIES(X)
+#undef X
+    }
 }
 
 static void k_add(size_t n, const float *a, const float *b, float *y)
@@ -253,7 +596,7 @@ static void k_norm_forward(const tl_activation *act, size_t n, size_t group, con
         IVDEP for (size_t i = 0; i < m; i++) to[i] =                                               \
             f_##name(from[i] * scale[i] + shift[i], a, b);                                         \
     }
-    FOR_ACTIVATION(act, LOOP)
+    FOR_ACTIVATION(act)
 #undef LOOP
 }
 
@@ -274,7 +617,7 @@ static void k_norm_reduce(const tl_activation *act, size_t n, size_t group, cons
             dot[i] += dz * (from[i] - center[i]);                                                  \
         }                                                                                          \
     }
-    FOR_ACTIVATION(act, LOOP)
+    FOR_ACTIVATION(act)
 #undef LOOP
 }
 
@@ -302,7 +645,7 @@ static void k_norm_backward_frozen(const tl_activation *act, size_t n, size_t gr
             to[i] = g[i] * dz;                                                                     \
         }                                                                                          \
     }
-    FOR_ACTIVATION(act, LOOP)
+    FOR_ACTIVATION(act)
 #undef LOOP
 }
 
@@ -323,7 +666,7 @@ static void k_norm_backward(const tl_activation *act, size_t n, size_t group, co
             to[i] = g[i] * dz + (h[i] * (from[i] - center[i]) + k[i]);                             \
         }                                                                                          \
     }
-    FOR_ACTIVATION(act, LOOP)
+    FOR_ACTIVATION(act)
 #undef LOOP
 }
 
@@ -571,6 +914,8 @@ const tl_kernels TL_KERNELS = {
     .name = TL_KERNELS_NAME,
     .activate = k_activate,
     .activate_backward = k_activate_backward,
+    .binary = k_binary,
+    .binary_backward = k_binary_backward,
     .add = k_add,
     .sub = k_sub,
     .mul = k_mul,

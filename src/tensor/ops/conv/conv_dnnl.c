@@ -59,6 +59,17 @@ static dnnl_status_t append_activation(dnnl_post_ops_t ops, const tl_activation 
         alpha = 1;
         break;
     case TL_OP_ABS: kind = dnnl_eltwise_abs; break;
+    case TL_OP_LEAKY_RELU:
+        kind = dnnl_eltwise_relu;
+        alpha = act->alpha;
+        break;
+    case TL_OP_TANH: kind = dnnl_eltwise_tanh; break;
+    case TL_OP_ELU:
+        kind = dnnl_eltwise_elu;
+        alpha = act->alpha;
+        break;
+    case TL_OP_GELU: kind = dnnl_eltwise_gelu_erf; break;
+    case TL_OP_MISH: kind = dnnl_eltwise_mish; break;
     default: return dnnl_success; /* none */
     }
     return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, alpha, beta);

@@ -1,4 +1,4 @@
-/* y = x W' + b for items of [count]. Own kernel: the heads here are small, and each sum runs in the
+/* y = x W' + b along the last axis. Own kernel: the heads here are small, and each sum runs in the
  * order of the inputs whatever the batch, which oneDNN's inner product does not promise. */
 #include "tensor/internal.h"
 
@@ -7,7 +7,7 @@
 static size_t gemm_params(const tl_attrs *attrs, const tl_shape *inputs,
                           tl_param_spec specs[TL_OP_PARAM_MAX])
 {
-    uint32_t in = inputs[0].dim[0], out = attrs->channels;
+    uint32_t in = tl_shape_channels(&inputs[0]), out = attrs->channels;
     specs[0] = (tl_param_spec){ .suffix = "weight",
                                 .shape = { .rank = 2, .dim = { out, in } },
                                 .role = TL_PARAM_WEIGHT,
@@ -26,24 +26,23 @@ static tl_status gemm_shape(const tl_attrs *attrs, const tl_shape *inputs, size_
                             tl_shape *output, tl_error *err)
 {
     (void)input_count;
-    if (inputs[0].rank != 1)
-        return tl_fail(err, TL_ESHAPE, "want items of [count], got rank %u; flatten them first",
-                       inputs[0].rank);
     if (attrs->channels < 1 || attrs->channels > TL_DIM_MAX)
         return tl_fail(err, TL_ESHAPE, "%u outputs; want 1 to %d", attrs->channels, TL_DIM_MAX);
-    *output = tl_shape_vector(attrs->channels);
+    *output = inputs[0];
+    output->dim[output->rank - 1] = attrs->channels;
     return TL_OK;
 }
 
 static uint64_t gemm_macs(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output)
 {
     (void)attrs;
-    return (uint64_t)inputs[0].dim[0] * output->dim[0];
+    return (uint64_t)tl_shape_channels(&inputs[0]) * tl_shape_count(output);
 }
 
 static size_t transposed_bytes(const tl_op_state *state)
 {
-    return tl_align((size_t)state->inputs[0].dim[0] * state->output.dim[0] * sizeof(float));
+    return tl_align((size_t)tl_shape_channels(&state->inputs[0]) * state->attrs->channels *
+                    sizeof(float));
 }
 
 static tl_status gemm_prepare(tl_op_state *state, tl_error *err)
@@ -51,11 +50,16 @@ static tl_status gemm_prepare(tl_op_state *state, tl_error *err)
     (void)err;
     size_t bytes = transposed_bytes(state);
     if (state->mode == TL_MODE_INFER)
-        state->needs.packed = bytes + tl_align(state->output.dim[0] * sizeof(float));
+        state->needs.packed = bytes + tl_align(state->attrs->channels * sizeof(float));
     else
         state->needs.forward_scratch = bytes;
     state->needs.keeps_input[0] = true;
     return TL_OK;
+}
+
+static size_t rows_of(const tl_op_state *state)
+{
+    return state->batch * tl_shape_pixels(&state->output);
 }
 
 static void transpose(size_t out, size_t in, const float *from, float *to)
@@ -68,7 +72,7 @@ static tl_status gemm_pack(const tl_op_state *state, const float *const *params,
                            tl_error *err)
 {
     (void)err;
-    size_t in = state->inputs[0].dim[0], out = state->output.dim[0];
+    size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
     transpose(out, in, params[0], packed);
     if (state->attrs->has_bias)
         memcpy((char *)packed + transposed_bytes(state), params[1], out * sizeof(float));
@@ -78,8 +82,8 @@ static tl_status gemm_pack(const tl_op_state *state, const float *const *params,
 static tl_status gemm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
-    size_t in = state->inputs[0].dim[0], out = state->output.dim[0];
-    tl_gemm_args args = { .rows = state->batch,
+    size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
+    tl_gemm_args args = { .rows = rows_of(state),
                           .columns = out,
                           .inner = in,
                           .a = run->x[0],
@@ -103,11 +107,11 @@ static tl_status gemm_forward(const tl_op_state *state, const tl_op_run *run, tl
 static tl_status gemm_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
-    size_t in = state->inputs[0].dim[0], out = state->output.dim[0];
+    size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
     const tl_kernels *k = tl_kernels_get();
     tl_gemm_args weights = { .rows = out,
                              .columns = in,
-                             .inner = state->batch,
+                             .inner = rows_of(state),
                              .a = run->dy,
                              .a_row = 1,
                              .a_inner = out,
@@ -118,10 +122,10 @@ static tl_status gemm_backward(const tl_op_state *state, const tl_op_run *run, t
     k->gemm(&weights);
     if (state->attrs->has_bias) {
         memset(run->dparams[1], 0, out * sizeof(float));
-        k->sum_groups(state->batch * out, out, run->dy, run->dparams[1]);
+        k->sum_groups(rows_of(state) * out, out, run->dy, run->dparams[1]);
     }
     if (run->dx[0] == NULL) return TL_OK;
-    tl_gemm_args data = { .rows = state->batch,
+    tl_gemm_args data = { .rows = rows_of(state),
                           .columns = in,
                           .inner = out,
                           .a = run->dy,
