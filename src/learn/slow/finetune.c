@@ -30,18 +30,6 @@ static tl_status check_options(const tl_finetune_options *o, tl_error *err)
     return TL_OK;
 }
 
-/* grad += pull * (flat - start), but for running statistics. */
-static void pull_to_start(const tl_graph *graph, const float *flat, const float *start, float pull,
-                          float *grad)
-{
-    for (size_t i = 0; i < tl_graph_param_count(graph); i++) {
-        const tl_param *param = tl_graph_param(graph, i);
-        if (param->role == TL_PARAM_RUNNING) continue;
-        for (size_t k = param->offset; k < param->offset + param->count; k++)
-            grad[k] += pull * (flat[k] - start[k]);
-    }
-}
-
 typedef struct campaign {
     const tl_finetune_options *options;
     const float *start;
@@ -62,13 +50,14 @@ static tl_status run_step(tl_learner *learner, campaign *c, tl_learner_source *s
     if (!tl_learner_fill(learner, source, &rng)) return TL_OK;
     double loss = 0.0;
     tl_status status = tl_learner_gradient(learner, c->flat, &loss, err);
-    if (status != TL_OK) return status;
-    pull_to_start(learner->graph, c->flat, c->start, c->options->l2_to_start, learner->grad);
-    status = tl_optimizer_step(c->optimizer, c->flat, learner->grad,
-                               tl_schedule_rate(&c->schedule, (double)step), err);
-    if (status != TL_OK) return status;
-    tl_average_update(c->average, c->flat, learner->float_count, c->options->average_decay, step);
-    return TL_OK;
+    const tl_step_update update = { .optimizer = c->optimizer,
+                                    .rate = tl_schedule_rate(&c->schedule, (double)step),
+                                    .start = c->start,
+                                    .pull = c->options->l2_to_start,
+                                    .average = c->average,
+                                    .average_decay = c->options->average_decay,
+                                    .updates = step };
+    return status == TL_OK ? tl_step_apply(learner->step, &update, c->flat, err) : status;
 }
 
 static tl_status run(tl_learner *learner, campaign *c, tl_learner_source *source,
@@ -118,9 +107,8 @@ tl_status tl_learner_finetune(tl_learner *learner, const float *start,
         tl_learner_source source = { .fetch = fetch, .context = context };
         status = run(learner, &c, &source, stop, err);
     }
-    float a = (float)options->interpolation;
-    for (size_t i = 0; status == TL_OK && i < learner->float_count; i++)
-        out[i] = start[i] + a * (c.average[i] - start[i]);
+    if (status == TL_OK)
+        tl_interpolate(start, c.average, learner->float_count, options->interpolation, out);
     tl_optimizer_destroy(&c.optimizer);
     free(c.flat);
     free(c.average);

@@ -80,14 +80,16 @@ static tl_status check_graph(tl_graph *graph, const tl_learner_options *o, tl_er
     return TL_OK;
 }
 
-static tl_status create_train_plan(const tl_learner *learner, uint32_t batch, tl_plan **out,
-                                   tl_error *err)
+static tl_status create_step(const tl_learner *learner, uint32_t batch, tl_step **out,
+                             tl_error *err)
 {
-    const tl_plan_options options = { .batch_max = batch,
-                                      .mode = learner->options.live_norm ? TL_PLAN_TRAIN_LIVE
-                                                                         : TL_PLAN_TRAIN_FROZEN,
-                                      .threads = learner->options.threads };
-    return tl_plan_create(learner->graph, &options, out, err);
+    const tl_step_options options = { .task = TL_TASK_CLASSIFY,
+                                      .batch = batch,
+                                      .live_norm = learner->options.live_norm,
+                                      .threads = learner->options.threads,
+                                      .class_count = learner->options.class_count,
+                                      .label_smoothing = learner->options.label_smoothing };
+    return tl_step_create(learner->graph, &options, out, err);
 }
 
 static tl_status create_plans(tl_learner *learner, tl_error *err)
@@ -96,8 +98,7 @@ static tl_status create_plans(tl_learner *learner, tl_error *err)
                                       .mode = TL_PLAN_TRAIN_FROZEN,
                                       .threads = learner->options.threads };
     tl_status status = tl_plan_create(learner->graph, &predict, &learner->predict_plan, err);
-    if (status == TL_OK)
-        status = create_train_plan(learner, learner->batch, &learner->train_plan, err);
+    if (status == TL_OK) status = create_step(learner, learner->batch, &learner->step, err);
     return status;
 }
 
@@ -106,21 +107,18 @@ static tl_status allocate_batch(tl_learner *learner, uint32_t batch, tl_error *e
 {
     learner->batch = batch;
     learner->skipped_max = 1 + (size_t)learner->options.early_steps * batch;
-    learner->output_grad = calloc((size_t)batch * learner->width, sizeof(float));
-    learner->losses = calloc(batch, sizeof(float));
     learner->weights = calloc(batch, sizeof(float));
     learner->targets = calloc(batch, sizeof *learner->targets);
     learner->chosen = calloc(batch, sizeof *learner->chosen);
     learner->skipped = calloc(learner->skipped_max, sizeof *learner->skipped);
-    bool ok = learner->output_grad != NULL && learner->losses != NULL && learner->weights != NULL &&
-              learner->targets != NULL && learner->chosen != NULL && learner->skipped != NULL;
+    bool ok = learner->weights != NULL && learner->targets != NULL && learner->chosen != NULL &&
+              learner->skipped != NULL;
     return ok ? TL_OK : tl_fail(err, TL_ENOMEM, "batches of %u items", batch);
 }
 
 static void free_batch(tl_learner *learner)
 {
-    void *const owned[] = { learner->output_grad, learner->losses, learner->weights,
-                            learner->targets,     learner->chosen, learner->skipped };
+    void *const owned[] = { learner->weights, learner->targets, learner->chosen, learner->skipped };
     for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
 }
 
@@ -130,15 +128,12 @@ static tl_status allocate(tl_learner *learner, tl_error *err)
     const tl_learner_options *o = &learner->options;
     learner->flat = malloc((floats + 1) * sizeof(float));
     learner->average = malloc((floats + 1) * sizeof(float));
-    learner->grad = calloc(floats + 1, sizeof(float));
-    learner->backup = malloc((floats + 1) * sizeof(float));
     learner->pending = calloc(o->labels_per_step, sizeof *learner->pending);
     bool image = o->feature_count == 0;
     size_t item_bytes = image ? tl_pixels_item_bytes(&o->pixels) : 0;
     if (image) learner->pixels = calloc(item_bytes + item_bytes / 2, 1);
     if (!image) learner->features = calloc(o->feature_count, sizeof(float));
-    bool ok = learner->flat != NULL && learner->average != NULL && learner->grad != NULL &&
-              learner->backup != NULL && learner->pending != NULL &&
+    bool ok = learner->flat != NULL && learner->average != NULL && learner->pending != NULL &&
               (image ? learner->pixels != NULL : learner->features != NULL);
     if (!ok) return tl_fail(err, TL_ENOMEM, "learner of %zu parameters", floats);
     return allocate_batch(learner, o->labels_per_step * (1 + o->replay_per_label), err);
@@ -178,13 +173,13 @@ void tl_learner_destroy(tl_learner **learner)
     if (learner == NULL || *learner == NULL) return;
     tl_learner *l = *learner;
     tl_plan_destroy(&l->predict_plan);
-    tl_plan_destroy(&l->train_plan);
+    tl_step_destroy(&l->step);
     tl_optimizer_destroy(&l->optimizer);
     tl_replay_destroy(&l->replay);
     tl_graph_release(&l->graph);
     free_batch(l);
-    void *const owned[] = { l->flat,    l->average, l->grad,     l->backup,
-                            l->pending, l->pixels,  l->features, l->excluded.keys };
+    void *const owned[] = { l->flat,   l->average,  l->pending,
+                            l->pixels, l->features, l->excluded.keys };
     for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
     free(l);
     *learner = NULL;
@@ -262,11 +257,11 @@ bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng
         learner->weights[i] = got ? 1.0f : 0.0f;
         learner->targets[i] = learner->chosen[i].label;
         if (!got) continue;
-        tl_learner_put(learner, learner->train_plan, i, learner->chosen[i].key, transform);
+        tl_learner_put(learner, tl_step_plan(learner->step), i, learner->chosen[i].key, transform);
         if (good == UINT32_MAX) good = i;
     }
     if (good == UINT32_MAX) return false;
-    float *input = tl_plan_input(learner->train_plan, 0);
+    float *input = tl_plan_input(tl_step_plan(learner->step), 0);
     for (uint32_t i = 0; i < learner->batch; i++)
         if (!(learner->weights[i] > 0.0f))
             memcpy(input + i * learner->input_count, input + good * learner->input_count,
@@ -276,21 +271,11 @@ bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng
 
 tl_status tl_learner_gradient(tl_learner *learner, float *flat, double *loss, tl_error *err)
 {
-    const tl_loss_options options = { .width = learner->width,
-                                      .class_count = learner->options.class_count,
-                                      .label_smoothing = learner->options.label_smoothing };
-    memcpy(learner->backup, flat, learner->float_count * sizeof *flat);
-    tl_status status = tl_plan_train_forward(learner->train_plan, flat, learner->batch, err);
-    if (status == TL_OK) {
-        *loss = tl_loss_cross_entropy(&options, tl_plan_output(learner->train_plan, 0),
-                                      learner->targets, learner->weights, learner->batch,
-                                      learner->losses, learner->output_grad);
-        if (!isfinite(*loss)) status = tl_fail(err, TL_EINVAL, "the loss is not finite");
-    }
-    if (status == TL_OK)
-        status = tl_plan_train_backward(learner->train_plan, flat, learner->output_grad,
-                                        learner->grad, err);
-    if (status != TL_OK) memcpy(flat, learner->backup, learner->float_count * sizeof *flat);
+    const tl_step_targets targets = { .labels = learner->targets, .weights = learner->weights };
+    tl_step_loss found;
+    tl_step_set_class_count(learner->step, learner->options.class_count);
+    tl_status status = tl_step_gradient(learner->step, flat, &targets, &found, err);
+    if (status == TL_OK) *loss = found.total;
     return status;
 }
 
@@ -387,18 +372,18 @@ static tl_status train(tl_learner *learner, tl_learner_source *source, tl_rng *r
     double loss = 0.0;
     double rate = tl_schedule_rate(&learner->options.schedule, (double)(learner->labels - 1));
     tl_status status = tl_learner_gradient(learner, learner->flat, &loss, err);
+    const tl_step_update update = { .optimizer = learner->optimizer,
+                                    .rate = rate,
+                                    .average = learner->average,
+                                    .average_decay = learner->options.average_decay,
+                                    .updates = learner->steps + 1 };
+    if (status == TL_OK) status = tl_step_apply(learner->step, &update, learner->flat, err);
     if (status != TL_OK) return status == TL_EINVAL ? TL_OK : status;
-    status = tl_optimizer_step(learner->optimizer, learner->flat, learner->grad, rate, err);
-    if (status != TL_OK) {
-        memcpy(learner->flat, learner->backup, learner->float_count * sizeof(float));
-        return status == TL_EINVAL ? TL_OK : status;
-    }
+    const float *losses = tl_step_losses(learner->step);
     for (uint32_t i = 0; i < learner->batch; i++)
         if (learner->weights[i] > 0.0f)
-            tl_replay_set_loss(learner->replay, learner->chosen[i].key, learner->losses[i]);
+            tl_replay_set_loss(learner->replay, learner->chosen[i].key, losses[i]);
     learner->steps++;
-    tl_average_update(learner->average, learner->flat, learner->float_count,
-                      learner->options.average_decay, learner->steps);
     result->trained = true;
     result->train_loss = loss;
     result->rate = rate;
@@ -493,15 +478,15 @@ tl_status tl_learner_set_replay(tl_learner *learner, uint32_t replay_per_label, 
     tl_status status = check_options(&changed.options, err);
     if (status != TL_OK) return status;
     uint32_t batch = changed.options.labels_per_step * (1 + replay_per_label);
-    changed.train_plan = NULL;
+    changed.step = NULL;
     status = allocate_batch(&changed, batch, err);
-    if (status == TL_OK) status = create_train_plan(&changed, batch, &changed.train_plan, err);
+    if (status == TL_OK) status = create_step(&changed, batch, &changed.step, err);
     if (status != TL_OK) {
         free_batch(&changed);
         return status;
     }
     free_batch(learner);
-    tl_plan_destroy(&learner->train_plan);
+    tl_step_destroy(&learner->step);
     *learner = changed;
     return TL_OK;
 }
@@ -536,8 +521,7 @@ const tl_replay *tl_learner_replay(const tl_learner *learner)
 size_t tl_learner_bytes(const tl_learner *learner)
 {
     size_t moments = learner->options.optimizer.kind == TL_OPTIMIZER_ADAMW ? 2 : 1;
-    return sizeof *learner + tl_plan_bytes(learner->predict_plan) +
-           tl_plan_bytes(learner->train_plan) +
-           (4 + moments) * learner->float_count * sizeof(float) + tl_replay_bytes(learner->replay) +
+    return sizeof *learner + tl_plan_bytes(learner->predict_plan) + tl_step_bytes(learner->step) +
+           (2 + moments) * learner->float_count * sizeof(float) + tl_replay_bytes(learner->replay) +
            learner->excluded.capacity * sizeof(uint64_t);
 }

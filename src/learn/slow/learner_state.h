@@ -3,6 +3,7 @@
 #define TL_LEARN_LEARNER_STATE_H
 
 #include "learn/slow/learner.h"
+#include "learn/train/step.h"
 
 enum { TL_LEARNER_BATCH_MAX = 512 };
 
@@ -15,7 +16,8 @@ typedef struct tl_key_set {
 struct tl_learner {
     tl_learner_options options;
     tl_graph *graph;
-    tl_plan *predict_plan, *train_plan;
+    tl_plan *predict_plan;
+    tl_step *step;                   /* of training, `batch` items */
     size_t float_count, input_count; /* floats of all parameters, and of one input */
     uint32_t width, batch;           /* logits; items in a step */
 
@@ -29,9 +31,7 @@ struct tl_learner {
     uint32_t pending_count;
 
     /* Work memory. */
-    float *grad, *backup;    /* [float_count] */
-    float *output_grad;      /* [batch, width] */
-    float *losses, *weights; /* [batch] */
+    float *weights;          /* [batch] */
     uint32_t *targets;       /* [batch] */
     tl_replay_entry *chosen; /* [batch] */
     uint8_t *pixels;         /* one item, or NULL */
@@ -58,8 +58,7 @@ void tl_learner_put(tl_learner *learner, tl_plan *plan, uint32_t slot, uint64_t 
 /* Load learner->chosen [batch] into the training plan, with random symmetries. An item that cannot
  * be fetched weighs nothing and is filled with another one. False: none could be fetched. */
 bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng);
-/* Forward and backward with `flat`: learner->grad, learner->losses; mean loss to *loss. A result
- * that is not finite leaves `flat` as it was: TL_EINVAL. */
+/* The gradient for that batch: tl_step_gradient. */
 tl_status tl_learner_gradient(tl_learner *learner, float *flat, double *loss, tl_error *err);
 
 bool tl_key_set_has(const tl_key_set *set, uint64_t key);

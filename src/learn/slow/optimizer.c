@@ -62,7 +62,8 @@ static void fill_segments(tl_optimizer *optimizer)
         for (uint32_t stage = 0; stage < param->stage; stage++)
             s->factor *= (double)o->stage_factor;
         if (param->stage > 0) s->factor *= (double)o->backbone_factor;
-        if (param->role == TL_PARAM_RUNNING) s->factor = 0.0;
+        bool frozen = o->trained_stages > 0 && param->stage >= o->trained_stages;
+        if (param->role == TL_PARAM_RUNNING || frozen) s->factor = 0.0;
     }
 }
 
@@ -335,4 +336,12 @@ void tl_average_update(float *average, const float *flat, size_t count, double d
 {
     double warm = (1.0 + (double)t) / (10.0 + (double)t);
     average_step(average, flat, (float)(1.0 - (warm < decay ? warm : decay)), count);
+}
+
+void tl_interpolate(const float *from, const float *to, size_t count, double share, float *out)
+{
+    const float a = (float)share;
+    if (share == 1.0) /* exactly, not up to rounding */
+        memmove(out, to, count * sizeof *out);
+    for (size_t i = 0; i < count && share != 1.0; i++) out[i] = from[i] + a * (to[i] - from[i]);
 }

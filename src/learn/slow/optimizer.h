@@ -20,6 +20,7 @@ typedef struct tl_optimizer_options {
     float clip_norm;       /* gradients of larger norm are scaled down to it; 0 (default): never */
     float stage_factor;    /* learning rate of stage s is multiplied by stage_factor^s; default 1 */
     float backbone_factor; /* and, for s >= 1, by this; default 1 */
+    uint32_t trained_stages; /* stages from this one on stay as they are; 0 (default): all learn */
 } tl_optimizer_options;
 
 tl_optimizer_options tl_optimizer_options_default(tl_optimizer_kind kind);
@@ -61,5 +62,8 @@ double tl_schedule_rate(const tl_schedule *schedule, double t);
 /* average += (1 - d) (flat - average) with d = min(decay, (1 + t) / (10 + t)), t the number of
  * updates before: warm start. Running statistics are averaged like everything else. */
 void tl_average_update(float *average, const float *flat, size_t count, double decay, uint64_t t);
+/* out = from + share (to - from), each [count]: between two sets of weights, a fine-tune keeps more
+ * of what it knew (Wortsman et al., "Robust Fine-tuning of Zero-shot Models", 2021). */
+void tl_interpolate(const float *from, const float *to, size_t count, double share, float *out);
 
 #endif
