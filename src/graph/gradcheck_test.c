@@ -271,6 +271,11 @@ static grad_case make2(tl_op_kind kind, tl_shape a, tl_shape b)
     return out;
 }
 
+static tl_shape shape4(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    return (tl_shape){ .rank = 4, .dim = { a, b, c, d } };
+}
+
 static size_t add_norms(grad_case *cases)
 {
     const tl_op_kind smooth[] = { TL_OP_COUNT, TL_OP_SIGMOID, TL_OP_SILU };
@@ -371,11 +376,6 @@ static size_t add_reductions(grad_case *cases)
     return n;
 }
 
-static tl_shape shape4(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
-{
-    return (tl_shape){ .rank = 4, .dim = { a, b, c, d } };
-}
-
 static size_t add_products(grad_case *cases)
 {
     const tl_shape matrix = { .rank = 2, .dim = { 4, 5 } }, other = { .rank = 2, .dim = { 5, 3 } };
@@ -437,9 +437,63 @@ static size_t add_pools(grad_case *cases)
         cases[n] = make(TL_OP_MAX_POOL, DISTINCT, tl_shape_image(5, 7, 3));
         cases[n++].attrs.window = windows[w];
     }
+    const tl_window dilated = { 2, 3, 2, 1, 2, 2, 1, 2, 0, 1 };
+    for (int i = 0; i < 8; i++) {
+        const bool max = i % 2 == 0;
+        cases[n] = make(max ? TL_OP_MAX_POOL : TL_OP_AVERAGE_POOL, max ? DISTINCT : SMOOTH,
+                        i < 4 ? tl_shape_image(6, 7, 5) : shape4(2, 6, 4, 3));
+        cases[n].attrs.window = i % 4 < 2 ? dilated : windows[1];
+        cases[n].attrs.ceil_mode = i % 3 == 0;
+        cases[n++].attrs.count_include_pad = i % 4 < 2;
+    }
+    cases[n++] = make(TL_OP_GLOBAL_AVERAGE_POOL, SMOOTH, shape4(2, 3, 4, 5));
+    cases[n++] = make(TL_OP_GLOBAL_MAX_POOL, DISTINCT, shape4(2, 3, 4, 5));
     cases[n++] = make(TL_OP_GLOBAL_AVERAGE_POOL, SMOOTH, tl_shape_image(5, 3, 11));
     cases[n++] = make(TL_OP_GLOBAL_AVERAGE_POOL, SMOOTH, tl_shape_image(1, 2, 200));
     cases[n++] = make(TL_OP_GLOBAL_MAX_POOL, DISTINCT, tl_shape_image(5, 3, 7));
+    return n;
+}
+
+static size_t add_resizes(grad_case *cases)
+{
+    const tl_shape in = tl_shape_image(5, 6, 3);
+    size_t n = 0;
+    for (uint32_t mode = TL_RESIZE_NEAREST; mode <= TL_RESIZE_CUBIC; mode++) {
+        for (uint32_t position = 0; position <= TL_POSITION_CROP_AND_RESIZE; position++) {
+            cases[n] = make(TL_OP_RESIZE, SMOOTH, position == 0 ? shape4(2, 5, 6, 3) : in);
+            tl_resize *by = &cases[n++].attrs.resize;
+            by->mode = (tl_resize_mode)mode;
+            by->position = (tl_resize_position)position;
+            by->rounding = (tl_resize_rounding)(position % 4);
+            by->height = position % 2 == 0 ? 10 : 3;
+            by->width = position % 3 == 0 ? 4 : 12;
+            by->antialias = position == 0 && mode != TL_RESIZE_NEAREST;
+            by->exclude_outside = position % 2 == 0;
+            by->crop_top = -0.2f, by->crop_right = 0.8f;
+        }
+    }
+    return n;
+}
+
+static size_t add_transposed(grad_case *cases)
+{
+    const tl_window windows[] = { { 2, 2, 2, 2, 1, 1, 0, 0, 0, 0 },
+                                  { 3, 3, 2, 2, 1, 1, 1, 1, 1, 0 },
+                                  { 3, 2, 1, 3, 2, 1, 2, 0, 1, 1 } };
+    size_t n = 0;
+    for (size_t w = 0; w < TL_COUNT_OF(windows); w++) {
+        for (uint32_t groups = 1; groups <= 4; groups++) {
+            if (groups == 3) continue;
+            cases[n] = make(TL_OP_CONV_TRANSPOSE, SMOOTH,
+                            groups == 2 ? shape4(2, 4, 3, 8) : tl_shape_image(4, 3, 8));
+            cases[n].attrs.window = windows[w];
+            cases[n].attrs.channels = 12;
+            cases[n].attrs.groups = groups;
+            cases[n].attrs.has_bias = groups != 2;
+            cases[n].attrs.output_pad_h = w == 1;
+            cases[n++].attrs.output_pad_w = w == 2 ? 2 : 0;
+        }
+    }
     return n;
 }
 
@@ -459,6 +513,14 @@ static size_t add_rest(grad_case *cases)
         cases[n].attrs.channels = out;
         cases[n++].attrs.has_bias = out != 36;
     }
+    for (uint32_t groups = 1; groups <= 16; groups += 15) { /* several images an item */
+        cases[n] = make_conv(&conv_cases[2]);
+        cases[n].inputs[0] = shape4(2, 8, 8, 16);
+        cases[n].attrs.channels = 16;
+        cases[n++].attrs.groups = groups;
+        cases[n] = cases[n - 1];
+        cases[n++].attrs.window.stride_h = 2;
+    }
     cases[n] = make(TL_OP_CONSTANT, SMOOTH, tl_shape_vector(1));
     cases[n].input_count = 0;
     cases[n].attrs.trained = true;
@@ -477,6 +539,8 @@ static size_t all_cases(grad_case *cases)
     n += add_products(cases + n);
     n += add_moves(cases + n);
     n += add_pools(cases + n);
+    n += add_resizes(cases + n);
+    n += add_transposed(cases + n);
     return n + add_rest(cases + n);
 }
 

@@ -48,9 +48,20 @@ void tl_call_destroy(tl_call *call); /* harmless on an empty one */
 /* Size of one axis after a window; 0 when the window does not fit. */
 uint32_t tl_window_output(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t dilation,
                           uint32_t pad_begin, uint32_t pad_end);
-/* Check a window's numbers and give the output's height and width. TL_ESHAPE. */
+/* Check a window's numbers. TL_ESHAPE. */
+tl_status tl_window_check(const tl_window *window, tl_error *err);
+/* The same, and the output's height and width. */
 tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32_t *height,
                           uint32_t *width, tl_error *err);
+/* Operators on images see [h, w, c]: the last three dimensions of a shape (TL_ESHAPE when there are
+ * fewer), a shape with these replaced, and a state whose dimensions before them count as batch.
+ * The state is `state` itself when there are none, else *room. */
+tl_status tl_image_of(const tl_shape *shape, tl_shape *image, tl_error *err);
+tl_shape tl_image_into(const tl_shape *like, uint32_t height, uint32_t width, uint32_t channels);
+const tl_op_state *tl_image_state(const tl_op_state *state, tl_op_state *room);
+/* `prepare` of that state, for this one. */
+tl_status tl_image_prepare(tl_op_state *state,
+                           tl_status (*prepare)(tl_op_state *state, tl_error *err), tl_error *err);
 /* calloc for a state's `own`; TL_ENOMEM. */
 tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err);
 tl_activation tl_activation_none(void);

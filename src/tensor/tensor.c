@@ -130,17 +130,24 @@ static bool axis_valid(uint32_t kernel, uint32_t stride, uint32_t dilation, uint
     return pad_begin < reach && pad_end < reach;
 }
 
-tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32_t *height,
-                          uint32_t *width, tl_error *err)
+tl_status tl_window_check(const tl_window *window, tl_error *err)
 {
     const tl_window *w = window;
-    if (image->rank != 3)
-        return tl_fail(err, TL_ESHAPE, "want an image [h, w, c], got rank %u", image->rank);
     if (!axis_valid(w->kernel_h, w->stride_h, w->dilation_h, w->pad_top, w->pad_bottom) ||
         !axis_valid(w->kernel_w, w->stride_w, w->dilation_w, w->pad_left, w->pad_right))
         return tl_fail(err, TL_ESHAPE,
                        "kernel, stride and dilation must be 1 to 4096, and padding "
                        "below the kernel's reach");
+    return TL_OK;
+}
+
+tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32_t *height,
+                          uint32_t *width, tl_error *err)
+{
+    TL_ASSERT(image->rank == 3);
+    const tl_window *w = window;
+    tl_status status = tl_window_check(w, err);
+    if (status != TL_OK) return status;
     *height = tl_window_output(image->dim[0], w->kernel_h, w->stride_h, w->dilation_h, w->pad_top,
                                w->pad_bottom);
     *width = tl_window_output(image->dim[1], w->kernel_w, w->stride_w, w->dilation_w, w->pad_left,
@@ -149,6 +156,45 @@ tl_status tl_window_shape(const tl_window *window, const tl_shape *image, uint32
         return tl_fail(err, TL_ESHAPE, "an image of %u x %u is too small for the kernel",
                        image->dim[0], image->dim[1]);
     return TL_OK;
+}
+
+tl_status tl_image_of(const tl_shape *shape, tl_shape *image, tl_error *err)
+{
+    if (shape->rank < 3)
+        return tl_fail(err, TL_ESHAPE, "want an image [h, w, c], got rank %u", shape->rank);
+    const uint32_t *dim = shape->dim + shape->rank - 3;
+    *image = tl_shape_image(dim[0], dim[1], dim[2]);
+    return TL_OK;
+}
+
+tl_shape tl_image_into(const tl_shape *like, uint32_t height, uint32_t width, uint32_t channels)
+{
+    tl_shape out = *like;
+    out.dim[out.rank - 3] = height;
+    out.dim[out.rank - 2] = width;
+    out.dim[out.rank - 1] = channels;
+    return out;
+}
+
+const tl_op_state *tl_image_state(const tl_op_state *state, tl_op_state *room)
+{
+    if (state->inputs[0].rank == 3) return state;
+    *room = *state;
+    tl_image_of(&state->inputs[0], &room->inputs[0], NULL);
+    tl_image_of(&state->output, &room->output, NULL);
+    room->batch *= (uint32_t)(tl_shape_count(&state->output) / tl_shape_count(&room->output));
+    return room;
+}
+
+tl_status tl_image_prepare(tl_op_state *state,
+                           tl_status (*prepare)(tl_op_state *state, tl_error *err), tl_error *err)
+{
+    tl_op_state room;
+    if (tl_image_state(state, &room) == state) return prepare(state, err);
+    tl_status status = prepare(&room, err);
+    state->needs = room.needs;
+    state->own = room.own;
+    return status;
 }
 
 tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err)

@@ -73,6 +73,8 @@ typedef struct tl_kernels {
     void (*sub)(size_t n, const float *a, const float *b, float *y);
     void (*mul)(size_t n, const float *a, const float *b, float *y);
     void (*scale)(size_t n, float factor, const float *x, float *y); /* y may be x */
+    /* y += factor * x */
+    void (*add_scaled)(size_t n, float factor, const float *x, float *y);
     /* sum[i] += x[g * group + i] over whole groups g of n, and the rest. */
     void (*sum_groups)(size_t n, size_t group, const float *x, float *sum);
     void (*dot_groups)(size_t n, size_t group, const float *x, const float *y, float *sum);

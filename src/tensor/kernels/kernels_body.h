@@ -524,6 +524,11 @@ static void k_scale(size_t n, float factor, const float *x, float *y)
     IVDEP for (size_t i = 0; i < n; i++) y[i] = x[i] * factor;
 }
 
+static void k_add_scaled(size_t n, float factor, const float *x, float *y)
+{
+    IVDEP for (size_t i = 0; i < n; i++) y[i] += x[i] * factor;
+}
+
 /* ---- By group -------------------------------------------------------------------------------- */
 
 /* for each group: `base` its first number, `m` how many it has (the last one may be short) */
@@ -920,6 +925,7 @@ const tl_kernels TL_KERNELS = {
     .sub = k_sub,
     .mul = k_mul,
     .scale = k_scale,
+    .add_scaled = k_add_scaled,
     .sum_groups = k_sum_groups,
     .dot_groups = k_dot_groups,
     .apply_groups = k_apply_groups,

@@ -7,7 +7,7 @@ static size_t conv_params(const tl_attrs *attrs, const tl_shape *inputs,
                           tl_param_spec specs[TL_OP_PARAM_MAX])
 {
     const tl_window *w = &attrs->window;
-    uint32_t in = inputs[0].dim[2] / attrs->groups, out = attrs->channels;
+    uint32_t in = tl_shape_channels(&inputs[0]) / attrs->groups, out = attrs->channels;
     uint32_t area = w->kernel_h * w->kernel_w;
     specs[TL_CONV_WEIGHT] =
         (tl_param_spec){ .suffix = "weight",
@@ -27,9 +27,11 @@ static tl_status conv_shape(const tl_attrs *attrs, const tl_shape *inputs, size_
 {
     (void)input_count;
     uint32_t height, width;
-    tl_status status = tl_window_shape(&attrs->window, &inputs[0], &height, &width, err);
+    tl_shape image;
+    tl_status status = tl_image_of(&inputs[0], &image, err);
+    if (status == TL_OK) status = tl_window_shape(&attrs->window, &image, &height, &width, err);
     if (status != TL_OK) return status;
-    uint32_t in = inputs[0].dim[2], out = attrs->channels, groups = attrs->groups;
+    uint32_t in = image.dim[2], out = attrs->channels, groups = attrs->groups;
     if (out < 1 || out > TL_DIM_MAX) return tl_fail(err, TL_ESHAPE, "%u output channels", out);
     if (groups < 1 || in % groups != 0 || out % groups != 0)
         return tl_fail(err, TL_ESHAPE, "%u groups do not divide %u input and %u output channels",
@@ -37,14 +39,14 @@ static tl_status conv_shape(const tl_attrs *attrs, const tl_shape *inputs, size_
     tl_shape weights =
         tl_shape_weights(out, in / groups, attrs->window.kernel_h, attrs->window.kernel_w);
     status = tl_shape_check(&weights, err);
-    if (status == TL_OK) *output = tl_shape_image(height, width, out);
+    if (status == TL_OK) *output = tl_image_into(&inputs[0], height, width, out);
     return status;
 }
 
 static uint64_t conv_macs(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output)
 {
-    uint64_t each = (uint64_t)(inputs[0].dim[2] / attrs->groups) * attrs->window.kernel_h *
-                    attrs->window.kernel_w;
+    uint64_t each = (uint64_t)(tl_shape_channels(&inputs[0]) / attrs->groups) *
+                    attrs->window.kernel_h * attrs->window.kernel_w;
     return each * tl_shape_count(output);
 }
 
@@ -73,7 +75,7 @@ static const tl_op *own_kernel(const tl_op_state *state)
     return NULL;
 }
 
-static tl_status conv_prepare(tl_op_state *state, tl_error *err)
+static tl_status image_prepare(tl_op_state *state, tl_error *err)
 {
     const tl_op *kernel = own_kernel(state);
     if (kernel != NULL) return kernel->prepare(state, err);
@@ -83,9 +85,16 @@ static tl_status conv_prepare(tl_op_state *state, tl_error *err)
                                         : tl_conv_prepare_train(state, err);
 }
 
+static tl_status conv_prepare(tl_op_state *state, tl_error *err)
+{
+    return tl_image_prepare(state, image_prepare, err);
+}
+
 static tl_status conv_pack(const tl_op_state *state, const float *const *params, void *packed,
                            tl_error *err)
 {
+    tl_op_state room;
+    state = tl_image_state(state, &room);
     const tl_op *kernel = own_kernel(state);
     if (kernel != NULL) return kernel->pack(state, params, packed, err);
     return tl_conv_pack(state, params, packed, err);
@@ -93,6 +102,8 @@ static tl_status conv_pack(const tl_op_state *state, const float *const *params,
 
 static tl_status conv_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
+    tl_op_state room;
+    state = tl_image_state(state, &room);
     const tl_op *kernel = own_kernel(state);
     if (kernel != NULL) return kernel->forward(state, run, err);
     if (state->mode == TL_MODE_INFER) return tl_conv_infer(state, run, err);
@@ -101,6 +112,8 @@ static tl_status conv_forward(const tl_op_state *state, const tl_op_run *run, tl
 
 static tl_status conv_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
+    tl_op_state room;
+    state = tl_image_state(state, &room);
     const tl_op *kernel = own_kernel(state);
     if (kernel != NULL) return kernel->backward(state, run, err);
     return tl_conv_train_backward(state, run, err);
@@ -108,7 +121,9 @@ static tl_status conv_backward(const tl_op_state *state, const tl_op_run *run, t
 
 static void conv_destroy(tl_op_state *state)
 {
-    if (own_kernel(state) != NULL) return; /* never: own kernels hold nothing */
+    tl_op_state room;
+    if (own_kernel(tl_image_state(state, &room)) != NULL)
+        return; /* never: own kernels hold nothing */
     tl_conv_state *own = state->own;
     tl_call_destroy(&own->forward);
     tl_call_destroy(&own->backward_data);
