@@ -171,8 +171,9 @@ static void learn(const settings *s, tl_graph *graph, boards *all, float *flat)
     options.rate = s->rate;
     options.average_decay = 0.99;
     options.truth_max = 256;
-    options.augment.symmetries = true; /* a board has no upside */
-    options.augment.mosaic_chance = 0.5f;
+    options.augment.symmetries = true;     /* a board has no upside */
+    options.augment.mosaic_chance = 0.25f; /* for few epochs */
+    options.augment.scale = 0.25f;
     options.plain_share = 0.3;
     tl_train *train = NULL;
     watch w = { .begin_s = now_s() };
