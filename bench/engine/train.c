@@ -1,7 +1,9 @@
-/* Training steps in turns: forward, loss, backward, one step of SGD with momentum. The loss and the
+/* Training steps in turns: forward, loss, backward, one step of SGD with momentum. Labels that are
+ * boxes ask for the losses of YOLOv8, else it is softmax cross-entropy. The loss and the
  * gradients of the first step go into a file for the comparison with the peer: as the flat vector,
  * and a line of JSON "FILE.json" with the loss and the parameters' names and places. */
 #include "bench/engine/worker.h"
+#include "learn/detect/yolo_loss.h"
 #include "learn/slow/loss.h"
 #include "learn/slow/optimizer.h"
 
@@ -17,21 +19,40 @@ typedef struct training {
     tl_plan *plan;
     tl_optimizer *optimizer;
     float *flat, *grad, *output_grad;
-    uint32_t *labels;
+    uint32_t *labels;  /* classification */
+    tl_truth *boxes;   /* detection: of all items, */
+    tl_truths *truths; /* and [batch] */
+    tl_yolo_loss *yolo;
     double loss;
 } training;
 
 /* ---- A step ---------------------------------------------------------------------------------- */
 
-static tl_status differentiate(training *t, tl_error *err)
+static tl_status lose(training *t, tl_error *err)
 {
     const uint32_t batch = t->options->batch;
-    const uint32_t classes = tl_shape_channels(tl_graph_output_shape(t->graph, 0));
-    const tl_loss_options loss = { .width = classes, .class_count = classes };
-    tl_status status = tl_plan_train_forward(t->plan, t->flat, batch, err);
+    if (t->yolo == NULL) {
+        const uint32_t classes = tl_shape_channels(tl_graph_output_shape(t->graph, 0));
+        const tl_loss_options loss = { .width = classes, .class_count = classes };
+        t->loss = tl_loss_cross_entropy(&loss, tl_plan_output(t->plan, 0), t->labels, NULL, batch,
+                                        NULL, t->output_grad);
+        return TL_OK;
+    }
+    const float *maps[TL_YOLO_SCALE_MAX];
+    tl_yolo_parts parts;
+    for (size_t i = 0; i < tl_graph_output_count(t->graph); i++)
+        maps[i] = tl_plan_output(t->plan, i);
+    tl_status status =
+        tl_yolo_loss_run(t->yolo, maps, batch, t->truths, &parts, t->output_grad, err);
+    if (status == TL_OK) t->loss = parts.total;
+    return status;
+}
+
+static tl_status differentiate(training *t, tl_error *err)
+{
+    tl_status status = tl_plan_train_forward(t->plan, t->flat, t->options->batch, err);
+    if (status == TL_OK) status = lose(t, err);
     if (status != TL_OK) return status;
-    t->loss = tl_loss_cross_entropy(&loss, tl_plan_output(t->plan, 0), t->labels, NULL, batch, NULL,
-                                    t->output_grad);
     return tl_plan_train_backward(t->plan, t->flat, t->output_grad, t->grad, err);
 }
 
@@ -74,19 +95,58 @@ static tl_status write_first(const training *t, tl_error *err)
 
 /* ---- Create ---------------------------------------------------------------------------------- */
 
+static tl_status read_classes(training *t, const tl_npy *array, tl_error *err)
+{
+    t->labels = calloc(t->options->batch, sizeof *t->labels);
+    if (t->labels == NULL) return tl_fail(err, TL_ENOMEM, "labels");
+    if (array->count < t->options->batch)
+        return tl_fail(err, TL_ESHAPE, "%zu labels are too few", array->count);
+    for (uint32_t i = 0; i < t->options->batch; i++)
+        t->labels[i] = (uint32_t)tl_npy_integer(array, i);
+    return TL_OK;
+}
+
+/* Rows of item, class, x1, y1, x2, y2, by item. */
+static tl_status read_boxes(training *t, const tl_npy *array, tl_error *err)
+{
+    const size_t count = array->shape[0];
+    t->boxes = calloc(count + 1, sizeof *t->boxes);
+    t->truths = calloc(t->options->batch, sizeof *t->truths);
+    if (t->boxes == NULL || t->truths == NULL) return tl_fail(err, TL_ENOMEM, "boxes");
+    for (size_t i = 0; i < count; i++) {
+        float row[6];
+        for (size_t k = 0; k < 6; k++) row[k] = (float)tl_npy_number(array, 6 * i + k);
+        t->boxes[i] =
+            (tl_truth){ .box = { row[2], row[3], row[4], row[5] }, .label = (uint32_t)row[1] };
+        const uint32_t item = (uint32_t)row[0];
+        if (item >= t->options->batch) return tl_fail(err, TL_ESHAPE, "a box of item %u", item);
+        if (t->truths[item].count++ == 0) t->truths[item].items = &t->boxes[i];
+    }
+    tl_yolo_head head;
+    tl_status status = tl_yolo_head_of_graph(t->graph, &head, err);
+    if (status != TL_OK) return status;
+    const tl_yolo_loss_options options = tl_yolo_loss_options_default(&head, t->options->batch);
+    return tl_yolo_loss_create(&options, &t->yolo, err);
+}
+
 static tl_status load_labels(training *t, tl_error *err)
 {
     worker_array labels;
     if (t->options->labels == NULL) return tl_fail(err, TL_EINVAL, "labels are missing");
     tl_status status = worker_array_load(t->options->labels, &labels, err);
     if (status != TL_OK) return status;
-    if (labels.array.count < t->options->batch)
-        status =
-            tl_fail(err, TL_ESHAPE, "%s has %zu labels", t->options->labels, labels.array.count);
-    for (uint32_t i = 0; status == TL_OK && i < t->options->batch; i++)
-        t->labels[i] = (uint32_t)tl_npy_integer(&labels.array, i);
+    status = labels.array.rank == 1 ? read_classes(t, &labels.array, err)
+                                    : read_boxes(t, &labels.array, err);
     free(labels.data);
     return status;
+}
+
+static size_t output_floats(const tl_graph *graph)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < tl_graph_output_count(graph); i++)
+        count += tl_shape_count(tl_graph_output_shape(graph, i));
+    return count;
 }
 
 static tl_status prepare(training *t, const worker_network *network, tl_error *err)
@@ -101,11 +161,8 @@ static tl_status prepare(training *t, const worker_network *network, tl_error *e
     t->graph = network->graph;
     t->flat = network->flat;
     t->grad = calloc(tl_graph_float_count(t->graph), sizeof *t->grad);
-    t->output_grad = calloc(t->options->batch * tl_shape_count(tl_graph_output_shape(t->graph, 0)),
-                            sizeof *t->output_grad);
-    t->labels = calloc(t->options->batch, sizeof *t->labels);
-    if (t->grad == NULL || t->output_grad == NULL || t->labels == NULL)
-        return tl_fail(err, TL_ENOMEM, "gradients");
+    t->output_grad = calloc(t->options->batch * output_floats(t->graph), sizeof *t->output_grad);
+    if (t->grad == NULL || t->output_grad == NULL) return tl_fail(err, TL_ENOMEM, "gradients");
     tl_status status = tl_plan_create(t->graph, &options, &t->plan, err);
     if (status == TL_OK) status = tl_optimizer_create(t->graph, &sgd, &t->optimizer, err);
     if (status == TL_OK) status = worker_fill(t->options, network, t->plan, err);
@@ -132,6 +189,9 @@ tl_status worker_train(const worker_options *options, tl_error *err)
     }
     tl_optimizer_destroy(&t.optimizer);
     tl_plan_destroy(&t.plan);
+    tl_yolo_loss_destroy(&t.yolo);
+    free(t.truths);
+    free(t.boxes);
     free(t.labels);
     free(t.output_grad);
     free(t.grad);
