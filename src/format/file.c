@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +11,10 @@
 static tl_status fail_errno(tl_error *err, const char *path, const char *what)
 {
     int code = errno;
-    tl_status status = code == ENOENT ? TL_ENOTFOUND : code == EACCES ? TL_EPERM : TL_EIO;
+    tl_status status = code == ENOENT   ? TL_ENOTFOUND
+                       : code == EACCES ? TL_EPERM
+                       : code == ENOSPC ? TL_ENOSPC
+                                        : TL_EIO;
     return tl_fail(err, status, "cannot %s %s: %s", what, path, strerror(code));
 }
 
@@ -61,5 +65,33 @@ tl_status tl_file_read(const char *path, size_t bytes_max, void **data, size_t *
     if (fd < 0) return fail_errno(err, path, "open");
     tl_status status = read_descriptor(fd, path, bytes_max, data, bytes, err);
     close(fd);
+    return status;
+}
+
+/* Write all, and wait until it is on disk. */
+static tl_status write_fully(int fd, const char *path, const char *data, size_t bytes,
+                             tl_error *err)
+{
+    while (bytes > 0) {
+        ssize_t done = write(fd, data, bytes);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return fail_errno(err, path, "write");
+        data += done;
+        bytes -= (size_t)done;
+    }
+    return fsync(fd) == 0 ? TL_OK : fail_errno(err, path, "write");
+}
+
+tl_status tl_file_write(const char *path, const void *data, size_t bytes, tl_error *err)
+{
+    char part[4096];
+    if ((size_t)snprintf(part, sizeof part, "%s.%ld.part", path, (long)getpid()) >= sizeof part)
+        return tl_fail(err, TL_ELIMIT, "the path %.120s... is too long", path);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return fail_errno(err, path, "write");
+    tl_status status = write_fully(fd, path, data, bytes, err);
+    if (close(fd) != 0 && status == TL_OK) status = fail_errno(err, path, "write");
+    if (status == TL_OK && rename(part, path) != 0) status = fail_errno(err, path, "write");
+    if (status != TL_OK) unlink(part);
     return status;
 }

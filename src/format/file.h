@@ -10,4 +10,8 @@
 tl_status tl_file_read(const char *path, size_t bytes_max, void **data, size_t *bytes,
                        tl_error *err);
 
+/* Write `data` [bytes] to `path`, in place of what is there: whole and on disk, or not at all.
+ * Errors: TL_ENOTFOUND (no such folder), TL_EPERM, TL_ENOSPC, TL_EIO, TL_ELIMIT (a long path). */
+tl_status tl_file_write(const char *path, const void *data, size_t bytes, tl_error *err);
+
 #endif

@@ -34,6 +34,44 @@ tl_status tl_onnx_import(const void *data, size_t bytes, const tl_onnx_options *
 tl_status tl_onnx_import_file(const char *path, const tl_onnx_options *options, tl_graph **graph,
                               float **flat, tl_error *err);
 
+/* ---- Export ----------------------------------------------------------------------------------
+ */
+
+typedef struct tl_onnx_entry {
+    const char *key, *value;
+} tl_onnx_entry;
+
+typedef struct tl_onnx_export_options {
+    bool trainable;   /* keep BatchNormalization and its parameters; else it is folded into the
+                          convolution before it */
+    const char *name; /* of the graph; NULL: "tightloop" */
+    int64_t version;  /* of the model; 0: not stated */
+    const char *const *input_names, *const *output_names; /* as many as the graph has, not names of
+                                                             parameters; NULL: "input", "input1", ...
+                                                             and "output", "output1", ... */
+    const tl_onnx_entry *metadata;                        /* e.g. the names of the classes */
+    size_t metadata_count;
+} tl_onnx_export_options;
+
+/* Write a graph and its numbers [tl_graph_float_count] as an ONNX file (operator set 17). *data is
+ * malloc'ed [*bytes] and the caller's. `options` may be NULL.
+ *
+ * Inputs and outputs are [batch, ...item] with a batch of any size; images are [batch, c, h, w].
+ * Parameters keep names and values. A trainable file imports again as the same graph. What the
+ * engine computes and ONNX Runtime computes from the file agree to float32 rounding.
+ * Errors: TL_EUNSUPPORTED (the text names node and operator), TL_EINVAL (a name is empty or taken),
+ * TL_ELIMIT (over 2 GiB, which ONNX files cannot be), TL_ENOMEM. */
+tl_status tl_onnx_export(const tl_graph *graph, const float *flat,
+                         const tl_onnx_export_options *options, void **data, size_t *bytes,
+                         tl_error *err);
+/* To a file, which appears whole or not at all. Also TL_EIO, TL_ENOSPC. */
+tl_status tl_onnx_export_file(const tl_graph *graph, const float *flat,
+                              const tl_onnx_export_options *options, const char *path,
+                              tl_error *err);
+
+/* ---- What is known ----------------------------------------------------------------------------
+ */
+
 /* An operator that the importer knows; both texts are static. */
 typedef struct tl_onnx_operator {
     const char *name;    /* as in ONNX */

@@ -6,29 +6,13 @@ The client is installed into VENV with pip when it is not there. Without a netwo
 test is skipped (exit status 77)."""
 
 import os
-import subprocess
 import sys
 import unittest
 
+sys.path.insert(1, os.path.join(os.path.dirname(__file__), ".."))
+import environment
+
 PROGRAM, VENV = None, None
-
-
-def enter_environment():
-    """Goes on in the virtual environment, which is made when it is missing."""
-    python = os.path.join(VENV, "bin", "python")
-    if os.path.realpath(sys.prefix) == os.path.realpath(VENV):
-        return
-    probe = [python, "-c", "import tritonclient.http, numpy"]
-    if not os.path.exists(python) or subprocess.run(probe, capture_output=True).returncode != 0:
-        made = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
-        done = made.returncode == 0 and subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "tritonclient[http]"],
-            capture_output=True, text=True)
-        if not done or done.returncode != 0:
-            print("skipped: tritonclient[http] cannot be installed here:",
-                  (done or made).stderr.strip()[-500:])
-            sys.exit(77)
-    os.execv(python, [python, *sys.argv])
 
 
 def tests():
@@ -158,6 +142,6 @@ def tests():
 
 if __name__ == "__main__":
     PROGRAM, VENV = sys.argv[1:3]
-    enter_environment()
+    environment.enter(VENV, ["tritonclient[http]"], ["tritonclient.http", "numpy"])
     outcome = unittest.TextTestRunner(verbosity=2).run(tests())
     sys.exit(0 if outcome.wasSuccessful() else 1)
