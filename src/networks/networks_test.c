@@ -25,6 +25,11 @@ static const struct {
     { "efficientnet_lite2", 6092072, 899, 0.06, 1280 },
     { "efficientnet_lite3", 8197096, 1440, 0.06, 1280 },
     { "efficientnet_lite4", 13006568, 2640, 0.06, 1280 },
+    { "yolov8n", 3157200, 8700 / 2.0, 0.02, 0 },
+    { "yolov8s", 11166560, 28600 / 2.0, 0.02, 0 },
+    { "yolov8m", 25902640, 78900 / 2.0, 0.02, 0 },
+    { "yolov8l", 43691520, 165200 / 2.0, 0.02, 0 },
+    { "yolov8x", 68229648, 257800 / 2.0, 0.02, 0 },
 };
 
 static tl_graph *make(const char *name, const tl_network_options *options, float **flat)
@@ -158,6 +163,38 @@ static void classifiers_start_as_the_field_does(void **state)
     tl_graph_release(&graph);
 }
 
+/* The numbers for training are the first of those for serving. */
+static void a_detector_has_two_forms(void **state)
+{
+    (void)state;
+    tl_network_options options = { .height = 64, .width = 96, .class_count = 3 };
+    float *served, *trained;
+    tl_graph *serve = make("yolov8n", &options, &served);
+    options.form = TL_NETWORK_TRAIN;
+    tl_graph *train = make("yolov8n", &options, &trained);
+    const tl_shape decoded = { .rank = 2, .dim = { 4 + 3, 8 * 12 + 4 * 6 + 2 * 3 } };
+    assert_int_equal(tl_graph_output_count(serve), 1);
+    assert_true(tl_shape_equal(tl_graph_output_shape(serve, 0), &decoded));
+    assert_int_equal(tl_graph_output_count(train), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        const tl_shape map = tl_shape_image(8u >> i, 12u >> i, 4 * TL_NETWORK_BOX_BINS + 3);
+        assert_true(tl_shape_equal(tl_graph_output_shape(train, i), &map));
+    }
+    for (size_t p = 0; p < tl_graph_param_count(train); p++) {
+        const tl_param *a = tl_graph_param(train, p), *b = tl_graph_param(serve, p);
+        assert_string_equal(a->name, b->name);
+        assert_int_equal(a->offset, b->offset);
+    }
+    assert_memory_equal(served, trained, tl_graph_float_count(train) * sizeof *trained);
+    /* Five objects of three classes among 6,400 cells. */
+    check_spread(train, trained, "model.22.cv3.0.2.bias", log(5.0 / 3 / 6400), 0.0);
+    check_spread(train, trained, "model.22.cv2.2.2.bias", 1.0, 0.0);
+    tl_graph_release(&serve);
+    tl_graph_release(&train);
+    free(served);
+    free(trained);
+}
+
 static void the_seed_decides(void **state)
 {
     (void)state;
@@ -203,6 +240,7 @@ int main(void)
         cmocka_unit_test(any_size_and_classes),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(classifiers_start_as_the_field_does),
+        cmocka_unit_test(a_detector_has_two_forms),
         cmocka_unit_test(the_seed_decides),
         cmocka_unit_test(costs_are_known_before_anything_runs),
     };
