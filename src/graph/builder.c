@@ -243,15 +243,28 @@ tl_conv_options tl_conv_square(uint32_t kernel, uint32_t stride, uint32_t groups
     };
 }
 
-tl_tensor_index tl_builder_conv(tl_builder *builder, const char *name, tl_tensor_index x,
-                                uint32_t channels, const tl_conv_options *options)
+static tl_tensor_index add_conv(tl_builder *builder, tl_op_kind kind, const char *name,
+                                tl_tensor_index x, uint32_t channels,
+                                const tl_conv_options *options)
 {
-    tl_attrs attrs = tl_attrs_default(TL_OP_CONV);
+    tl_attrs attrs = tl_attrs_default(kind);
     attrs.window = options->window;
     attrs.channels = channels;
     attrs.groups = options->groups;
     attrs.has_bias = options->bias;
-    return add_node(builder, TL_OP_CONV, name, &attrs, x);
+    return add_node(builder, kind, name, &attrs, x);
+}
+
+tl_tensor_index tl_builder_conv(tl_builder *builder, const char *name, tl_tensor_index x,
+                                uint32_t channels, const tl_conv_options *options)
+{
+    return add_conv(builder, TL_OP_CONV, name, x, channels, options);
+}
+
+tl_tensor_index tl_builder_conv_transpose(tl_builder *builder, const char *name, tl_tensor_index x,
+                                          uint32_t channels, const tl_conv_options *options)
+{
+    return add_conv(builder, TL_OP_CONV_TRANSPOSE, name, x, channels, options);
 }
 
 tl_tensor_index tl_builder_batch_norm(tl_builder *builder, const char *name, tl_tensor_index x,
@@ -276,12 +289,37 @@ tl_tensor_index tl_builder_binary(tl_builder *builder, tl_op_kind kind, tl_tenso
                            &(tl_node_options){ .kind = kind, .inputs = inputs, .input_count = 2 });
 }
 
+static tl_tensor_index add_pool(tl_builder *builder, tl_op_kind kind, tl_tensor_index x,
+                                uint32_t kernel, uint32_t stride, uint32_t pad)
+{
+    tl_attrs attrs = tl_attrs_default(kind);
+    attrs.window = (tl_window){ kernel, kernel, stride, stride, 1, 1, pad, pad, pad, pad };
+    return add_node(builder, kind, NULL, &attrs, x);
+}
+
 tl_tensor_index tl_builder_max_pool(tl_builder *builder, tl_tensor_index x, uint32_t kernel,
                                     uint32_t stride, uint32_t pad)
 {
-    tl_attrs attrs = tl_attrs_default(TL_OP_MAX_POOL);
-    attrs.window = (tl_window){ kernel, kernel, stride, stride, 1, 1, pad, pad, pad, pad };
-    return add_node(builder, TL_OP_MAX_POOL, NULL, &attrs, x);
+    return add_pool(builder, TL_OP_MAX_POOL, x, kernel, stride, pad);
+}
+
+tl_tensor_index tl_builder_average_pool(tl_builder *builder, tl_tensor_index x, uint32_t kernel,
+                                        uint32_t stride, uint32_t pad)
+{
+    return add_pool(builder, TL_OP_AVERAGE_POOL, x, kernel, stride, pad);
+}
+
+tl_tensor_index tl_builder_enlarge(tl_builder *builder, tl_tensor_index x, uint32_t factor)
+{
+    const tl_shape *shape = tl_builder_shape(builder, x);
+    tl_attrs attrs = tl_attrs_default(TL_OP_RESIZE);
+    attrs.resize.position = TL_POSITION_ASYMMETRIC;
+    attrs.resize.rounding = TL_ROUNDING_FLOOR;
+    if (shape != NULL && shape->rank >= 3) {
+        attrs.resize.height = factor * shape->dim[shape->rank - 3];
+        attrs.resize.width = factor * shape->dim[shape->rank - 2];
+    }
+    return add_node(builder, TL_OP_RESIZE, NULL, &attrs, x);
 }
 
 tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, int32_t begin, int32_t end)
@@ -290,6 +328,39 @@ tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, int32_t
     attrs.begin = begin;
     attrs.end = end;
     return add_node(builder, TL_OP_SLICE, NULL, &attrs, x);
+}
+
+tl_tensor_index tl_builder_concat(tl_builder *builder, const tl_tensor_index *parts, size_t count,
+                                  int32_t axis)
+{
+    tl_attrs attrs = tl_attrs_default(TL_OP_CONCAT);
+    attrs.axis = axis;
+    return tl_builder_node(builder, &(tl_node_options){ .kind = TL_OP_CONCAT,
+                                                        .attrs = &attrs,
+                                                        .inputs = parts,
+                                                        .input_count = count });
+}
+
+tl_tensor_index tl_builder_reshape(tl_builder *builder, tl_tensor_index x, tl_shape shape)
+{
+    tl_attrs attrs = tl_attrs_default(TL_OP_RESHAPE);
+    attrs.shape = shape;
+    return add_node(builder, TL_OP_RESHAPE, NULL, &attrs, x);
+}
+
+tl_tensor_index tl_builder_permute(tl_builder *builder, tl_tensor_index x, const uint8_t *axes)
+{
+    const tl_shape *shape = tl_builder_shape(builder, x);
+    tl_attrs attrs = tl_attrs_default(TL_OP_PERMUTE);
+    if (shape != NULL) memcpy(attrs.axes, axes, shape->rank);
+    return add_node(builder, TL_OP_PERMUTE, NULL, &attrs, x);
+}
+
+tl_tensor_index tl_builder_softmax(tl_builder *builder, tl_tensor_index x, int32_t axis)
+{
+    tl_attrs attrs = tl_attrs_default(TL_OP_SOFTMAX);
+    attrs.axis = axis;
+    return add_node(builder, TL_OP_SOFTMAX, NULL, &attrs, x);
 }
 
 tl_tensor_index tl_builder_gemm(tl_builder *builder, const char *name, tl_tensor_index x,

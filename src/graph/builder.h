@@ -38,8 +38,23 @@ tl_tensor_index tl_builder_binary(tl_builder *builder, tl_op_kind kind, tl_tenso
                                   tl_tensor_index b);
 tl_tensor_index tl_builder_max_pool(tl_builder *builder, tl_tensor_index x, uint32_t kernel,
                                     uint32_t stride, uint32_t pad);
+tl_tensor_index tl_builder_average_pool(tl_builder *builder, tl_tensor_index x, uint32_t kernel,
+                                        uint32_t stride, uint32_t pad);
+/* Every pixel of an image `factor` x `factor` times. */
+tl_tensor_index tl_builder_enlarge(tl_builder *builder, tl_tensor_index x, uint32_t factor);
+/* Transposed: the options' window, groups and bias, as for tl_builder_conv. */
+tl_tensor_index tl_builder_conv_transpose(tl_builder *builder, const char *name, tl_tensor_index x,
+                                          uint32_t channels, const tl_conv_options *options);
+/* Channels begin..end-1. */
 tl_tensor_index tl_builder_slice(tl_builder *builder, tl_tensor_index x, int32_t begin,
                                  int32_t end);
+/* 1..TL_OP_INPUT_MAX parts along an axis; a negative one counts from the end. */
+tl_tensor_index tl_builder_concat(tl_builder *builder, const tl_tensor_index *parts, size_t count,
+                                  int32_t axis);
+tl_tensor_index tl_builder_reshape(tl_builder *builder, tl_tensor_index x, tl_shape shape);
+/* Axis i of the result is axis axes[i] of x; as many as x has. */
+tl_tensor_index tl_builder_permute(tl_builder *builder, tl_tensor_index x, const uint8_t *axes);
+tl_tensor_index tl_builder_softmax(tl_builder *builder, tl_tensor_index x, int32_t axis);
 tl_tensor_index tl_builder_gemm(tl_builder *builder, const char *name, tl_tensor_index x,
                                 uint32_t outputs);
 

@@ -177,7 +177,8 @@ static void test_serving_agrees_with_training(void **state)
 {
     (void)state;
     const tl_op_kind kinds[] = { TL_OP_RELU,    TL_OP_CLIP, TL_OP_HARD_SWISH, TL_OP_HARD_SIGMOID,
-                                 TL_OP_SIGMOID, TL_OP_SILU, TL_OP_ABS };
+                                 TL_OP_SIGMOID, TL_OP_SILU, TL_OP_ABS,        TL_OP_LEAKY_RELU,
+                                 TL_OP_TANH,    TL_OP_ELU,  TL_OP_GELU,       TL_OP_MISH };
     for (size_t k = 0; k < TL_COUNT_OF(kinds); k++) {
         network n = make_network(kinds[k]);
         for (size_t p = 0; p < tl_graph_param_count(n.graph); p++) {

@@ -44,16 +44,6 @@ static tl_tensor_index conv(net *n, tl_tensor_index x, net_name name, uint32_t c
                          &(net_layer){ channels, kernel, stride, false, TL_OP_SILU });
 }
 
-static tl_tensor_index concat(net *n, const tl_tensor_index *parts, size_t count, int32_t axis)
-{
-    tl_attrs attrs = tl_attrs_default(TL_OP_CONCAT);
-    attrs.axis = axis;
-    return tl_builder_node(n->builder, &(tl_node_options){ .kind = TL_OP_CONCAT,
-                                                           .attrs = &attrs,
-                                                           .inputs = parts,
-                                                           .input_count = count });
-}
-
 /* C2f: half of the channels go through bottlenecks one after the other; all that was made is
  * joined. */
 static tl_tensor_index stage(net *n, tl_tensor_index x, uint32_t module, uint32_t channels,
@@ -70,7 +60,7 @@ static tl_tensor_index stage(net *n, tl_tensor_index x, uint32_t module, uint32_
         y = shortcut ? tl_builder_binary(n->builder, TL_OP_ADD, y, z) : z;
         parts[1 + i] = y;
     }
-    y = concat(n, parts, 1 + repeats, -1);
+    y = tl_builder_concat(n->builder, parts, 1 + repeats, -1);
     return conv(n, y, net_namef("model.%u.cv2", module), channels, 1, 1);
 }
 
@@ -80,22 +70,8 @@ static tl_tensor_index pyramid_pool(net *n, tl_tensor_index x, uint32_t module, 
     tl_tensor_index parts[4];
     parts[0] = conv(n, x, net_namef("model.%u.cv1", module), net_channels(n, x) / 2, 1, 1);
     for (int i = 1; i < 4; i++) parts[i] = tl_builder_max_pool(n->builder, parts[i - 1], 5, 1, 2);
-    x = concat(n, parts, TL_COUNT_OF(parts), -1);
+    x = tl_builder_concat(n->builder, parts, TL_COUNT_OF(parts), -1);
     return conv(n, x, net_namef("model.%u.cv2", module), channels, 1, 1);
-}
-
-static tl_tensor_index enlarge(net *n, tl_tensor_index x)
-{
-    const tl_shape *shape = tl_builder_shape(n->builder, x);
-    if (shape == NULL) return TL_TENSOR_NONE;
-    tl_attrs attrs = tl_attrs_default(TL_OP_RESIZE);
-    attrs.resize.position = TL_POSITION_ASYMMETRIC;
-    attrs.resize.rounding = TL_ROUNDING_FLOOR;
-    attrs.resize.height = 2 * shape->dim[0];
-    attrs.resize.width = 2 * shape->dim[1];
-    return tl_builder_node(
-        n->builder, &(tl_node_options){
-                        .kind = TL_OP_RESIZE, .attrs = &attrs, .inputs = &x, .input_count = 1 });
 }
 
 /* ---- Backbone, neck and head ------------------------------------------------------------------
@@ -117,15 +93,17 @@ static void build_levels(net *n, tl_tensor_index x, const settings *s,
     x = conv(n, x, net_namef("model.7"), c1024, 3, 2);
     x = stage(n, x, 8, c1024, three, true);
     const tl_tensor_index m9 = pyramid_pool(n, x, 9, c1024);
-    x = concat(n, (tl_tensor_index[]){ enlarge(n, m9), m6 }, 2, -1);
+    x = tl_builder_concat(n->builder,
+                          (tl_tensor_index[]){ tl_builder_enlarge(n->builder, m9, 2), m6 }, 2, -1);
     const tl_tensor_index m12 = stage(n, x, 12, c512, three, false);
-    x = concat(n, (tl_tensor_index[]){ enlarge(n, m12), m4 }, 2, -1);
+    x = tl_builder_concat(n->builder,
+                          (tl_tensor_index[]){ tl_builder_enlarge(n->builder, m12, 2), m4 }, 2, -1);
     levels[0] = stage(n, x, 15, c256, three, false);
     x = conv(n, levels[0], net_namef("model.16"), c256, 3, 2);
-    x = concat(n, (tl_tensor_index[]){ x, m12 }, 2, -1);
+    x = tl_builder_concat(n->builder, (tl_tensor_index[]){ x, m12 }, 2, -1);
     levels[1] = stage(n, x, 18, c512, three, false);
     x = conv(n, levels[1], net_namef("model.19"), c512, 3, 2);
-    x = concat(n, (tl_tensor_index[]){ x, m9 }, 2, -1);
+    x = tl_builder_concat(n->builder, (tl_tensor_index[]){ x, m9 }, 2, -1);
     levels[2] = stage(n, x, 21, c1024, three, false);
 }
 
@@ -151,21 +129,12 @@ static void build_maps(net *n, tl_tensor_index levels[LEVELS])
     for (uint32_t i = 0; i < LEVELS; i++) {
         const tl_tensor_index parts[] = { branch(n, levels[i], "cv2", i, box_width, BOX),
                                           branch(n, levels[i], "cv3", i, class_width, classes) };
-        levels[i] = concat(n, parts, 2, -1);
+        levels[i] = tl_builder_concat(n->builder, parts, 2, -1);
     }
 }
 
 /* ---- Decoding ---------------------------------------------------------------------------------
  */
-
-static tl_tensor_index reshape(net *n, tl_tensor_index x, tl_shape shape)
-{
-    tl_attrs attrs = tl_attrs_default(TL_OP_RESHAPE);
-    attrs.shape = shape;
-    return tl_builder_node(
-        n->builder, &(tl_node_options){
-                        .kind = TL_OP_RESHAPE, .attrs = &attrs, .inputs = &x, .input_count = 1 });
-}
 
 static tl_shape table(uint32_t rows, uint32_t columns)
 {
@@ -195,7 +164,8 @@ static tl_tensor_index distances(net *n, tl_tensor_index logits, uint32_t anchor
                                  .count = TL_NETWORK_BOX_BINS };
     tl_attrs attrs = tl_attrs_default(TL_OP_CONV);
     attrs.channels = 1;
-    tl_tensor_index x = reshape(n, logits, tl_shape_image(anchors, 4, TL_NETWORK_BOX_BINS));
+    tl_tensor_index x =
+        tl_builder_reshape(n->builder, logits, tl_shape_image(anchors, 4, TL_NETWORK_BOX_BINS));
     x = tl_builder_unary(n->builder, TL_OP_SOFTMAX, x);
     x = tl_builder_node(n->builder, &(tl_node_options){ .kind = TL_OP_CONV,
                                                         .name = "model.22.dfl.conv",
@@ -204,7 +174,7 @@ static tl_tensor_index distances(net *n, tl_tensor_index logits, uint32_t anchor
                                                         .input_count = 1,
                                                         .params = &init,
                                                         .param_count = 1 });
-    return reshape(n, x, table(anchors, 4));
+    return tl_builder_reshape(n->builder, x, table(anchors, 4));
 }
 
 /* Boxes [anchors, 4] from distances; `numbers` has room for 3 an anchor. */
@@ -227,7 +197,7 @@ static tl_tensor_index boxes(net *n, tl_tensor_index x, uint32_t anchors, float 
     parts[0] = tl_builder_binary(b, TL_OP_MUL, parts[0], half);
     parts[0] = tl_builder_binary(b, TL_OP_ADD, parts[0], centres);
     parts[1] = tl_builder_binary(b, TL_OP_ADD, after, before);
-    return tl_builder_binary(b, TL_OP_MUL, concat(n, parts, 2, -1), scale);
+    return tl_builder_binary(b, TL_OP_MUL, tl_builder_concat(n->builder, parts, 2, -1), scale);
 }
 
 static void decode(net *n, const tl_tensor_index maps[LEVELS], float *numbers, uint32_t anchors)
@@ -237,22 +207,16 @@ static void decode(net *n, const tl_tensor_index maps[LEVELS], float *numbers, u
     tl_tensor_index rows[LEVELS];
     for (uint32_t i = 0; i < LEVELS; i++) {
         const uint32_t cells = (n->options->height / STRIDES[i]) * (n->options->width / STRIDES[i]);
-        rows[i] = reshape(n, maps[i], table(cells, BOX + classes));
+        rows[i] = tl_builder_reshape(n->builder, maps[i], table(cells, BOX + classes));
     }
-    const tl_tensor_index all = concat(n, rows, LEVELS, 0);
+    const tl_tensor_index all = tl_builder_concat(n->builder, rows, LEVELS, 0);
     tl_tensor_index parts[2] = {
         distances(n, tl_builder_slice(b, all, 0, BOX), anchors),
         tl_builder_unary(b, TL_OP_SIGMOID, tl_builder_slice(b, all, BOX, BOX + classes)),
     };
     parts[0] = boxes(n, parts[0], anchors, numbers);
-    tl_tensor_index y = concat(n, parts, 2, -1);
-    tl_attrs attrs = tl_attrs_default(TL_OP_PERMUTE);
-    attrs.axes[0] = 1;
-    attrs.axes[1] = 0;
-    tl_builder_output(b, tl_builder_node(b, &(tl_node_options){ .kind = TL_OP_PERMUTE,
-                                                                .attrs = &attrs,
-                                                                .inputs = &y,
-                                                                .input_count = 1 }));
+    tl_tensor_index y = tl_builder_concat(n->builder, parts, 2, -1);
+    tl_builder_output(b, tl_builder_permute(b, y, (const uint8_t[]){ 1, 0 }));
 }
 
 /* ---- The family -------------------------------------------------------------------------------
