@@ -441,11 +441,49 @@ static void set_stages(tl_graph *graph, uint32_t *stage /* [tensors], cleared */
     }
 }
 
+static const tl_node *maker_of(const tl_graph *graph, uint32_t tensor)
+{
+    for (size_t n = graph->node_count; n-- > 0;)
+        if (graph->nodes[n].output == tensor) return &graph->nodes[n];
+    return NULL;
+}
+
+/* The operand of a node after the head that changes no ranking of classes, or NULL: functions of
+ * scores, names for axes, a constant added. */
+static const tl_node *before_scores(const tl_graph *graph, const tl_node *node)
+{
+    switch (node->kind) {
+    case TL_OP_SOFTMAX:
+    case TL_OP_LOG_SOFTMAX:
+    case TL_OP_SIGMOID:
+    case TL_OP_FLATTEN:
+    case TL_OP_RESHAPE:
+    case TL_OP_PERMUTE: return maker_of(graph, node->inputs[0]);
+    case TL_OP_ADD:
+    case TL_OP_MUL:
+        for (uint32_t i = 0; i < 2; i++) {
+            const tl_node *constant = maker_of(graph, node->inputs[i]);
+            if (constant != NULL && constant->kind == TL_OP_CONSTANT)
+                return maker_of(graph, node->inputs[1 - i]);
+        }
+        return NULL;
+    default: return NULL;
+    }
+}
+
+/* The input of the head: of the Gemm, or the convolution of an image of one pixel, that makes the
+ * first output; else of the last Gemm. */
 static void set_features(tl_graph *graph)
 {
     graph->features = TL_NONE;
     for (size_t n = 0; n < graph->node_count; n++)
         if (graph->nodes[n].kind == TL_OP_GEMM) graph->features = graph->nodes[n].inputs[0];
+    const tl_node *node = maker_of(graph, graph->outputs[0]);
+    while (node != NULL && node->kind != TL_OP_GEMM && node->kind != TL_OP_CONV)
+        node = before_scores(graph, node);
+    if (node == NULL) return;
+    if (node->kind == TL_OP_GEMM || tl_shape_pixels(&graph->tensors[node->inputs[0]]) == 1)
+        graph->features = node->inputs[0];
 }
 
 static void hash_u64(uint64_t *hash, uint64_t value)

@@ -48,8 +48,8 @@ size_t tl_graph_input_count(const tl_graph *graph);
 const tl_shape *tl_graph_input_shape(const tl_graph *graph, size_t index);
 size_t tl_graph_output_count(const tl_graph *graph);
 const tl_shape *tl_graph_output_shape(const tl_graph *graph, size_t index);
-/* The penultimate tensor: input of the last Gemm, [features]. 0 when the graph has no such layer.
- */
+/* The penultimate tensor: input of the head, [features]; the head is the Gemm, or the convolution of
+ * an image of one pixel, behind the first output, else the last Gemm. 0 without such a layer. */
 size_t tl_graph_feature_count(const tl_graph *graph);
 /* Multiply-adds of one item, forward; normalisation, which folds away, does not count. */
 uint64_t tl_graph_macs(const tl_graph *graph);
