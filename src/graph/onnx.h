@@ -6,28 +6,45 @@
 
 #include "graph/graph.h"
 
+/* How the first axis of tensors is taken. */
+typedef enum tl_onnx_reading {
+    TL_ONNX_AUTO,  /* by items where the file allows it, else whole */
+    TL_ONNX_ITEMS, /* it is the batch and stays outside: any batch can be run */
+    TL_ONNX_WHOLE  /* it belongs to the item, which is the whole tensor; run with a batch of 1 */
+} tl_onnx_reading;
+
+/* A size that the caller chooses. */
+typedef struct tl_onnx_size {
+    const char *name;     /* a dynamic dimension, as the file names it; NULL: by position */
+    uint32_t input, axis; /* from 0, as the file counts them; instead of what it says */
+    uint32_t size;
+} tl_onnx_size;
+
 typedef struct tl_onnx_options {
     /* Sizes for dynamic dimensions of an image input; 0: as in the file (then it must be fixed). */
     uint32_t height, width;
+    const tl_onnx_size *sizes; /* borrowed for the call; they go before height and width */
+    size_t size_count;
+    tl_onnx_reading reading;
+    uint32_t batch; /* read whole: for a dynamic first axis; 0: 1 */
 } tl_onnx_options;
 
 /* Parse `data` [bytes] and make its graph and parameters (*flat is malloc'ed and the caller's).
- * NCHW models become NHWC here. `options` may be NULL.
+ * `options` may be NULL. Operator sets from 6 on; the operators are tl_onnx_operator_at's.
  *
- * Operator sets from 6 on. One or more float32 inputs, [n, c, h, w] or [n, count]; the first
- * dimension of everything is the batch, whatever the file says of its size. Operators: Conv,
- * BatchNormalization, Gemm, MatMul (of a constant matrix, with or without Add), Relu, Sigmoid,
- * HardSwish, HardSigmoid, Clip, Abs, Softmax, MaxPool, AveragePool (over the whole image),
- * GlobalAveragePool, GlobalMaxPool, ReduceMean and ReduceMax (over height and width), Add, Sub,
- * Mul, Div (by a constant), Concat, Slice, Split (channels), Flatten, Reshape, Squeeze, Unsqueeze
- * (between image and vector), Pad (before a Conv), Identity, Dropout, Cast, Constant, Transpose (of
- * a constant matrix); Shape and Gather where they lead to a Reshape. x * Sigmoid(x) becomes SiLU.
- * What no output depends on is ignored.
+ * Items of inputs and outputs of four dimensions, [n, c, h, w], are [h, w, c] (read whole:
+ * [n, h, w, c]); all others have the file's order, [n, a, b] is [a, b]. Inside, tensors lie as suits
+ * the operators. Integers and booleans are carried as floats, exact up to 2^24. What is constant is
+ * computed here, sizes exactly; what no output depends on is ignored.
  *
  * Parameters are named after their initializers. One that several layers share, directly or behind
  * Identity nodes (where exporters merge equal ones), becomes a parameter of each layer: "b", "b#2",
- * or the Identity's name. Constants beside Add, Sub, Mul and Div are not trained. Errors: TL_EINVAL
- * (malformed), TL_EUNSUPPORTED (the text names operator, node and a remedy), TL_ELIMIT, TL_ENOMEM.
+ * or the Identity's name. What trains: weights and biases of layers, a constant number a channel
+ * beside a layer's output, and tables that Gather reads; other constants do not.
+ *
+ * Numbers may lie in files beside the model (tl_onnx_import_file only), in its folder or below. The
+ * tensors of one item together may have 2^28 numbers. Errors: TL_EINVAL (malformed), TL_EUNSUPPORTED
+ * (the text names operator, node and a remedy), TL_ELIMIT, TL_EIO, TL_ENOTFOUND, TL_ENOMEM.
  */
 tl_status tl_onnx_import(const void *data, size_t bytes, const tl_onnx_options *options,
                          tl_graph **graph, float **flat, tl_error *err);

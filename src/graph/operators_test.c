@@ -155,11 +155,14 @@ static void write_reference(tl_text *text)
                  "perhaps several. The batch is outside. Integers and booleans of files are "
                  "carried as floats, exact up to 2^24.\n\n");
     write_table(text);
-    tl_text_puts(text, "\n## Of ONNX files\n\n"
-                       "Operator sets from 6 on. The first dimension of everything is the batch. "
-                       "Images are [n, c, h, w] in the file. A file with anything else is refused, "
-                       "and the error names the node and a remedy.\n\n"
-                       "| operator | what of it |\n|---|---|\n");
+    tl_text_puts(text,
+                 "\n## Of ONNX files\n\n"
+                 "Operator sets from 6 on. The first dimension of everything is the batch, and "
+                 "stays outside; where a file mixes it with others, an item is the whole "
+                 "tensor. Dimensions are up to six, sizes known at import; what is constant "
+                 "is computed then. A file with anything else is refused, and the error names "
+                 "the node and a remedy.\n\n"
+                 "| operator | what of it |\n|---|---|\n");
     tl_onnx_operator list[ONNX_OPERATORS_MAX];
     size_t count = list_onnx(list);
     for (size_t i = 0; i < count; i++)

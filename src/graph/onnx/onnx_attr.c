@@ -41,10 +41,8 @@ tl_status onnx_attr_sizes(const onnx_import *import, const onnx_node *node, cons
         return TL_OK;
     }
     if (attr->n_ints != count)
-        return onnx_fail(import, node, TL_EUNSUPPORTED,
-                         "%s has %zu numbers instead of %zu; only images (two spatial dimensions) "
-                         "are supported",
-                         name, attr->n_ints, count);
+        return onnx_fail(import, node, TL_EUNSUPPORTED, "%s has %zu numbers instead of %zu", name,
+                         attr->n_ints, count);
     for (size_t i = 0; i < count; i++) {
         if (attr->ints[i] < lowest || attr->ints[i] > highest)
             return onnx_fail(import, node, TL_EINVAL, "%s %lld is not in %lld..%lld", name,
@@ -52,6 +50,23 @@ tl_status onnx_attr_sizes(const onnx_import *import, const onnx_node *node, cons
         out[i] = attr->ints[i];
     }
     return TL_OK;
+}
+
+tl_status onnx_axis(const onnx_import *import, const onnx_node *node, int64_t axis, uint32_t rank,
+                    uint32_t *out)
+{
+    int64_t counted = axis < 0 ? axis + (int64_t)rank : axis;
+    if (axis < -(int64_t)rank || counted >= (int64_t)rank)
+        return onnx_fail(import, node, TL_EINVAL, "axis %lld of %u dimensions", (long long)axis,
+                         rank);
+    *out = (uint32_t)counted;
+    return TL_OK;
+}
+
+tl_status onnx_attr_axis(const onnx_import *import, const onnx_node *node, const char *name,
+                         int64_t otherwise, uint32_t rank, uint32_t *out)
+{
+    return onnx_axis(import, node, onnx_attr_int(node, name, otherwise), rank, out);
 }
 
 /* ---- Operands ---------------------------------------------------------------------------------
@@ -63,26 +78,37 @@ onnx_value *onnx_operand(const onnx_import *import, const onnx_node *node, size_
     return &import->values[node->inputs[index]];
 }
 
-tl_status onnx_operand_tensor(const onnx_import *import, const onnx_node *node, size_t index,
-                              onnx_value **out)
+bool onnx_operand_is_constant(const onnx_import *import, const onnx_node *node, size_t index)
+{
+    const onnx_value *value = onnx_operand(import, node, index);
+    return value != NULL && value->kind == ONNX_VALUE_CONSTANT;
+}
+
+/* Padding that no convolution has taken. */
+static tl_status add_padding(onnx_import *import, const onnx_node *node, onnx_value *value)
+{
+    uint32_t before[ONNX_RANK_MAX] = { 0, 0, value->pad[0], value->pad[1] };
+    uint32_t after[ONNX_RANK_MAX] = { 0, 0, value->pad[2], value->pad[3] };
+    memset(value->pad, 0, sizeof value->pad);
+    return onnx_pad(import, node, &value->array, before, after, TL_PAD_CONSTANT, 0.0f);
+}
+
+tl_status onnx_operand_array(onnx_import *import, const onnx_node *node, size_t index,
+                             onnx_array *out)
 {
     onnx_value *value = onnx_operand(import, node, index);
     if (value == NULL) return onnx_fail(import, node, TL_EINVAL, "operand %zu is missing", index);
     if (value->kind == ONNX_VALUE_CONSTANT)
-        return onnx_fail(import, node, TL_EUNSUPPORTED,
-                         "operand %zu is a constant where the network's data is expected; fold "
-                         "constants before the import (onnxsim)",
-                         index);
+        return onnx_constant_array(import, node, value, value->dims.rank, NULL, false, out);
     if (value->kind != ONNX_VALUE_TENSOR)
         return onnx_fail(import, node, TL_EUNSUPPORTED,
                          "operand %zu is a side output that is not made (%s)", index,
                          onnx_word_of(value->name).text);
-    for (size_t i = 0; i < 4; i++)
-        if (value->pad[i] != 0)
-            return onnx_fail(import, node, TL_EUNSUPPORTED,
-                             "Pad is supported before a Conv only; let the layer pad by itself");
-    *out = value;
-    return TL_OK;
+    tl_status status = TL_OK;
+    if (value->pad[0] + value->pad[1] + value->pad[2] + value->pad[3] > 0)
+        status = add_padding(import, node, value);
+    *out = value->array;
+    return status;
 }
 
 tl_status onnx_operand_constant(const onnx_import *import, const onnx_node *node, size_t index,
@@ -99,46 +125,31 @@ tl_status onnx_operand_constant(const onnx_import *import, const onnx_node *node
     return TL_OK;
 }
 
-static tl_status copy_sizes(const onnx_import *import, const onnx_node *node,
-                            const onnx_value *value, const char *name, size_t count_max,
-                            int64_t *out, size_t *count)
-{
-    if (value->size_count > count_max)
-        return onnx_fail(import, node, TL_EINVAL, "%s has too many numbers", name);
-    for (size_t i = 0; i < value->size_count; i++) {
-        out[i] = value->sizes[i];
-        if (out[i] != ONNX_BATCH) continue;
-        if (i != 0 || strcmp(name, "shape") != 0)
-            return onnx_fail(import, node, TL_EUNSUPPORTED,
-                             "%s depends on the size of the batch; export with fixed sizes", name);
-        out[i] = 0;
-    }
-    *count = value->size_count;
-    return TL_OK;
-}
-
-tl_status onnx_operand_integers(const onnx_import *import, const onnx_node *node, size_t index,
-                                const char *name, size_t count_max, int64_t *out, size_t *count)
+tl_status onnx_operand_integers(onnx_import *import, const onnx_node *node, size_t index,
+                                const char *name, bool batch_at_head, size_t count_max,
+                                int64_t *out, size_t *count)
 {
     *count = 0;
     const Onnx__AttributeProto *attr = onnx_attr(node, name);
     if (onnx_operand(import, node, index) == NULL) {
         if (attr == NULL) return TL_OK;
-        if (attr->n_ints > count_max)
+        size_t given = attr->n_ints == 0 && attr->has_i ? 1 : attr->n_ints;
+        if (given > count_max)
             return onnx_fail(import, node, TL_EINVAL, "%s has too many numbers", name);
-        for (size_t i = 0; i < attr->n_ints; i++) out[i] = attr->ints[i];
-        *count = attr->n_ints;
+        for (size_t i = 0; i < given; i++) out[i] = attr->n_ints == 0 ? attr->i : attr->ints[i];
+        *count = given;
         return TL_OK;
     }
-    onnx_value *value = onnx_operand(import, node, index);
-    if (value->kind == ONNX_VALUE_SIZES)
-        return copy_sizes(import, node, value, name, count_max, out, count);
-    value = NULL;
+    onnx_value *value = NULL;
     tl_status status = onnx_operand_constant(import, node, index, &value);
     if (value == NULL) return status;
     if (value->dims.rank > 1 || value->dims.count > count_max)
         return onnx_fail(import, node, TL_EINVAL, "%s has too many numbers", name);
-    for (size_t i = 0; i < value->dims.count; i++) out[i] = onnx_tensor_integer(value->constant, i);
+    for (size_t i = 0; i < value->dims.count; i++) {
+        out[i] = onnx_tensor_integer(value->constant, i);
+        if (out[i] == ONNX_BATCH && (i > 0 || !batch_at_head))
+            return onnx_fail_batch(import, node, "it depends on the size of the batch");
+    }
     *count = value->dims.count;
     return TL_OK;
 }
@@ -168,20 +179,23 @@ float *onnx_floats_alloc(const onnx_import *import, size_t count)
 float *onnx_floats(const onnx_import *import, const onnx_value *constant)
 {
     float *out = onnx_floats_alloc(import, constant->dims.count);
-    if (out == NULL) return NULL;
-    size_t rows = constant->dims.dim[0], columns = constant->dims.dim[1];
-    bool turned = constant->transposed != ONNX_NONE;
-    for (size_t i = 0; i < constant->dims.count; i++) {
-        size_t at = turned ? i % columns * rows + i / columns : i;
-        out[i] = (float)onnx_tensor_number(constant->constant, at);
-    }
+    for (size_t i = 0; out != NULL && i < constant->dims.count; i++)
+        out[i] = (float)onnx_tensor_number(constant->constant, i);
     return out;
 }
 
 const char *onnx_param_name(onnx_import *import, onnx_value *value)
 {
     enum { NAME_BYTES = sizeof((tl_param *)NULL)->name, TAIL_BYTES = 20 };
-    if (value->transposed != ONNX_NONE) value = &import->values[value->transposed];
+    if (import->folding) { /* of a graph that is run once */
+        char *name = tl_arena_alloc(import->arena, NAME_BYTES);
+        if (name == NULL)
+            tl_fail(import->err, TL_ENOMEM, "a parameter's name");
+        else
+            snprintf(name, NAME_BYTES, "folded%u", import->folded_names++);
+        return name;
+    }
+    while (value->origin != ONNX_NONE) value = &import->values[value->origin];
     size_t bytes = strlen(value->name);
     char *name = tl_arena_alloc(import->arena, NAME_BYTES);
     if (name == NULL) {
@@ -204,65 +218,65 @@ const char *onnx_param_name(onnx_import *import, onnx_value *value)
     return name;
 }
 
+tl_status onnx_operand_param(onnx_import *import, const onnx_node *node, size_t index, size_t count,
+                             tl_param_init *out)
+{
+    onnx_value *value;
+    tl_status status = onnx_operand_constant(import, node, index, &value);
+    if (status != TL_OK) return status;
+    if (value->dims.count == 0 || (count != 0 && value->dims.count != count))
+        return onnx_fail(import, node, TL_EINVAL, "operand %zu has %zu numbers instead of %zu",
+                         index, value->dims.count, count);
+    out->values = onnx_floats(import, value);
+    out->name = onnx_param_name(import, value);
+    out->count = value->dims.count;
+    return out->values == NULL || out->name == NULL ? TL_ENOMEM : TL_OK;
+}
+
 /* ---- Results ----------------------------------------------------------------------------------
  */
 
-onnx_item onnx_item_of(const onnx_import *import, const onnx_value *value)
+static onnx_value *output_of(onnx_import *import, const onnx_node *node, size_t index)
 {
-    const tl_shape *shape = tl_builder_shape(import->builder, value->tensor);
-    TL_ASSERT(shape != NULL); /* every handler stops at the builder's first failure */
-    if (shape->rank == 3) return (onnx_item){ shape->dim[2], shape->dim[0], shape->dim[1] };
-    return (onnx_item){ shape->dim[0], 1, 1 };
+    if (index >= node->output_count || node->outputs[index] == ONNX_NONE) return NULL;
+    return &import->values[node->outputs[index]];
 }
 
-tl_status onnx_yield_at(onnx_import *import, onnx_node *node, size_t index, tl_tensor_index tensor,
-                        uint32_t rank)
+tl_status onnx_yield_at(onnx_import *import, onnx_node *node, size_t index, const onnx_array *array)
 {
-    if (tensor == TL_TENSOR_NONE) {
-        tl_status status = tl_builder_status(import->builder, import->err);
-        TL_ASSERT(status != TL_OK);
-        return tl_fail_context(import->err, status, "ONNX %s", onnx_word_of(node->op).text);
-    }
-    if (index >= node->output_count || node->outputs[index] == ONNX_NONE) return TL_OK;
-    onnx_value *value = &import->values[node->outputs[index]];
+    onnx_value *value = output_of(import, node, index);
+    if (value == NULL) return TL_OK;
     value->kind = ONNX_VALUE_TENSOR;
-    value->tensor = tensor;
-    value->rank = rank;
+    value->array = *array;
     return TL_OK;
 }
 
-tl_status onnx_yield(onnx_import *import, onnx_node *node, tl_tensor_index tensor, uint32_t rank)
+tl_status onnx_yield(onnx_import *import, onnx_node *node, const onnx_array *array)
 {
-    return onnx_yield_at(import, node, 0, tensor, rank);
+    return onnx_yield_at(import, node, 0, array);
 }
 
 tl_status onnx_yield_same(onnx_import *import, onnx_node *node, const onnx_value *source)
 {
-    if (node->output_count == 0 || node->outputs[0] == ONNX_NONE) return TL_OK;
-    onnx_value *value = &import->values[node->outputs[0]];
+    onnx_value *value = output_of(import, node, 0);
+    if (value == NULL) return TL_OK;
     value->kind = source->kind;
     value->constant = source->constant;
     value->dims = source->dims;
-    value->transposed = source->transposed;
-    value->size_count = source->size_count;
-    memcpy(value->sizes, source->sizes, sizeof value->sizes);
-    value->tensor = source->tensor;
-    value->rank = source->rank;
+    value->array = source->array;
     memcpy(value->pad, source->pad, sizeof value->pad);
     return TL_OK;
 }
 
-tl_tensor_index onnx_append(onnx_import *import, const onnx_node *node, tl_node_options options)
+tl_status onnx_yield_constant(onnx_import *import, onnx_node *node, size_t index,
+                              const Onnx__TensorProto *constant, int32_t origin)
 {
-    onnx_word name = onnx_word_of(node->proto->name);
-    options.name = node->proto->name == NULL || *node->proto->name == '\0' ? NULL : name.text;
-    return tl_builder_node(import->builder, &options);
-}
-
-tl_tensor_index onnx_append_unary(onnx_import *import, const onnx_node *node, tl_op_kind kind,
-                                  const tl_attrs *attrs, tl_tensor_index x)
-{
-    return onnx_append(
-        import, node,
-        (tl_node_options){ .kind = kind, .attrs = attrs, .inputs = &x, .input_count = 1 });
+    onnx_value *value = output_of(import, node, index);
+    if (value == NULL) return TL_OK;
+    tl_status status = onnx_tensor_check(constant, value->name, &value->dims, import->err);
+    if (status != TL_OK) return status;
+    value->kind = ONNX_VALUE_CONSTANT;
+    value->constant = constant;
+    value->origin = origin;
+    return TL_OK;
 }

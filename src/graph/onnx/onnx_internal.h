@@ -1,13 +1,30 @@
 /* onnx_internal.h - the parts of the ONNX importer. Not for other modules.
  *
- * onnx_model.c   bytes -> messages, bounded and checked before the protobuf library sees them
- * onnx_tensor.c  initializers -> numbers
- * onnx_attr.c    attributes and operands of a node
- * onnx_import.c  names, order of the nodes, inputs and outputs
- * onnx_layer.c   operators with weights, functions of one number, pooling
- * onnx_binary.c  arithmetic of two operands, constants among them
- * onnx_shape.c   operators that move or rename data
- * onnx_sizes.c   arithmetic on shapes that ends in a Reshape */
+ * onnx_model.c    bytes -> messages, bounded and checked before the protobuf library sees them
+ * onnx_external.c numbers that lie in a file beside it
+ * onnx_tensor.c   initializers -> numbers
+ * onnx_names.c    names, who makes and who uses them, what the outputs depend on
+ * onnx_attr.c     attributes and operands of a node
+ * onnx_import.c   the ends of the network, and its nodes one after the other
+ * onnx_table.c    the operators
+ * onnx_order.c    how a tensor lies in the engine: order of axes, reshaping, transposing
+ * onnx_array.c    arithmetic of such tensors, and constants as tensors
+ * onnx_fold.c     nodes whose operands are all constants
+ * onnx_layer.c    operators with weights          onnx_pool.c    windows
+ * onnx_math.c     functions of one or two numbers onnx_reduce.c  sums and the like, softmax
+ * onnx_norm.c     normalisations by the item's own numbers
+ * onnx_shape.c    operators that rename numbers   onnx_move.c    operators that move numbers
+ * onnx_resize.c   other sizes of images
+ *
+ * Two readings of a file. By items: the first axis of every tensor is the batch, it stays outside,
+ * and the network is for one item. Whole: an item is the whole tensor, and the engine's batch is 1.
+ * Handlers are the same for both; one that would mix the items of a batch says so with
+ * onnx_fail_batch, upon which the file is read again, whole.
+ *
+ * For whoever writes files: a parameter keeps its initializer's name (onnx_param_name) and ONNX's
+ * layout, except that a matrix is [out, in] always (Gemm with transB) and the kernel of a
+ * one-dimensional convolution has a height of 1. Items of inputs and outputs of rank 4 are
+ * [h, w, c] for [n, c, h, w]; all others have the file's order. */
 #ifndef TL_GRAPH_ONNX_INTERNAL_H
 #define TL_GRAPH_ONNX_INTERNAL_H
 
@@ -19,21 +36,33 @@
 enum {
     ONNX_NODES_MAX = 1 << 17,
     ONNX_OPERANDS_MAX = 256,
-    ONNX_DEPTH_MAX = 24,  /* nested messages */
-    ONNX_RANK_MAX = 8,    /* of an initializer */
-    ONNX_WORD_BYTES = 64, /* a name in an error text */
+    ONNX_DEPTH_MAX = 24,       /* nested messages */
+    ONNX_RANK_MAX = 8,         /* of a value */
+    ONNX_WORD_BYTES = 64,      /* a name in an error text */
+    ONNX_WINDOW_MAX = 1 << 16, /* a kernel, stride, dilation, padding */
     ONNX_NONE = -1
 };
+#define ONNX_FILE_BYTES_MAX ((size_t)1 << 30) /* the file, and what lies beside it */
+/* Numbers in all tensors of one item together, which bounds what a small file can ask for. */
+#define ONNX_FLOATS_MAX ((size_t)1 << 28)
+#define ONNX_FOLDED_MAX ((size_t)1 << 24) /* the same of constants that the engine computes */
 
-/* The one size that is not known at import, among ONNX_VALUE_SIZES. */
+/* The one size that is not known at import, among the integers of a constant. */
 #define ONNX_BATCH INT64_MIN
+
+#define ONNX_TYPE(name) ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
 /* ---- Messages ---------------------------------------------------------------------------------
  */
 
 /* Everything lies in `arena`, which the caller made and destroys. */
-tl_status onnx_model_parse(const void *data, size_t bytes, tl_arena *arena,
-                           const Onnx__ModelProto **out, tl_error *err);
+tl_status onnx_model_parse(const void *data, size_t bytes, tl_arena *arena, Onnx__ModelProto **out,
+                           tl_error *err);
+
+/* Read the numbers of initializers that lie in files of `folder` or below it, into the arena (whose
+ * bound grows with them). Links and paths that lead out are refused. */
+tl_status onnx_external_load(Onnx__GraphProto *graph, const char *folder, tl_arena *arena,
+                             tl_error *err);
 
 /* ---- Initializers -----------------------------------------------------------------------------
  */
@@ -48,7 +77,7 @@ typedef struct onnx_dims {
  */
 tl_status onnx_tensor_check(const Onnx__TensorProto *tensor, const char *name, onnx_dims *out,
                             tl_error *err);
-bool onnx_tensor_is_float(const Onnx__TensorProto *tensor);
+bool onnx_type_is_float(int32_t type);
 /* Element `index` of a checked tensor. */
 double onnx_tensor_number(const Onnx__TensorProto *tensor, size_t index);
 int64_t onnx_tensor_integer(const Onnx__TensorProto *tensor, size_t index);
@@ -56,11 +85,19 @@ int64_t onnx_tensor_integer(const Onnx__TensorProto *tensor, size_t index);
 /* ---- The import -------------------------------------------------------------------------------
  */
 
+/* A tensor of the network, as the file sees it and as it lies in the engine. */
+typedef struct onnx_array {
+    tl_tensor_index tensor;
+    int32_t type;                 /* ONNX's element type */
+    uint32_t rank;                /* ONNX's, the batch included */
+    uint32_t dim[ONNX_RANK_MAX];  /* ONNX's; read by items the batch is 1 */
+    uint8_t order[ONNX_RANK_MAX]; /* the ONNX axis of each axis of the item */
+} onnx_array;
+
 typedef enum onnx_value_kind {
     ONNX_VALUE_UNKNOWN, /* not made yet, or never: a side output such as Dropout's mask */
     ONNX_VALUE_TENSOR,
-    ONNX_VALUE_CONSTANT,
-    ONNX_VALUE_SIZES /* numbers out of a tensor's shape */
+    ONNX_VALUE_CONSTANT
 } onnx_value_kind;
 
 /* A named value of the file. */
@@ -69,22 +106,22 @@ typedef struct onnx_value {
     onnx_value_kind kind;
     const Onnx__TensorProto *constant; /* checked; may be shared by values behind Identity */
     onnx_dims dims;                    /* the constant's */
-    int32_t transposed;                /* the matrix of that value, seen transposed; or ONNX_NONE */
-    tl_tensor_index tensor;
-    uint32_t size_count; /* SIZES */
-    int64_t sizes[ONNX_RANK_MAX];
-    uint32_t rank;   /* TENSOR: ONNX's, 2 [n, c] or 4 [n, c, h, w] */
-    uint32_t pad[4]; /* TENSOR: zeros to add before use (top, left, bottom, right), from a Pad */
+    int32_t origin;   /* value whose numbers a constant has, elsewhere; ONNX_NONE */
+    onnx_array array; /* TENSOR */
+    uint32_t pad[4];  /* TENSOR: zeros to add before use (top, left, bottom, right), from a Pad */
     int32_t producer, consumer; /* node indexes or ONNX_NONE; consumer: one of them */
     uint32_t use_count;         /* by nodes and outputs of the graph */
     uint32_t param_count;       /* parameters that were made of it */
     bool is_output;
 } onnx_value;
 
+typedef struct onnx_op_entry onnx_op_entry;
+
 typedef struct onnx_node {
     const Onnx__NodeProto *proto;
     const char *op;
-    int32_t *inputs, *outputs; /* value indexes; ONNX_NONE where left out */
+    const onnx_op_entry *entry; /* NULL: not known */
+    int32_t *inputs, *outputs;  /* value indexes; ONNX_NONE where left out */
     size_t input_count, output_count;
     uint8_t visit; /* 0 not yet, 1 waits for its operands, 2 done */
     bool needed;   /* an output depends on it */
@@ -101,8 +138,13 @@ typedef struct onnx_import {
     onnx_node *nodes;
     size_t node_count;
     tl_builder *builder;
-    int64_t batch;             /* as the inputs state it; 0: any */
-    tl_tensor_index input_end; /* tensors below it are the graph's inputs */
+    bool whole;     /* an item is the whole tensor */
+    bool mixes;     /* onnx_fail_batch was called */
+    bool folding;   /* the builder is for one node of constants */
+    uint32_t batch; /* as the inputs state it; 0: any */
+    size_t floats;  /* in the tensors so far */
+    size_t folded;  /* in those of constants that the engine computed */
+    uint32_t folded_names;
     tl_error *err;
 } onnx_import;
 
@@ -115,26 +157,29 @@ onnx_word onnx_word_of(const char *text);
 /* "Conv node /c1/Conv: <text>". */
 tl_status onnx_fail(const onnx_import *import, const onnx_node *node, tl_status status,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The node mixes the items of a batch: TL_EUNSUPPORTED, and the file may be read whole. */
+tl_status onnx_fail_batch(onnx_import *import, const onnx_node *node, const char *what);
 
 typedef tl_status (*onnx_handler)(onnx_import *import, onnx_node *node);
-typedef struct onnx_op_entry {
+struct onnx_op_entry {
     const char *op;
     onnx_handler handler;
+    uint8_t operand_min, operand_max; /* 255: any number */
     const char *accepts; /* what is taken of it, for docs/operators.md; "": all of it */
-} onnx_op_entry;
+};
+enum { ONNX_ANY = 255 };
 /* NULL when there is none. */
-onnx_handler onnx_layer_find(const char *op);
-onnx_handler onnx_shape_find(const char *op);
-/* Of the operators about shapes; NULL past the last. */
-const onnx_op_entry *onnx_shape_at(size_t index);
-tl_status onnx_run_binary(onnx_import *import, onnx_node *node);
-tl_status onnx_run_shape(onnx_import *import, onnx_node *node);
-tl_status onnx_run_gather(onnx_import *import, onnx_node *node);
-/* Slice and Concat of sizes instead of tensors. */
-tl_status onnx_slice_sizes(onnx_import *import, onnx_node *node, const onnx_value *source);
-tl_status onnx_concat_sizes(onnx_import *import, onnx_node *node);
+const onnx_op_entry *onnx_entry_find(const char *op);
 /* What can be done about an operator that is not there. */
 const char *onnx_remedy(const char *op);
+
+/* ---- Names (onnx_names.c) ---------------------------------------------------------------------
+ */
+
+bool onnx_is_named(const char *name);
+onnx_value *onnx_find_value(const onnx_import *import, const char *name);
+/* Make the tables of values and nodes, and mark what the outputs depend on. */
+tl_status onnx_names_build(onnx_import *import);
 
 /* ---- Attributes and operands (onnx_attr.c) ----------------------------------------------------
  */
@@ -149,19 +194,27 @@ bool onnx_attr_is(const onnx_node *node, const char *name, const char *text);
 tl_status onnx_attr_sizes(const onnx_import *import, const onnx_node *node, const char *name,
                           size_t count, int64_t lowest, int64_t highest, int64_t otherwise,
                           int64_t *out);
+/* Attribute `name`, an axis of a tensor of that rank, negative ones counted from the end. */
+tl_status onnx_attr_axis(const onnx_import *import, const onnx_node *node, const char *name,
+                         int64_t otherwise, uint32_t rank, uint32_t *out);
+/* The same of a number. TL_EINVAL when it is outside. */
+tl_status onnx_axis(const onnx_import *import, const onnx_node *node, int64_t axis, uint32_t rank,
+                    uint32_t *out);
 
 /* NULL when it is left out. */
 onnx_value *onnx_operand(const onnx_import *import, const onnx_node *node, size_t index);
-/* A tensor without pending padding. */
-tl_status onnx_operand_tensor(const onnx_import *import, const onnx_node *node, size_t index,
-                              onnx_value **out);
+bool onnx_operand_is_constant(const onnx_import *import, const onnx_node *node, size_t index);
 tl_status onnx_operand_constant(const onnx_import *import, const onnx_node *node, size_t index,
                                 onnx_value **out);
-/* Integers from operand `index` (a constant, or sizes) or, when that is left out, from attribute
- * `name`. *count is 0 when neither is there. The batch may stand only at the head of a "shape", and
- * is 0. */
-tl_status onnx_operand_integers(const onnx_import *import, const onnx_node *node, size_t index,
-                                const char *name, size_t count_max, int64_t *out, size_t *count);
+/* As a tensor: what is pending is done, a constant becomes a node. */
+tl_status onnx_operand_array(onnx_import *import, const onnx_node *node, size_t index,
+                             onnx_array *out);
+/* Integers from operand `index` (a constant) or, when that is left out, from attribute `name`.
+ * *count is 0 when neither is there, and SIZE_MAX is never. The batch may stand only where
+ * `batch_at_head`, as the first of them. */
+tl_status onnx_operand_integers(onnx_import *import, const onnx_node *node, size_t index,
+                                const char *name, bool batch_at_head, size_t count_max,
+                                int64_t *out, size_t *count);
 /* One number likewise. */
 tl_status onnx_operand_number(const onnx_import *import, const onnx_node *node, size_t index,
                               const char *name, double otherwise, double *out);
@@ -171,22 +224,181 @@ float *onnx_floats(const onnx_import *import, const onnx_value *constant);
 float *onnx_floats_alloc(const onnx_import *import, size_t count);
 /* The name under which `value` becomes a parameter: unique, printable, short enough. */
 const char *onnx_param_name(onnx_import *import, onnx_value *value);
+/* Constant operand `index` as a parameter of `count` floats (0: any). */
+tl_status onnx_operand_param(onnx_import *import, const onnx_node *node, size_t index, size_t count,
+                             tl_param_init *out);
 
-/* Item shape of a tensor as [c, h, w]; h = w = 1 for a vector. */
-typedef struct onnx_item {
-    uint32_t c, h, w;
-} onnx_item;
-onnx_item onnx_item_of(const onnx_import *import, const onnx_value *value);
-
-/* Declare output 0 of the node to be `tensor`, of that ONNX rank; reports the builder's failure. */
-tl_status onnx_yield(onnx_import *import, onnx_node *node, tl_tensor_index tensor, uint32_t rank);
-tl_status onnx_yield_at(onnx_import *import, onnx_node *node, size_t index, tl_tensor_index tensor,
-                        uint32_t rank);
-/* Append an engine node named after `node`; TL_TENSOR_NONE after a failure. */
-tl_tensor_index onnx_append(onnx_import *import, const onnx_node *node, tl_node_options options);
-tl_tensor_index onnx_append_unary(onnx_import *import, const onnx_node *node, tl_op_kind kind,
-                                  const tl_attrs *attrs, tl_tensor_index x);
+/* Declare an output of the node. */
+tl_status onnx_yield_at(onnx_import *import, onnx_node *node, size_t index,
+                        const onnx_array *array);
+tl_status onnx_yield(onnx_import *import, onnx_node *node, const onnx_array *array);
 /* Output 0 is another name for `source`. */
 tl_status onnx_yield_same(onnx_import *import, onnx_node *node, const onnx_value *source);
+/* Output `index` is a constant that was made here (checked), of the numbers of value `origin`. */
+tl_status onnx_yield_constant(onnx_import *import, onnx_node *node, size_t index,
+                              const Onnx__TensorProto *constant, int32_t origin);
+
+/* ---- Order (onnx_order.c) ---------------------------------------------------------------------
+ */
+
+/* Axes before the item's: the batch, or none. */
+static inline uint32_t onnx_lead(const onnx_import *import)
+{
+    return import->whole ? 0 : 1;
+}
+
+static inline uint32_t onnx_item_rank(const onnx_import *import, const onnx_array *a)
+{
+    return a->rank - onnx_lead(import);
+}
+
+/* The file's order. */
+void onnx_order_plain(const onnx_import *import, onnx_array *a);
+/* Position of ONNX axis `axis` in the item. */
+uint32_t onnx_place(const onnx_import *import, const onnx_array *a, uint32_t axis);
+/* Fails when the item has more dimensions than the engine takes. */
+tl_status onnx_item_shape(const onnx_import *import, const onnx_node *node, const onnx_array *a,
+                          tl_shape *out);
+
+typedef struct onnx_emit_options {
+    tl_op_kind kind;
+    const tl_attrs *attrs; /* NULL: the default */
+    const onnx_array *const *inputs;
+    size_t input_count;
+    const tl_param_init *params;
+    size_t param_count;
+} onnx_emit_options;
+
+/* Append an engine node named after `node`. *out comes with rank, order and type; its tensor and
+ * sizes are filled in. */
+tl_status onnx_emit(onnx_import *import, const onnx_node *node, const onnx_emit_options *options,
+                    onnx_array *out);
+/* x = f(x), same axes. */
+tl_status onnx_unary(onnx_import *import, const onnx_node *node, tl_op_kind kind,
+                     const tl_attrs *attrs, onnx_array *x);
+
+/* Move numbers, where needed, until the item's axes have that order; [item rank] entries. */
+tl_status onnx_arrange(onnx_import *import, const onnx_node *node, onnx_array *x,
+                       const uint8_t *order);
+/* [n, c, ...]: until the channels are last and the others in the file's order; [h, w, c]. */
+tl_status onnx_arrange_image(onnx_import *import, const onnx_node *node, onnx_array *x);
+/* Until that axis is last; the others stay as they are. */
+tl_status onnx_arrange_last(onnx_import *import, const onnx_node *node, onnx_array *x,
+                            uint32_t axis);
+/* ONNX's Reshape and Transpose. Read by items, axis 0 is the batch in both. */
+tl_status onnx_reshape(onnx_import *import, const onnx_node *node, onnx_array *x, uint32_t rank,
+                       const uint32_t *dim);
+tl_status onnx_transpose(onnx_import *import, const onnx_node *node, onnx_array *x,
+                         const uint8_t *permutation);
+/* Insert an axis of 1 before `axis`, or take one away. */
+tl_status onnx_unsqueeze(onnx_import *import, const onnx_node *node, onnx_array *x, uint32_t axis);
+tl_status onnx_squeeze(onnx_import *import, const onnx_node *node, onnx_array *x, uint32_t axis);
+
+/* ---- Arithmetic (onnx_array.c) ----------------------------------------------------------------
+ */
+
+/* A constant as a tensor of that rank, axes of 1 put before; `order` NULL: the file's. */
+tl_status onnx_constant_array(onnx_import *import, const onnx_node *node, onnx_value *value,
+                              uint32_t rank, const uint8_t *order, bool trained, onnx_array *out);
+/* A constant as it is, without any batch. */
+tl_status onnx_constant_tensor(onnx_import *import, const onnx_node *node, onnx_value *value,
+                               bool trained, tl_tensor_index *out);
+/* One number, beside tensors of that rank. */
+tl_status onnx_number(onnx_import *import, const onnx_node *node, float number, uint32_t rank,
+                      onnx_array *out);
+/* Operands first..first+count-1, broadcast to each other: same rank, same order of axes. Sizes may
+ * still be 1 where others are not. */
+tl_status onnx_aligned(onnx_import *import, const onnx_node *node, size_t first, size_t count,
+                       onnx_array *out);
+/* Of aligned or unaligned tensors of equal rank; *out may be one of them. */
+tl_status onnx_binary(onnx_import *import, const onnx_node *node, tl_op_kind kind,
+                      const onnx_array *a, const onnx_array *b, onnx_array *out);
+/* x = x <kind> number. */
+tl_status onnx_binary_number(onnx_import *import, const onnx_node *node, tl_op_kind kind,
+                             onnx_array *x, float number);
+/* Over the ONNX axes whose bit is set. */
+tl_status onnx_reduce(onnx_import *import, const onnx_node *node, tl_op_kind kind, uint32_t axes,
+                      bool keep, onnx_array *x);
+tl_status onnx_slice(onnx_import *import, const onnx_node *node, onnx_array *x, uint32_t axis,
+                     int64_t begin, int64_t end, int64_t step);
+/* *out may be parts[0]; parts are moved into its order. */
+tl_status onnx_concat(onnx_import *import, const onnx_node *node, onnx_array *parts, size_t count,
+                      uint32_t axis, onnx_array *out);
+/* Zeros or `fill` around; [rank] each. */
+tl_status onnx_pad(onnx_import *import, const onnx_node *node, onnx_array *x,
+                   const uint32_t *before, const uint32_t *after, tl_pad_mode mode, float fill);
+
+/* ---- Constants (onnx_fold.c) ------------------------------------------------------------------
+ */
+
+/* Compute a node all of whose operands are constants: integers exactly, the rest by the engine. */
+tl_status onnx_fold(onnx_import *import, onnx_node *node);
+/* A checked constant in the arena; exactly one of *integers and *floats is for the caller to fill,
+ * by the type. NULL when out of memory or over a bound (reported). */
+Onnx__TensorProto *onnx_constant_new(const onnx_import *import, int32_t type, uint32_t rank,
+                                     const uint32_t *dim, int64_t **integers, float **floats);
+/* The sizes of an operand, and of what they are computed. */
+tl_status onnx_run_shape(onnx_import *import, onnx_node *node);
+
+/* ---- Operators --------------------------------------------------------------------------------
+ */
+
+tl_status onnx_run_conv(onnx_import *import, onnx_node *node);
+tl_status onnx_run_conv_transpose(onnx_import *import, onnx_node *node);
+tl_status onnx_run_batch_norm(onnx_import *import, onnx_node *node);
+tl_status onnx_run_gemm(onnx_import *import, onnx_node *node);
+tl_status onnx_run_matmul(onnx_import *import, onnx_node *node);
+tl_status onnx_run_prelu(onnx_import *import, onnx_node *node);
+
+/* A window over the last 1 or 2 axes; one dimension is a height of 1. `kernel` [spatial]; padding by
+ * auto_pad is that of a tensor with sizes `in` [spatial]. */
+tl_status onnx_read_window(const onnx_import *import, const onnx_node *node, uint32_t spatial,
+                           const int64_t *kernel, const int64_t *in, tl_window *out);
+tl_status onnx_run_pool(onnx_import *import, onnx_node *node);
+tl_status onnx_run_global_pool(onnx_import *import, onnx_node *node);
+
+tl_status onnx_run_function(onnx_import *import, onnx_node *node);
+tl_status onnx_run_gelu(onnx_import *import, onnx_node *node);
+tl_status onnx_run_celu(onnx_import *import, onnx_node *node);
+tl_status onnx_run_clip(onnx_import *import, onnx_node *node);
+tl_status onnx_run_binary(onnx_import *import, onnx_node *node);
+tl_status onnx_run_pow(onnx_import *import, onnx_node *node);
+tl_status onnx_run_variadic(onnx_import *import, onnx_node *node);
+tl_status onnx_run_where(onnx_import *import, onnx_node *node);
+tl_status onnx_run_cast(onnx_import *import, onnx_node *node);
+
+tl_status onnx_run_reduce(onnx_import *import, onnx_node *node);
+tl_status onnx_run_softmax(onnx_import *import, onnx_node *node);
+tl_status onnx_run_arg(onnx_import *import, onnx_node *node);
+
+tl_status onnx_run_layer_norm(onnx_import *import, onnx_node *node);
+tl_status onnx_run_group_norm(onnx_import *import, onnx_node *node);
+tl_status onnx_run_mean_variance(onnx_import *import, onnx_node *node);
+tl_status onnx_run_lp_norm(onnx_import *import, onnx_node *node);
+
+tl_status onnx_run_identity(onnx_import *import, onnx_node *node);
+tl_status onnx_run_dropout(onnx_import *import, onnx_node *node);
+tl_status onnx_run_constant(onnx_import *import, onnx_node *node);
+tl_status onnx_run_reshape(onnx_import *import, onnx_node *node);
+tl_status onnx_run_flatten(onnx_import *import, onnx_node *node);
+tl_status onnx_run_squeeze(onnx_import *import, onnx_node *node);
+tl_status onnx_run_unsqueeze(onnx_import *import, onnx_node *node);
+tl_status onnx_run_transpose(onnx_import *import, onnx_node *node);
+tl_status onnx_run_expand(onnx_import *import, onnx_node *node);
+tl_status onnx_run_depth_space(onnx_import *import, onnx_node *node);
+/* The sizes that a Reshape asks for, of `count` numbers of sizes `from`. */
+tl_status onnx_reshape_sizes(onnx_import *import, const onnx_node *node, const onnx_dims *from,
+                             const int64_t *to, size_t count, bool batch, uint32_t *out);
+
+tl_status onnx_run_concat(onnx_import *import, onnx_node *node);
+tl_status onnx_run_slice(onnx_import *import, onnx_node *node);
+tl_status onnx_run_split(onnx_import *import, onnx_node *node);
+tl_status onnx_run_gather(onnx_import *import, onnx_node *node);
+tl_status onnx_run_pad(onnx_import *import, onnx_node *node);
+tl_status onnx_run_tile(onnx_import *import, onnx_node *node);
+/* Where a Slice begins and how it goes on along an axis of `size`; *begin == *end: nothing. */
+void onnx_slice_range(int64_t size, int64_t step, int64_t *begin, int64_t *end);
+
+tl_status onnx_run_resize(onnx_import *import, onnx_node *node);
 
 #endif

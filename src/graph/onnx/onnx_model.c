@@ -98,15 +98,15 @@ static void model_free(void *context, void *pointer)
     (void)pointer;
 }
 
-tl_status onnx_model_parse(const void *data, size_t bytes, tl_arena *arena,
-                           const Onnx__ModelProto **out, tl_error *err)
+tl_status onnx_model_parse(const void *data, size_t bytes, tl_arena *arena, Onnx__ModelProto **out,
+                           tl_error *err)
 {
     wire w = { data, (const uint8_t *)data + bytes };
     tl_status status = scan_message(&onnx__model_proto__descriptor, w, 0, err);
     if (status != TL_OK) return status;
     memory m = { arena, false };
     ProtobufCAllocator allocator = { model_alloc, model_free, &m };
-    const Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, bytes, data);
+    Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, bytes, data);
     if (m.refused)
         return tl_fail(err, TL_ELIMIT, "ONNX file: its structure needs over %zu MB of memory",
                        arena->bytes_max >> 20);

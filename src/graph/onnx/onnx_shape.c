@@ -2,10 +2,9 @@
 
 #include <string.h>
 
-/* ---- Names for what is there already ----------------------------------------------------------
- */
+/* Operators that leave the numbers as they are and give them other names or axes. */
 
-static tl_status run_identity(onnx_import *import, onnx_node *node)
+tl_status onnx_run_identity(onnx_import *import, onnx_node *node)
 {
     const onnx_value *source = onnx_operand(import, node, 0);
     if (source == NULL || source->kind == ONNX_VALUE_UNKNOWN)
@@ -13,23 +12,19 @@ static tl_status run_identity(onnx_import *import, onnx_node *node)
     return onnx_yield_same(import, node, source);
 }
 
-static tl_status run_cast(onnx_import *import, onnx_node *node)
+/* Nothing is dropped, except where the file asks for it. */
+tl_status onnx_run_dropout(onnx_import *import, onnx_node *node)
 {
-    const onnx_value *source = onnx_operand(import, node, 0);
-    int64_t to = onnx_attr_int(node, "to", 0);
-    bool to_float =
-        to == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT || to == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
-    bool to_integer =
-        to == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 || to == ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
-    bool constant = source != NULL && source->kind == ONNX_VALUE_CONSTANT;
-    /* Readers convert a constant's numbers, but do not round them first. */
-    bool exact = to_float || (constant && to_integer && !onnx_tensor_is_float(source->constant)) ||
-                 (source != NULL && source->kind == ONNX_VALUE_SIZES && to_integer);
-    if (!exact)
+    const onnx_value *training = onnx_operand(import, node, 2);
+    bool drops = training != NULL && (training->kind != ONNX_VALUE_CONSTANT ||
+                                      onnx_tensor_number(training->constant, 0) != 0.0);
+    double ratio;
+    tl_status status = onnx_operand_number(import, node, 1, "ratio", 0.5, &ratio);
+    if (status == TL_OK && drops && ratio != 0.0)
         return onnx_fail(import, node, TL_EUNSUPPORTED,
-                         "conversion to element type %lld is not supported; export in float32",
-                         (long long)to);
-    return run_identity(import, node);
+                         "it drops numbers at random (training_mode); export the model for "
+                         "inference");
+    return status == TL_OK ? onnx_run_identity(import, node) : status;
 }
 
 /* value_float, value_int and their lists as a tensor; NULL when there is none of them. */
@@ -44,11 +39,11 @@ static Onnx__TensorProto *constant_of_numbers(onnx_import *import, const onnx_no
     onnx__tensor_proto__init(tensor);
     bool list = attr->n_floats + attr->n_ints > 0;
     if (attr->has_f || attr->n_floats > 0) {
-        tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+        tensor->data_type = ONNX_TYPE(FLOAT);
         tensor->float_data = list ? attr->floats : &attr->f;
         tensor->n_float_data = list ? attr->n_floats : 1;
     } else {
-        tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+        tensor->data_type = ONNX_TYPE(INT64);
         tensor->int64_data = list ? attr->ints : &attr->i;
         tensor->n_int64_data = list ? attr->n_ints : 1;
     }
@@ -58,341 +53,208 @@ static Onnx__TensorProto *constant_of_numbers(onnx_import *import, const onnx_no
     return tensor;
 }
 
-static tl_status run_constant(onnx_import *import, onnx_node *node)
+tl_status onnx_run_constant(onnx_import *import, onnx_node *node)
 {
-    if (node->output_count == 0 || node->outputs[0] == ONNX_NONE) return TL_OK;
-    onnx_value *value = &import->values[node->outputs[0]];
     const Onnx__AttributeProto *attr = onnx_attr(node, "value");
     const Onnx__TensorProto *tensor =
         attr != NULL && attr->t != NULL ? attr->t : constant_of_numbers(import, node);
     if (tensor == NULL)
         return onnx_fail(import, node, TL_EUNSUPPORTED, "it does not consist of numbers");
-    tl_status status = onnx_tensor_check(tensor, value->name, &value->dims, import->err);
-    if (status != TL_OK) return status;
-    value->kind = ONNX_VALUE_CONSTANT;
-    value->constant = tensor;
+    return onnx_yield_constant(import, node, 0, tensor, ONNX_NONE);
+}
+
+/* ---- Reshape ----------------------------------------------------------------------------------
+ */
+
+tl_status onnx_reshape_sizes(onnx_import *import, const onnx_node *node, const onnx_dims *from,
+                             const int64_t *to, size_t count, bool batch, uint32_t *out)
+{
+    bool zero_is_zero = onnx_attr_int(node, "allowzero", 0) != 0;
+    uint64_t all = 1, known = 1;
+    size_t open = count;
+    for (uint32_t i = batch ? 1 : 0; i < from->rank; i++) all *= from->dim[i];
+    if (all == 0) return onnx_fail(import, node, TL_EUNSUPPORTED, "it is empty");
+    for (size_t i = batch ? 1 : 0; i < count; i++) {
+        int64_t size = to[i];
+        if (size == 0 && !zero_is_zero && i < from->rank) size = from->dim[i];
+        if (size == -1 && open == count) {
+            open = i;
+            out[i] = 1;
+            continue;
+        }
+        if (size == 0) return onnx_fail(import, node, TL_EUNSUPPORTED, "its result is empty");
+        if (size < 0 || size > TL_DIM_MAX || known > all)
+            return onnx_fail(import, node, TL_EINVAL, "its shape is malformed");
+        out[i] = (uint32_t)size;
+        known *= (uint64_t)size;
+    }
+    if (open < count && known > 0 && all % known == 0 && all / known <= TL_DIM_MAX) {
+        out[open] = (uint32_t)(all / known);
+        known = all;
+    }
+    if (known != all)
+        return batch
+                   ? onnx_fail_batch(import, node, "it makes another number of elements of an item")
+                   : onnx_fail(import, node, TL_EINVAL, "its shape has another number of elements");
+    if (batch) out[0] = 1;
     return TL_OK;
 }
 
-/* A matrix of weights turned around, as some exporters have it before a MatMul. The parameter keeps
- * the initializer's name. */
-static tl_status run_transpose(onnx_import *import, onnx_node *node)
+tl_status onnx_run_reshape(onnx_import *import, onnx_node *node)
 {
-    const onnx_value *source = onnx_operand(import, node, 0);
-    int64_t order[2];
-    if (source == NULL || source->kind != ONNX_VALUE_CONSTANT || source->dims.rank != 2)
-        return onnx_fail(import, node, TL_EUNSUPPORTED,
-                         "only a constant matrix can be transposed; export the model in "
-                         "channels-first order (NCHW) without transpositions");
-    tl_status status = onnx_attr_sizes(import, node, "perm", 2, 0, 1, -1, order);
+    onnx_array x;
+    int64_t to[ONNX_RANK_MAX];
+    uint32_t sizes[ONNX_RANK_MAX];
+    size_t count;
+    tl_status status = onnx_operand_array(import, node, 0, &x);
+    if (status == TL_OK)
+        status = onnx_operand_integers(import, node, 1, "shape", true, ONNX_RANK_MAX, to, &count);
     if (status != TL_OK) return status;
-    if (order[0] != -1 && order[0] == order[1])
-        return onnx_fail(import, node, TL_EINVAL, "perm names an axis twice");
-    onnx_value turned = *source;
-    if (order[0] != 0) {
-        bool back = source->transposed != ONNX_NONE;
-        turned.transposed = back ? ONNX_NONE : (int32_t)(source - import->values);
-        turned.dims.dim[0] = source->dims.dim[1];
-        turned.dims.dim[1] = source->dims.dim[0];
+    onnx_dims from = { .rank = x.rank };
+    memcpy(from.dim, x.dim, sizeof from.dim);
+    if (!import->whole) {
+        /* 1: exported for one item at a time, which then holds for each. */
+        bool fits = count > 0 && (to[0] == ONNX_BATCH || to[0] == 0 || to[0] == -1 || to[0] == 1 ||
+                                  to[0] == (int64_t)import->batch);
+        if (!fits) return onnx_fail_batch(import, node, "its first size is not the batch");
     }
-    return onnx_yield_same(import, node, &turned);
+    status = onnx_reshape_sizes(import, node, &from, to, count, !import->whole, sizes);
+    if (status == TL_OK) status = onnx_reshape(import, node, &x, (uint32_t)count, sizes);
+    return status == TL_OK ? onnx_yield(import, node, &x) : status;
 }
 
-/* ---- Between images and vectors ---------------------------------------------------------------
- */
-
-/* [n, c, h, w] -> [n, c * h * w] in ONNX's order. */
-static tl_status yield_flat(onnx_import *import, onnx_node *node, const onnx_value *x)
+tl_status onnx_run_flatten(onnx_import *import, onnx_node *node)
 {
-    const tl_shape *shape = tl_builder_shape(import->builder, x->tensor);
-    tl_tensor_index out = x->tensor;
-    if (shape->rank == 3) out = onnx_append_unary(import, node, TL_OP_FLATTEN, NULL, x->tensor);
-    return onnx_yield(import, node, out, 2);
-}
-
-static tl_status run_flatten(onnx_import *import, onnx_node *node)
-{
-    onnx_value *x;
-    tl_status status = onnx_operand_tensor(import, node, 0, &x);
+    onnx_array x;
+    tl_status status = onnx_operand_array(import, node, 0, &x);
     if (status != TL_OK) return status;
     int64_t axis = onnx_attr_int(node, "axis", 1);
-    if (axis < 0) axis += x->rank;
-    if (axis != 1) return onnx_fail(import, node, TL_EUNSUPPORTED, "only axis 1 is supported");
-    return yield_flat(import, node, x);
+    if (axis < 0) axis += x.rank;
+    if (axis < 0 || axis > x.rank) return onnx_fail(import, node, TL_EINVAL, "axis is outside");
+    if (!import->whole && axis != 1)
+        return onnx_fail_batch(import, node, "it makes one axis of the batch and another");
+    uint64_t sizes[2] = { 1, 1 };
+    for (uint32_t i = 0; i < x.rank; i++) sizes[i < axis ? 0 : 1] *= x.dim[i];
+    if (sizes[0] > TL_DIM_MAX || sizes[1] > TL_DIM_MAX)
+        return onnx_fail(import, node, TL_ELIMIT, "an axis of more than %d", TL_DIM_MAX);
+    const uint32_t dim[2] = { (uint32_t)sizes[0], (uint32_t)sizes[1] };
+    status = onnx_reshape(import, node, &x, 2, dim);
+    return status == TL_OK ? onnx_yield(import, node, &x) : status;
 }
 
-/* Does dimension `size` of a Reshape stand for `wanted`? -1 is what is left over, 0 the operand's.
- */
-static bool stands_for(int64_t size, uint64_t wanted, uint64_t copied)
-{
-    return size == -1 || (size > 0 && (uint64_t)size == wanted) || (size == 0 && copied == wanted);
-}
-
-static tl_status run_reshape(onnx_import *import, onnx_node *node)
-{
-    onnx_value *x;
-    int64_t to[ONNX_RANK_MAX];
-    size_t count;
-    tl_status status = onnx_operand_tensor(import, node, 0, &x);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 1, "shape", ONNX_RANK_MAX, to, &count);
-    if (status != TL_OK) return status;
-    onnx_item in = onnx_item_of(import, x);
-    uint64_t all = (uint64_t)in.c * in.h * in.w;
-    size_t unknown = 0;
-    for (size_t i = 0; i < count; i++) unknown += to[i] == -1;
-    if (unknown > 1 || count == 0 || to[0] < -1)
-        return onnx_fail(import, node, TL_EINVAL, "its shape is malformed");
-    /* 1: exported for one item at a time, which then holds for each. */
-    if (to[0] > 1 && to[0] != import->batch)
-        return onnx_fail(import, node, TL_EUNSUPPORTED, "it mixes the items of a batch");
-    if (count == 2 && stands_for(to[1], all, in.c)) return yield_flat(import, node, x);
-    bool same = count == 4 && stands_for(to[1], in.c, in.c) && stands_for(to[2], in.h, in.h) &&
-                stands_for(to[3], in.w, in.w);
-    /* A vector seen as an image of one pixel stays what it is; only its ONNX rank changes. */
-    if (same && (x->rank == 4 || all == in.c)) return onnx_yield(import, node, x->tensor, 4);
-    return onnx_fail(import, node, TL_EUNSUPPORTED,
-                     "only [n, c, h, w] to [n, count] and back to [n, c, 1, 1] are supported");
-}
-
-/* Squeeze and Unsqueeze of height and width. */
-static tl_status run_squeeze(onnx_import *import, onnx_node *node)
-{
-    onnx_value *x = onnx_operand(import, node, 0);
-    int64_t axes[4];
-    size_t count;
-    bool one = x != NULL && x->kind == ONNX_VALUE_CONSTANT && x->dims.count == 1;
-    if (one || (x != NULL && x->kind == ONNX_VALUE_SIZES)) return onnx_yield_same(import, node, x);
-    tl_status status = onnx_operand_tensor(import, node, 0, &x);
-    if (status == TL_OK) status = onnx_operand_integers(import, node, 1, "axes", 4, axes, &count);
-    if (status != TL_OK) return status;
-    bool both = count == 2;
-    for (size_t i = 0; i < count; i++) {
-        if (axes[i] < 0) axes[i] += 4; /* the image's rank: before Squeeze, after Unsqueeze */
-        both = both && (axes[i] == 2 || axes[i] == 3);
-    }
-    if (both) both = axes[0] != axes[1];
-    bool removes = strcmp(node->op, "Squeeze") == 0;
-    onnx_item in = onnx_item_of(import, x);
-    if (!both || x->rank != (removes ? 4u : 2u) || in.h != 1 || in.w != 1)
-        return onnx_fail(import, node, TL_EUNSUPPORTED,
-                         "only the axes 2 and 3 of an image of one pixel are supported");
-    return removes ? yield_flat(import, node, x) : onnx_yield(import, node, x->tensor, 4);
-}
-
-/* ---- Channels ---------------------------------------------------------------------------------
+/* ---- Axes of 1 --------------------------------------------------------------------------------
  */
 
-static tl_status check_channel_axis(onnx_import *import, onnx_node *node, const onnx_value *x,
-                                    int64_t axis)
+/* Operand 1 or attribute "axes", of a tensor of that rank, as a mask. */
+static tl_status read_axes(onnx_import *import, const onnx_node *node, uint32_t rank, size_t *count,
+                           uint32_t *mask, const int64_t *axes)
 {
-    if (axis < 0) axis += x->rank;
-    return axis == 1 ? TL_OK
-                     : onnx_fail(import, node, TL_EUNSUPPORTED,
-                                 "only the channels (axis 1) are supported");
-}
-
-static tl_status run_concat(onnx_import *import, onnx_node *node)
-{
-    tl_tensor_index inputs[TL_OP_INPUT_MAX];
-    size_t count = 0;
-    uint32_t rank = 0;
-    if (node->input_count == 0) return onnx_fail(import, node, TL_EINVAL, "it has no operands");
-    for (size_t i = 0; i < node->input_count; i++) {
-        const onnx_value *part = onnx_operand(import, node, i);
-        if (part != NULL && part->kind == ONNX_VALUE_SIZES) return onnx_concat_sizes(import, node);
-    }
-    for (size_t i = 0; i < node->input_count; i++) {
-        onnx_value *x;
-        tl_status status = onnx_operand_tensor(import, node, i, &x);
-        if (status == TL_OK)
-            status = check_channel_axis(import, node, x, onnx_attr_int(node, "axis", 1));
+    *mask = 0;
+    for (size_t i = 0; i < *count; i++) {
+        uint32_t axis;
+        tl_status status = onnx_axis(import, node, axes[i], rank, &axis);
         if (status != TL_OK) return status;
-        if (rank != 0 && x->rank != rank)
-            return onnx_fail(import, node, TL_EINVAL, "operands of different rank");
-        rank = x->rank;
-        if (count == TL_OP_INPUT_MAX) { /* what is there so far becomes the first operand */
-            inputs[0] = onnx_append(
-                import, node,
-                (tl_node_options){ .kind = TL_OP_CONCAT, .inputs = inputs, .input_count = count });
-            count = 1;
-        }
-        inputs[count++] = x->tensor;
-    }
-    tl_node_options options = { .kind = TL_OP_CONCAT, .inputs = inputs, .input_count = count };
-    return onnx_yield(import, node, count == 1 ? inputs[0] : onnx_append(import, node, options),
-                      rank);
-}
-
-static tl_status yield_slice(onnx_import *import, onnx_node *node, size_t output,
-                             const onnx_value *x, int64_t begin, int64_t end)
-{
-    onnx_item in = onnx_item_of(import, x);
-    if (begin < 0 || begin >= end || end > in.c)
-        return onnx_fail(import, node, TL_EINVAL, "channels %lld to %lld of %u", (long long)begin,
-                         (long long)end, in.c);
-    tl_attrs attrs = tl_attrs_default(TL_OP_SLICE);
-    attrs.begin = (int32_t)begin;
-    attrs.end = (int32_t)end;
-    return onnx_yield_at(import, node, output,
-                         onnx_append_unary(import, node, TL_OP_SLICE, &attrs, x->tensor), x->rank);
-}
-
-/* An end of a Slice: negative counts from the end, beyond is cut. */
-static int64_t slice_bound(int64_t bound, int64_t channels)
-{
-    if (bound < 0) bound = bound < -channels ? 0 : bound + channels;
-    return bound > channels ? channels : bound;
-}
-
-static tl_status run_slice(onnx_import *import, onnx_node *node)
-{
-    onnx_value *x;
-    int64_t starts[4], ends[4], axes[4] = { 0 }, steps[4] = { 1 };
-    size_t start_count, end_count, axis_count, step_count;
-    const onnx_value *source = onnx_operand(import, node, 0);
-    if (source != NULL && source->kind == ONNX_VALUE_SIZES)
-        return onnx_slice_sizes(import, node, source);
-    tl_status status = onnx_operand_tensor(import, node, 0, &x);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 1, "starts", 4, starts, &start_count);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 2, "ends", 4, ends, &end_count);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 3, "axes", 4, axes, &axis_count);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 4, "steps", 4, steps, &step_count);
-    if (status != TL_OK) return status;
-    if (start_count != 1 || end_count != 1 || axis_count != 1 || step_count > 1)
-        return onnx_fail(import, node, TL_EUNSUPPORTED, "only one axis at a time is supported");
-    if (step_count == 1 && steps[0] != 1)
-        return onnx_fail(import, node, TL_EUNSUPPORTED, "only step 1 is supported");
-    status = check_channel_axis(import, node, x, axes[0]);
-    if (status != TL_OK) return status;
-    int64_t channels = onnx_item_of(import, x).c;
-    return yield_slice(import, node, 0, x, slice_bound(starts[0], channels),
-                       slice_bound(ends[0], channels));
-}
-
-static tl_status run_split(onnx_import *import, onnx_node *node)
-{
-    enum { PARTS_MAX = 64 };
-    onnx_value *x;
-    int64_t sizes[PARTS_MAX];
-    size_t count, parts = node->output_count;
-    tl_status status = onnx_operand_tensor(import, node, 0, &x);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 1, "split", PARTS_MAX, sizes, &count);
-    if (status == TL_OK)
-        status = check_channel_axis(import, node, x, onnx_attr_int(node, "axis", 0));
-    if (status != TL_OK) return status;
-    int64_t channels = onnx_item_of(import, x).c;
-    if (parts == 0 || parts > PARTS_MAX || (count != 0 && count != parts))
-        return onnx_fail(import, node, TL_EINVAL, "%zu sizes for %zu outputs", count, parts);
-    int64_t even = (channels + (int64_t)parts - 1) / (int64_t)parts, begin = 0;
-    for (size_t i = 0; i < parts; i++) {
-        int64_t left = channels - begin, size = count != 0 ? sizes[i] : even < left ? even : left;
-        if (size < 1 || size > left)
-            return onnx_fail(import, node, TL_EINVAL, "its parts do not add up to %lld channels",
-                             (long long)channels);
-        status = yield_slice(import, node, i, x, begin, begin + size);
-        if (status != TL_OK) return status;
-        begin += size;
+        if ((*mask >> axis & 1) != 0)
+            return onnx_fail(import, node, TL_EINVAL, "axes names an axis twice");
+        *mask |= 1u << axis;
     }
     return TL_OK;
 }
 
-/* ---- Padding ----------------------------------------------------------------------------------
- */
-
-/* Zeros around an image are remembered with the value and added by the Conv that uses it. */
-static tl_status run_pad(onnx_import *import, onnx_node *node)
+tl_status onnx_run_squeeze(onnx_import *import, onnx_node *node)
 {
-    const onnx_value *x = onnx_operand(import, node, 0);
-    int64_t pads[8], axes[4];
-    size_t count, axis_count;
-    double fill;
-    tl_status status = onnx_operand_integers(import, node, 1, "pads", 8, pads, &count);
-    if (status == TL_OK) status = onnx_operand_number(import, node, 2, "value", 0.0, &fill);
+    onnx_array x;
+    int64_t axes[ONNX_RANK_MAX];
+    size_t count;
+    uint32_t mask, dim[ONNX_RANK_MAX], rank = 0;
+    tl_status status = onnx_operand_array(import, node, 0, &x);
     if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 3, "axes", 4, axes, &axis_count);
+        status = onnx_operand_integers(import, node, 1, "axes", false, ONNX_RANK_MAX, axes, &count);
+    if (status == TL_OK) status = read_axes(import, node, x.rank, &count, &mask, axes);
     if (status != TL_OK) return status;
-    if (x == NULL || x->kind != ONNX_VALUE_TENSOR || x->rank != 4)
-        return onnx_fail(import, node, TL_EUNSUPPORTED, "its operand is not an image");
-    if (axis_count == 0)
-        for (axis_count = 0; axis_count < 4; axis_count++) axes[axis_count] = (int64_t)axis_count;
-    if (!onnx_attr_is(node, "mode", "constant") || fill != 0.0 || count != 2 * axis_count)
-        return onnx_fail(import, node, TL_EUNSUPPORTED, "only padding with zeros is supported");
-    onnx_value padded = *x;
-    for (size_t i = 0; i < count; i++) {
-        int64_t axis = axes[i % axis_count];
-        if (axis < 0) axis += 4;
-        if (pads[i] == 0) continue;
-        if (axis < 2 || axis > 3 || pads[i] < 0 || pads[i] > UINT16_MAX)
-            return onnx_fail(import, node, TL_EUNSUPPORTED,
-                             "only height and width can be padded, by up to %d", UINT16_MAX);
-        uint32_t *pad = &padded.pad[(i < axis_count ? 0 : 2) + (axis - 2)];
-        *pad += (uint32_t)pads[i];
-        if (*pad > UINT16_MAX) return onnx_fail(import, node, TL_ELIMIT, "too much padding");
+    if (!import->whole && (count == 0 || (mask & 1) != 0))
+        return onnx_fail_batch(import, node, "it may take the batch away");
+    for (uint32_t i = 0; i < x.rank; i++) {
+        bool goes = count == 0 ? x.dim[i] == 1 : (mask >> i & 1) != 0;
+        if (goes && x.dim[i] != 1)
+            return onnx_fail(import, node, TL_EINVAL, "axis %u is %u long", i, x.dim[i]);
+        if (!goes) dim[rank++] = x.dim[i];
     }
-    return onnx_yield_same(import, node, &padded);
+    status = onnx_reshape(import, node, &x, rank, dim);
+    return status == TL_OK ? onnx_yield(import, node, &x) : status;
 }
 
-/* ---- The table --------------------------------------------------------------------------------
+tl_status onnx_run_unsqueeze(onnx_import *import, onnx_node *node)
+{
+    onnx_array x;
+    int64_t axes[ONNX_RANK_MAX];
+    size_t count;
+    uint32_t mask, dim[ONNX_RANK_MAX], from = 0;
+    tl_status status = onnx_operand_array(import, node, 0, &x);
+    if (status == TL_OK)
+        status = onnx_operand_integers(import, node, 1, "axes", false, ONNX_RANK_MAX, axes, &count);
+    if (status != TL_OK) return status;
+    uint32_t rank = x.rank + (uint32_t)count;
+    if (rank > ONNX_RANK_MAX)
+        return onnx_fail(import, node, TL_EUNSUPPORTED, "more than %d dimensions", ONNX_RANK_MAX);
+    status = read_axes(import, node, rank, &count, &mask, axes);
+    if (status != TL_OK) return status;
+    if (!import->whole && (mask & 1) != 0)
+        return onnx_fail_batch(import, node, "it puts an axis before the batch");
+    for (uint32_t i = 0; i < rank; i++) dim[i] = (mask >> i & 1) != 0 ? 1 : x.dim[from++];
+    status = onnx_reshape(import, node, &x, rank, dim);
+    return status == TL_OK ? onnx_yield(import, node, &x) : status;
+}
+
+/* ---- Transpose --------------------------------------------------------------------------------
  */
 
-/* clang-format off */
-static const onnx_op_entry SHAPES[] = {
-    { "Identity", run_identity, "" },
-    { "Dropout", run_identity, "does nothing, in training too" },
-    { "Cast", run_cast, "to float, or of constants and sizes" },
-    { "Constant", run_constant, "numbers" },
-    { "Flatten", run_flatten, "axis 1" },
-    { "Reshape", run_reshape, "[n, c, h, w] to [n, count], and [n, c] to [n, c, 1, 1]" },
-    { "Squeeze", run_squeeze, "axes 2 and 3 of an image of one pixel" },
-    { "Unsqueeze", run_squeeze, "axes 2 and 3 of a vector" },
-    { "Concat", run_concat, "along the channels (axis 1)" },
-    { "Slice", run_slice, "channels, with step 1" },
-    { "Split", run_split, "channels, into up to 64 parts" },
-    { "Shape", onnx_run_shape, "where it leads to a Reshape" },
-    { "Gather", onnx_run_gather, "of sizes, where they lead to a Reshape" },
-    { "Pad", run_pad, "zeros around an image that a Conv uses" },
-    { "Transpose", run_transpose, "of a constant matrix" },
-};
-/* clang-format on */
-
-onnx_handler onnx_shape_find(const char *op)
+tl_status onnx_run_transpose(onnx_import *import, onnx_node *node)
 {
-    for (size_t i = 0; i < TL_COUNT_OF(SHAPES); i++)
-        if (strcmp(SHAPES[i].op, op) == 0) return SHAPES[i].handler;
-    return NULL;
+    onnx_array x;
+    int64_t perm[ONNX_RANK_MAX];
+    uint8_t permutation[ONNX_RANK_MAX];
+    uint32_t seen = 0;
+    tl_status status = onnx_operand_array(import, node, 0, &x);
+    if (status == TL_OK)
+        status = onnx_attr_sizes(import, node, "perm", x.rank, 0, (int64_t)x.rank - 1, -1, perm);
+    if (status != TL_OK) return status;
+    for (uint32_t i = 0; i < x.rank; i++) {
+        permutation[i] = (uint8_t)(perm[i] < 0 ? x.rank - 1 - i : (uint32_t)perm[i]);
+        seen |= 1u << permutation[i];
+    }
+    if (seen != (1u << x.rank) - 1)
+        return onnx_fail(import, node, TL_EINVAL, "perm names an axis twice");
+    status = onnx_transpose(import, node, &x, permutation);
+    return status == TL_OK ? onnx_yield(import, node, &x) : status;
 }
 
-const onnx_op_entry *onnx_shape_at(size_t index)
+/* DepthToSpace and SpaceToDepth: split an axis, move it, join it. */
+tl_status onnx_run_depth_space(onnx_import *import, onnx_node *node)
 {
-    return index < TL_COUNT_OF(SHAPES) ? &SHAPES[index] : NULL;
-}
-
-static const struct {
-    const char *op, *remedy;
-} REMEDIES[] = {
-    { "ConstantOfShape", "export the model with fixed sizes, or fold constants first (onnxsim)" },
-    { "LeakyRelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
-    { "PRelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
-    { "Elu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
-    { "Gelu", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
-    { "Tanh", "use Relu, Clip, HardSwish or SiLU (Sigmoid and Mul) instead" },
-    { "LogSoftmax", "leave it out: the loss works on the values before it" },
-    { "QuantizeLinear", "export the float32 model before quantisation" },
-    { "DequantizeLinear", "export the float32 model before quantisation" },
-    { "QLinearConv", "export the float32 model before quantisation" },
-    { "If", "export one branch of the model (trace it)" },
-    { "Loop", "export the model unrolled (trace it)" },
-};
-
-const char *onnx_remedy(const char *op)
-{
-    for (size_t i = 0; i < TL_COUNT_OF(REMEDIES); i++)
-        if (strcmp(REMEDIES[i].op, op) == 0) return REMEDIES[i].remedy;
-    return "rewrite that layer with supported operators (docs/operators.md) and export again";
+    onnx_array x;
+    int64_t block = onnx_attr_int(node, "blocksize", 0);
+    tl_status status = onnx_operand_array(import, node, 0, &x);
+    if (status != TL_OK) return status;
+    bool to_space = strcmp(node->op, "DepthToSpace") == 0;
+    bool by_columns =
+        to_space && onnx_attr(node, "mode") != NULL && onnx_attr_is(node, "mode", "CRD");
+    if (x.rank != 4 || block < 1 || block > ONNX_WINDOW_MAX)
+        return onnx_fail(import, node, TL_EINVAL, "it wants an image and a blocksize above 0");
+    uint32_t b = (uint32_t)block, n = x.dim[0], c = x.dim[1], h = x.dim[2], w = x.dim[3];
+    if (to_space ? c % ((uint64_t)b * b) != 0 : h % b != 0 || w % b != 0)
+        return onnx_fail(import, node, TL_EINVAL, "%u x %u x %u does not divide by %u", c, h, w, b);
+    static const uint8_t ORDERS[3][6] = { { 0, 3, 4, 1, 5, 2 },
+                                          { 0, 1, 4, 2, 5, 3 },
+                                          { 0, 3, 5, 1, 2, 4 } };
+    uint32_t rest = to_space ? c / (b * b) : 0;
+    const uint32_t split[3][6] = { { n, b, b, rest, h, w },
+                                   { n, rest, b, b, h, w },
+                                   { n, c, to_space ? 1 : h / b, b, to_space ? 1 : w / b, b } };
+    const uint32_t joined[2][4] = { { n, rest, h * b, w * b }, { n, c * b * b, h / b, w / b } };
+    int kind = !to_space ? 2 : by_columns ? 1 : 0;
+    status = onnx_reshape(import, node, &x, 6, split[kind]);
+    if (status == TL_OK) status = onnx_transpose(import, node, &x, ORDERS[kind]);
+    if (status == TL_OK) status = onnx_reshape(import, node, &x, 4, joined[to_space ? 0 : 1]);
+    return status == TL_OK ? onnx_yield(import, node, &x) : status;
 }

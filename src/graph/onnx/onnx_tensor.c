@@ -23,9 +23,8 @@ static size_t element_bytes(int32_t type)
     }
 }
 
-bool onnx_tensor_is_float(const Onnx__TensorProto *tensor)
+bool onnx_type_is_float(int32_t type)
 {
-    int32_t type = tensor->data_type;
     return type == TYPE(FLOAT) || type == TYPE(DOUBLE) || type == TYPE(FLOAT16) ||
            type == TYPE(BFLOAT16);
 }

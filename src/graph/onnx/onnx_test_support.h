@@ -256,10 +256,11 @@ typedef struct imported {
     float *flat;
 } imported;
 
-static inline imported import_bytes(const void *data, size_t bytes)
+static inline imported import_bytes_as(const void *data, size_t bytes,
+                                       const tl_onnx_options *options)
 {
     imported out = { .status = TL_OK };
-    out.status = tl_onnx_import(data, bytes, NULL, &out.graph, &out.flat, &out.err);
+    out.status = tl_onnx_import(data, bytes, options, &out.graph, &out.flat, &out.err);
     if (out.status != TL_OK) {
         assert_null(out.graph);
         assert_null(out.flat);
@@ -267,6 +268,11 @@ static inline imported import_bytes(const void *data, size_t bytes)
         assert_true(out.err.text[0] != '\0');
     }
     return out;
+}
+
+static inline imported import_bytes(const void *data, size_t bytes)
+{
+    return import_bytes_as(data, bytes, NULL);
 }
 
 static inline uint8_t *pack(const model *m, size_t *bytes)
@@ -278,13 +284,18 @@ static inline uint8_t *pack(const model *m, size_t *bytes)
     return data;
 }
 
-static inline imported import_model(const model *m)
+static inline imported import_model_as(const model *m, const tl_onnx_options *options)
 {
     size_t bytes;
     uint8_t *data = pack(m, &bytes);
-    imported out = import_bytes(data, bytes);
+    imported out = import_bytes_as(data, bytes, options);
     free(data);
     return out;
+}
+
+static inline imported import_model(const model *m)
+{
+    return import_model_as(m, NULL);
 }
 
 static inline void imported_free(imported *i)
@@ -293,16 +304,17 @@ static inline void imported_free(imported *i)
     free(i->flat);
 }
 
-/* Run one item ([h, w, c] or [count]) and compare output 0; frees the model. */
-static inline void check_run(model *m, const float *x, size_t count, const float *wanted)
+/* Run one item twice and compare output 0; frees the model. */
+static inline void check_run_as(model *m, const tl_onnx_options *options, const float *x,
+                                size_t count, const float *wanted)
 {
-    imported i = import_model(m);
+    imported i = import_model_as(m, options);
     if (i.status != TL_OK) fail_msg("%s", i.err.text);
     tl_weights *weights;
     tl_plan *plan;
-    tl_plan_options options = { .batch_max = 2, .mode = TL_PLAN_INFER, .threads = 1 };
+    tl_plan_options plan_options = { .batch_max = 2, .mode = TL_PLAN_INFER, .threads = 1 };
     assert_int_equal(tl_weights_create(i.graph, i.flat, &weights, &i.err), TL_OK);
-    assert_int_equal(tl_plan_create(i.graph, &options, &plan, &i.err), TL_OK);
+    assert_int_equal(tl_plan_create(i.graph, &plan_options, &plan, &i.err), TL_OK);
     size_t in_count = tl_shape_count(tl_graph_input_shape(i.graph, 0));
     for (size_t n = 0; n < 2; n++)
         memcpy(tl_plan_input(plan, 0) + n * in_count, x, in_count * sizeof *x);
@@ -319,14 +331,38 @@ static inline void check_run(model *m, const float *x, size_t count, const float
     model_free(m);
 }
 
-/* Refused with that status and these words in the text; frees the model. */
-static inline void check_refused(model *m, tl_status status, const char *words)
+/* An item is [h, w, c] or [count]: the batch is outside. */
+static inline void check_run(model *m, const float *x, size_t count, const float *wanted)
 {
-    imported i = import_model(m);
+    check_run_as(m, &(tl_onnx_options){ .reading = TL_ONNX_ITEMS }, x, count, wanted);
+}
+
+/* An item is the whole tensor. */
+static inline void check_run_whole(model *m, const float *x, size_t count, const float *wanted)
+{
+    check_run_as(m, NULL, x, count, wanted);
+}
+
+/* Refused with that status and these words in the text; frees the model. */
+static inline void check_refused_as(model *m, const tl_onnx_options *options, tl_status status,
+                                    const char *words)
+{
+    imported i = import_model_as(m, options);
     if (i.status != status || strstr(i.err.text, words) == NULL)
         fail_msg("status %s, text '%s'; wanted %s, '%s'", tl_status_name(i.status), i.err.text,
                  tl_status_name(status), words);
     model_free(m);
+}
+
+static inline void check_refused(model *m, tl_status status, const char *words)
+{
+    check_refused_as(m, NULL, status, words);
+}
+
+/* Refused because it mixes the items of a batch. */
+static inline void check_mixes(model *m, const char *words)
+{
+    check_refused_as(m, &(tl_onnx_options){ .reading = TL_ONNX_ITEMS }, TL_EUNSUPPORTED, words);
 }
 
 #endif

@@ -17,7 +17,9 @@ tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, flo
 {
     const tl_loop_info *info = &config->info;
     if (config->model_path[0] != '\0') {
-        tl_onnx_options options = { .height = info->height, .width = info->width };
+        tl_onnx_options options = { .height = info->height,
+                                    .width = info->width,
+                                    .reading = TL_ONNX_ITEMS };
         return tl_onnx_import_file(config->model_path, &options, graph, flat, err);
     }
     uint32_t outputs = (uint32_t)info->class_count + SPARE_OUTPUTS;
