@@ -89,6 +89,9 @@ typedef struct tl_plan_options {
                          bit for one number of threads */
     /* Training: the first so many outputs have a part in the loss; 0: the first one. */
     uint32_t loss_outputs;
+    /* Training: parameters of stages from this one on stay: they get gradient 0, nothing is kept or
+     * run backward for them, and their normalisation is frozen in live mode too. 0: all learn. */
+    uint32_t trained_stages;
 } tl_plan_options;
 
 /* Errors: TL_ENOMEM, TL_EUNSUPPORTED (a setting that an operator does not have). */

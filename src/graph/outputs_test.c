@@ -1,10 +1,11 @@
-/* Losses over several outputs: their gradients against finite differences. */
+/* Losses over several outputs, gradients against finite differences; stages that stay. */
 #include "graph/builder.h"
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -103,6 +104,56 @@ static void gradients_of_one_tensor_add_up(void **state)
     free(flat);
 }
 
+/* Only the last layer learns: its gradient is the same, all others' are 0, and their normalisation
+ * stays, batch statistics or not. */
+static void frozen_stages(void **state)
+{
+    (void)state;
+    tl_builder *b = NULL;
+    tl_graph *graph = NULL;
+    float *flat = NULL, by[BATCH * 2], grad[2][64], moved[64];
+    size_t bytes[2];
+    assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+    tl_shape shape = tl_shape_image(1, 1, 3);
+    tl_conv_options conv = tl_conv_square(1, 1, 1);
+    tl_tensor_index x = tl_builder_input(b, "x", &shape);
+    x = tl_builder_conv(b, "c", x, 4, &conv);
+    x = tl_builder_unary(b, TL_OP_SILU, tl_builder_batch_norm(b, "n", x, 1e-3f, 0.1f));
+    tl_builder_output(b, tl_builder_gemm(b, "head", tl_builder_unary(b, TL_OP_FLATTEN, x), 2));
+    assert_int_equal(tl_builder_finish(b, 3, &graph, &flat, NULL), TL_OK);
+    tl_builder_destroy(&b);
+    size_t floats = tl_graph_float_count(graph);
+    assert_true(floats <= TL_COUNT_OF(moved));
+    for (size_t i = 0; i < TL_COUNT_OF(by); i++) by[i] = cosf((float)i);
+    for (uint32_t stages = 0; stages < 2; stages++) {
+        for (uint32_t threads = 1; threads <= 2; threads++) {
+            const tl_plan_options options = { .batch_max = BATCH,
+                                              .mode = stages == 0 ? TL_PLAN_TRAIN_FROZEN
+                                                                  : TL_PLAN_TRAIN_LIVE,
+                                              .threads = threads,
+                                              .trained_stages = stages };
+            tl_plan *plan = NULL;
+            memcpy(moved, flat, floats * sizeof *flat);
+            assert_int_equal(tl_plan_create(graph, &options, &plan, NULL), TL_OK);
+            for (size_t i = 0; i < (size_t)BATCH * 3; i++)
+                tl_plan_input(plan, 0)[i] = sinf((float)i);
+            assert_int_equal(tl_plan_train_forward(plan, moved, BATCH, NULL), TL_OK);
+            assert_int_equal(tl_plan_train_backward(plan, moved, by, grad[stages], NULL), TL_OK);
+            assert_memory_equal(moved, flat, floats * sizeof *flat);
+            bytes[stages] = tl_plan_bytes(plan);
+            tl_plan_destroy(&plan);
+        }
+    }
+    for (size_t p = 0; p < tl_graph_param_count(graph); p++) {
+        const tl_param *param = tl_graph_param(graph, p);
+        for (size_t i = param->offset; i < param->offset + param->count; i++)
+            assert_float_equal(grad[1][i], param->stage == 0 ? grad[0][i] : 0.0f, 1e-6);
+    }
+    assert_true(bytes[1] < bytes[0]); /* nothing is kept */
+    tl_graph_release(&graph);
+    free(flat);
+}
+
 static void more_outputs_than_there_are(void **state)
 {
     (void)state;
@@ -122,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_two_outputs),
         cmocka_unit_test(gradients_of_one_tensor_add_up),
+        cmocka_unit_test(frozen_stages),
         cmocka_unit_test(more_outputs_than_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,10 +100,13 @@ static void share_in_place(tl_plan *plan)
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
-static bool learns(const tl_graph *graph, const tl_node *node)
+bool tl_plan_learns(const tl_plan *plan, const tl_node *node)
 {
-    for (uint32_t p = 0; p < node->param_count; p++)
-        if (graph->params[node->params[p]].role != TL_PARAM_RUNNING) return true;
+    for (uint32_t p = 0; p < node->param_count; p++) {
+        const tl_param *param = &plan->graph->params[node->params[p]];
+        bool stays = plan->trained_stages > 0 && param->stage >= plan->trained_stages;
+        if (param->role != TL_PARAM_RUNNING && !stays) return true;
+    }
     return false;
 }
 
@@ -114,7 +117,7 @@ void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches)
     const tl_graph *g = plan->graph;
     for (size_t s = 0; s < plan->step_count; s++) {
         const tl_node *node = plan->steps[s].node;
-        bool any = learns(g, node);
+        bool any = tl_plan_learns(plan, node);
         for (uint32_t i = 0; i < node->input_count; i++) any = any || depends[node->inputs[i]];
         depends[node->output] = any && tl_op_get(node->kind)->backward != NULL;
     }

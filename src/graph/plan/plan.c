@@ -30,6 +30,8 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
         memcpy(step->state.wants_grad, described.wants_grad, sizeof described.wants_grad);
         step->state.exchange = plan->exchange;
         step->state.member = plan->member;
+        if (plan->op_mode == TL_MODE_TRAIN_LIVE && !tl_plan_learns(plan, step->node))
+            step->state.mode = TL_MODE_TRAIN_FROZEN;
         tl_status status = tl_op_prepare(step->node->kind, &step->state, err);
         if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->node->name);
         if (packer == NULL) continue;
@@ -112,6 +114,7 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
     tl_status status = tl_plan_begin(graph, options->mode, options->batch_max, &plan, err);
     if (status == TL_OK) {
         plan->loss_outputs = options->loss_outputs == 0 ? 1 : options->loss_outputs;
+        plan->trained_stages = options->trained_stages;
         uint32_t wanted = options->threads == 0 ? 1 : options->threads;
         const bool splits = tl_plan_trains(plan) && wanted > 1 && options->batch_max > 1;
         if (!tl_plan_trains(plan)) plan->threads = (int)wanted;

@@ -37,6 +37,7 @@ struct tl_plan {
     tl_op_mode op_mode;
     uint32_t batch_max, chunk; /* chunk: items that steps are compiled for */
     uint32_t loss_outputs;     /* of the graph's first outputs: those that get a gradient */
+    uint32_t trained_stages;   /* 0: all */
     int threads;
     tl_node *nodes; /* the program */
     plan_step *steps;
@@ -95,6 +96,8 @@ double tl_plan_now_s(void);
 /* Which tensors depend on something trained (`depends`), and which steps lie between that and
  * the outputs of the loss (`reaches` is working room); both [tensors], zeroed. */
 void tl_plan_mark_active(tl_plan *plan, bool *depends, bool *reaches);
+/* Whether a node has a parameter that learns. */
+bool tl_plan_learns(const tl_plan *plan, const tl_node *node);
 /* Give every tensor, gradient and scratch of the prepared steps its place, and make the arena. */
 tl_status tl_plan_place(tl_plan *plan, tl_error *err);
 /* The same of a plan with replicas: the [batch_max] arrays only. */

@@ -36,6 +36,7 @@ static tl_status make_replica(tl_plan *plan, uint32_t member, tl_error *err)
     replica->first_item = (uint32_t)items.begin;
     replica->batch_all = plan->batch_max;
     replica->loss_outputs = plan->loss_outputs;
+    replica->trained_stages = plan->trained_stages;
     replica->exchange = plan->exchange;
     replica->outside = calloc(g->tensor_count + 1, sizeof *replica->outside);
     if (member > 0) replica->grad = calloc(g->float_count + 1, sizeof *replica->grad);

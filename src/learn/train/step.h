@@ -17,6 +17,7 @@ typedef struct tl_step_options {
     uint32_t batch;
     bool live_norm; /* batch normalisation by batch statistics, which move the running ones */
     uint32_t threads;
+    uint32_t trained_stages;   /* as tl_plan_options; with 1 a head learns on a frozen backbone */
     uint32_t class_count;      /* classify: classes that exist; 0: all outputs */
     float label_smoothing;     /* classify */
     const float *class_weight; /* classify: [class_count] or NULL; borrowed while the step lives */

@@ -78,6 +78,7 @@ static tl_status create_parts(tl_train *train, tl_error *err)
                                    .batch = o->batch,
                                    .live_norm = o->live_norm,
                                    .threads = o->threads,
+                                   .trained_stages = o->optimizer.trained_stages,
                                    .class_count = o->class_count,
                                    .label_smoothing = o->label_smoothing,
                                    .class_weight = o->class_weight,

@@ -165,7 +165,6 @@ static void frozen_layers_stay(void **state)
     tl_train_options options = make_options(TL_TASK_CLASSIFY);
     options.optimizer.trained_stages = 1;
     options.l2_to_start = 1e-3f;
-    options.live_norm = false;
     options.epochs = 10;
     options.rate = 0.03;
     double first, last;
