@@ -92,6 +92,27 @@ static void fuse_activation(program *p, size_t s, tl_op_mode mode)
     absorb(p, before, s);
 }
 
+/* Serving: conv then add of something that is there by then is one pass. The convolution moves to
+ * where the addition was. */
+static void fuse_add(program *p, size_t s)
+{
+    tl_node *add = &p->steps[s];
+    const tl_shape *tensors = p->graph->tensors;
+    if (add->kind != TL_OP_ADD || add->attrs.activation.kind != TL_OP_COUNT) return;
+    if (!tl_shape_equal(&tensors[add->inputs[0]], &tensors[add->inputs[1]])) return;
+    for (int i = 1; i >= 0; i--) {
+        const tl_node *conv = only_producer(p, add->inputs[i], 1);
+        if (conv == NULL || conv->kind != TL_OP_CONV || conv->attrs.fused_add) continue;
+        const uint32_t other = add->inputs[1 - i], output = add->output;
+        p->dead[conv - p->steps] = true;
+        *add = *conv;
+        add->attrs.fused_add = true;
+        add->inputs[add->input_count++] = other;
+        add->output = output;
+        return;
+    }
+}
+
 static void fuse(program *p, tl_op_mode mode)
 {
     for (size_t s = 0; s < p->count; s++)
@@ -100,6 +121,8 @@ static void fuse(program *p, tl_op_mode mode)
         if (!p->dead[s]) fold_norm(p, s);
     for (size_t s = 0; s < p->count; s++)
         if (!p->dead[s]) fuse_activation(p, s, mode);
+    for (size_t s = 0; s < p->count && mode == TL_MODE_INFER; s++)
+        if (!p->dead[s]) fuse_add(p, s);
 }
 
 tl_status tl_program_make(const tl_graph *graph, tl_op_mode mode, tl_node **steps, size_t *count,

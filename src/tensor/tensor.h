@@ -277,6 +277,7 @@ typedef struct tl_attrs {
     bool trained; /* CONSTANT: its value is a parameter that learns */
     /* Set by graph/fuse.c only: */
     tl_activation activation;
+    bool fused_add;   /* CONV, inference: a second operand, of the output's shape, is added last */
     bool folded_norm; /* CONV, inference: its parameters are followed by those of a BATCH_NORM,
                          whose epsilon is the attribute */
 } tl_attrs;
@@ -325,6 +326,8 @@ typedef struct tl_op_needs {
     bool keeps_output;                 /* backward reads y */
     bool in_place;                     /* forward may have y == x[0] (counts equal) */
     bool backward_in_place;            /* backward may have dx[0] == dy */
+    bool parts;     /* inference: forward can be cut; each part has forward_scratch of its own */
+    bool any_batch; /* inference: forward reads state->batch, up to the one prepared for */
 } tl_op_needs;
 
 /* One operator compiled for one (batch, mode). The caller fills the first part, prepare the second.
@@ -355,8 +358,9 @@ typedef struct tl_op_run {
                                         Not aligned */
     const void *packed;              /* inference: what pack wrote */
     void *saved, *scratch;
-    const float *dy;                 /* [batch, ...output] */
-    float *dx[TL_OP_INPUT_MAX];      /* written, not added to; NULL when not wanted */
+    uint32_t part, parts;       /* inference, needs.parts: do this part of so many; 0: the whole */
+    const float *dy;            /* [batch, ...output] */
+    float *dx[TL_OP_INPUT_MAX]; /* written, not added to; NULL when not wanted */
     float *dparams[TL_OP_PARAM_MAX]; /* written; canonical layout; not aligned */
 } tl_op_run;
 

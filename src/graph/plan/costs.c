@@ -25,8 +25,9 @@ void tl_plan_node_cost(const tl_plan *plan, size_t index, tl_node_cost *out)
     memset(out, 0, sizeof *out);
     snprintf(out->name, sizeof out->name, "%s", step->node->name);
     const bool acts = attrs->activation.kind != TL_OP_COUNT;
-    snprintf(out->op, sizeof out->op, "%s%s%s%s", op->name, attrs->folded_norm ? "+norm" : "",
-             acts ? "+" : "", acts ? tl_op_get(attrs->activation.kind)->name : "");
+    snprintf(out->op, sizeof out->op, "%s%s%s%s%s", op->name, attrs->folded_norm ? "+norm" : "",
+             acts ? "+" : "", acts ? tl_op_get(attrs->activation.kind)->name : "",
+             attrs->fused_add ? "+add" : "");
     out->forward_s = step->forward_s;
     out->backward_s = step->backward_s;
     if (op->macs != NULL) out->macs = op->macs(attrs, step->state.inputs, &step->state.output);

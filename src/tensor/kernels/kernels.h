@@ -36,6 +36,25 @@ typedef struct tl_gemm_args {
     bool adds; /* c = c + a b instead; bias must be NULL */
 } tl_gemm_args;
 
+/* Pixels times one panel of packed weights: y[r] = act(bias + sum over k of x[r][k] weights[k]) +
+ * add[r]. What a pixel reads is `segments` runs of floats (the rows under a convolution's window; one
+ * for 1x1 and for matrices). */
+enum { TL_PANEL_MAX = 32 };
+typedef struct tl_panel_args {
+    size_t rows; /* pixels */
+    const float *x;
+    size_t x_step; /* floats from pixel to pixel */
+    size_t segments, segment_floats, segment_step;
+    const float *weights;  /* [segments * segment_floats, width] */
+    const float *bias;     /* [width] */
+    size_t width, columns; /* 32, 16 or 8; how many of them are there: 1..width */
+    const tl_activation *act;
+    const float *add; /* or NULL */
+    size_t add_step;
+    float *y; /* may be add */
+    size_t y_step;
+} tl_panel_args;
+
 /* Depthwise convolution over one image. weights [kh * kw, c], tap-major. */
 typedef struct tl_depthwise_args {
     const tl_window *window;
@@ -43,6 +62,18 @@ typedef struct tl_depthwise_args {
     const float *weights;
     const float *bias; /* [c] or NULL */
 } tl_depthwise_args;
+
+/* One output row of a depthwise convolution of a square window over padded rows. */
+typedef struct tl_depthwise_row {
+    const float *x;        /* the first row under the window, its padding included */
+    size_t x_row;          /* floats from row to row */
+    size_t kernel, stride; /* 3 or 5; 1 or 2 */
+    size_t channels, pixels;
+    size_t begin, end;           /* channels to do, 16 at least */
+    const float *weights, *bias; /* [kernel * kernel, channels], [channels] */
+    const tl_activation *act;
+    float *y; /* [pixels, channels] */
+} tl_depthwise_row;
 
 /* A tile of Winograd's F(4x4, 3x3): pixels from (y, x) of one image, and its row in 36 planes. */
 typedef struct tl_winograd_tile {
@@ -101,6 +132,10 @@ typedef struct tl_kernels {
     /* c = a b + bias, each sum in order of k whatever the number of rows. */
     void (*gemm)(const tl_gemm_args *args);
 
+    /* Sums in order of k whatever the number of rows, each rounded once a product. */
+    void (*panel)(const tl_panel_args *args);
+
+    void (*depthwise_row)(const tl_depthwise_row *row);
     void (*depthwise_forward)(const tl_depthwise_args *args, const float *x, float *y);
     void (*depthwise_backward_data)(const tl_depthwise_args *args, const float *dy, float *dx);
     /* dw [kh * kw, c] += */

@@ -10,6 +10,9 @@
 #define TL_KERNELS_NAME "avx2"
 #define GEMM_ROWS       6
 #define GEMM_VECTORS    1
+#define PANEL_ROWS      6
+#define PANEL_VECTORS   2
+#define PANEL_WIDTH     8
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else

@@ -10,6 +10,9 @@
 #define TL_KERNELS_NAME "avx512"
 #define GEMM_ROWS       6
 #define GEMM_VECTORS    4
+#define PANEL_ROWS      14
+#define PANEL_VECTORS   2
+#define PANEL_WIDTH     16
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
     __attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))), apply_to = function)

@@ -703,6 +703,18 @@ typedef struct row {
 #define GEMM_VECTORS 1
 #endif
 
+/* Blocks of the kernels that serve. */
+#if !defined(PANEL_ROWS)
+#define PANEL_ROWS    4
+#define PANEL_VECTORS 2
+#define PANEL_WIDTH   4
+#endif
+#if PANEL_WIDTH == 16 || defined(__aarch64__)
+#define DEPTHWISE_PIXELS 8
+#else
+#define DEPTHWISE_PIXELS 4 /* half as many registers */
+#endif
+
 #define VEC        vec16
 #define WIDTH      16
 #define NAME(name) name##_16
@@ -751,6 +763,8 @@ static void k_gemm(const tl_gemm_args *g)
     for (; column + 4 <= g->columns; column += 4) gemm_columns_4(g, column, 1, GEMM_ROWS);
     for (; column < g->columns; column++) gemm_columns_1(g, column, 1, GEMM_ROWS);
 }
+
+#include "tensor/kernels/kernels_serve.h"
 
 /* ---- Depthwise convolution ------------------------------------------------------------------- */
 
@@ -935,6 +949,8 @@ const tl_kernels TL_KERNELS = {
     .norm_backward_frozen = k_norm_backward_frozen,
     .norm_backward = k_norm_backward,
     .gemm = k_gemm,
+    .panel = k_panel,
+    .depthwise_row = k_depthwise_row,
     .depthwise_forward = k_depthwise_forward,
     .depthwise_backward_data = k_depthwise_backward_data,
     .depthwise_backward_weights = k_depthwise_backward_weights,

@@ -305,6 +305,10 @@ static void NAME(wino_gradient)(const float *planes, size_t plane, float *taps, 
 #undef WINO_A3
 #undef WINO_B
 #undef WINO_B3
+#if WIDTH == PANEL_WIDTH || (PANEL_WIDTH == 16 && WIDTH == 8)
+#include "tensor/kernels/kernels_serve_width.h"
+#endif
+
 #undef LOAD
 #undef STORE
 #undef VEC

@@ -4,6 +4,7 @@
 #define TL_TENSOR_OPS_CONV_CONV_INTERNAL_H
 
 #include "tensor/internal.h"
+#include "tensor/team.h"
 
 enum { TL_CONV_WEIGHT, TL_CONV_BIAS };
 
@@ -19,6 +20,25 @@ extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
 /* 3x3, stride 1, enough channels and pixels. */
 bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input);
 extern const tl_op tl_winograd; /* likewise */
+
+/* Serving: dense, not dilated. Adds the second operand of attrs.fused_add itself. */
+bool tl_panel_fits(const tl_op_state *state);
+extern const tl_op tl_panel; /* prepare, pack, forward only */
+
+/* ---- conv_strips.c --------------------------------------------------------------------------- */
+
+/* How an image is cut into padded strips, for windows without dilation. */
+typedef struct tl_strips {
+    const tl_window *window;
+    size_t height, width, channels; /* of the image */
+    size_t columns, row_floats;     /* of a strip */
+    size_t rows;                    /* output rows that one strip serves */
+    size_t floats;                  /* room for a strip */
+} tl_strips;
+
+tl_strips tl_strips_of(const tl_op_state *state);
+/* The padded input of output rows `rows`, at most strips->rows, of the image x. */
+void tl_strips_fill(const tl_strips *strips, const float *x, tl_range rows, float *strip);
 
 /* ---- By oneDNN: conv_dnnl.c, conv_infer.c, conv_train.c -------------------------------------- */
 

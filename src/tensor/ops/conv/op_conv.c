@@ -72,6 +72,7 @@ static const tl_op *own_kernel(const tl_op_state *state)
 {
     if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return &tl_depthwise;
     if (tl_winograd_fits(state->attrs, &state->inputs[0])) return &tl_winograd;
+    if (tl_panel_fits(state)) return &tl_panel;
     return NULL;
 }
 
@@ -105,9 +106,13 @@ static tl_status conv_forward(const tl_op_state *state, const tl_op_run *run, tl
     tl_op_state room;
     state = tl_image_state(state, &room);
     const tl_op *kernel = own_kernel(state);
-    if (kernel != NULL) return kernel->forward(state, run, err);
-    if (state->mode == TL_MODE_INFER) return tl_conv_infer(state, run, err);
-    return tl_conv_train_forward(state, run, err);
+    tl_status status = kernel != NULL                 ? kernel->forward(state, run, err)
+                       : state->mode == TL_MODE_INFER ? tl_conv_infer(state, run, err)
+                                                      : tl_conv_train_forward(state, run, err);
+    if (status == TL_OK && state->attrs->fused_add && kernel != &tl_panel)
+        tl_kernels_get()->add(state->batch * tl_shape_count(&state->output), run->y, run->x[1],
+                              run->y);
+    return status;
 }
 
 static tl_status conv_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
@@ -137,7 +142,7 @@ const tl_op tl_op_conv = {
     .name = "conv",
     .input_min = 1,
     .input_max = 1,
-    .fuses_infer = TL_ACTIVATION_BITS & ~TL_OP_BIT(TL_OP_HARD_SIGMOID), /* not in oneDNN 2.6 */
+    .fuses_infer = TL_ACTIVATION_BITS,
     .params = conv_params,
     .shape = conv_shape,
     .macs = conv_macs,

@@ -32,12 +32,26 @@ static size_t group_bytes(const tl_op_state *state)
     return tl_align(tl_group_floats(state->output.dim[2]) * sizeof(float));
 }
 
+/* Serving by rows of padded strips: the windows that the kernels are made for. */
+static bool strips_fit(const tl_op_state *state)
+{
+    const tl_window *w = &state->attrs->window;
+    return w->kernel_h == w->kernel_w && (w->kernel_h == 3 || w->kernel_h == 5) &&
+           w->stride_h == w->stride_w && w->stride_h <= 2 && w->dilation_h == 1 &&
+           w->dilation_w == 1 && state->output.dim[2] >= 16;
+}
+
 static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
     const size_t weights = weights_bytes(state);
     if (state->mode == TL_MODE_INFER) {
         state->needs.packed = weights + channels_bytes(state);
+        if (strips_fit(state)) {
+            state->needs.forward_scratch = tl_align(tl_strips_of(state).floats * sizeof(float));
+            state->needs.parts = true;
+        }
+        state->needs.any_batch = true;
         return TL_OK;
     }
     state->needs.forward_scratch = weights;
@@ -82,9 +96,60 @@ static tl_depthwise_args args_of(const tl_op_state *state)
                                 .out_width = state->output.dim[1] };
 }
 
+/* What of the output this part does: rows of the image, or channels where rows are few. */
+static void share(const tl_op_state *state, const tl_op_run *run, tl_range *rows,
+                  tl_range *channels)
+{
+    const uint32_t parts = run->parts == 0 ? 1 : run->parts;
+    *rows = (tl_range){ 0, state->output.dim[0] };
+    *channels = (tl_range){ 0, state->output.dim[2] };
+    const size_t grains = channels->end / 16;
+    if (rows->end >= 8 * parts || grains < parts) {
+        *rows = tl_team_range(rows->end, 1, run->part, parts);
+        return;
+    }
+    *channels = tl_team_range(grains * 16, 16, run->part, parts);
+    if (run->part == parts - 1) channels->end = state->output.dim[2];
+}
+
+static void infer_strips(const tl_op_state *state, const tl_op_run *run)
+{
+    const tl_kernels *k = tl_kernels_get();
+    const tl_strips strips = tl_strips_of(state);
+    const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
+    const size_t stride = state->attrs->window.stride_h;
+    tl_range rows, channels;
+    share(state, run, &rows, &channels);
+    tl_depthwise_row row = { .x_row = strips.row_floats,
+                             .kernel = state->attrs->window.kernel_h,
+                             .stride = stride,
+                             .channels = strips.channels,
+                             .pixels = state->output.dim[1],
+                             .begin = channels.begin,
+                             .end = channels.end,
+                             .weights = run->packed,
+                             .act = &state->attrs->activation };
+    row.bias = row.weights + weights_bytes(state) / sizeof(float);
+    for (uint32_t i = 0; i < state->batch; i++) {
+        for (tl_range part = { rows.begin, 0 }; part.begin < rows.end; part.begin = part.end) {
+            part.end = part.begin + strips.rows < rows.end ? part.begin + strips.rows : rows.end;
+            tl_strips_fill(&strips, run->x[0] + i * in, part, run->scratch);
+            for (size_t y = part.begin; y < part.end; y++) {
+                row.x = (const float *)run->scratch + (y - part.begin) * stride * row.x_row;
+                row.y = run->y + i * out + y * row.pixels * row.channels;
+                k->depthwise_row(&row);
+            }
+        }
+    }
+}
+
 static tl_status depthwise_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
+    if (state->mode == TL_MODE_INFER && strips_fit(state)) {
+        infer_strips(state, run);
+        return TL_OK;
+    }
     const tl_kernels *k = tl_kernels_get();
     const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
     const tl_activation *act = &state->attrs->activation;

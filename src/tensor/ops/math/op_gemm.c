@@ -1,6 +1,7 @@
 /* y = x W' + b along the last axis. Own kernel: the heads here are small, and each sum runs in the
  * order of the inputs whatever the batch, which oneDNN's inner product does not promise. */
 #include "tensor/internal.h"
+#include "tensor/ops/panels.h"
 
 #include <string.h>
 
@@ -49,10 +50,14 @@ static tl_status gemm_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
     size_t bytes = transposed_bytes(state);
-    if (state->mode == TL_MODE_INFER)
-        state->needs.packed = bytes + tl_align(state->attrs->channels * sizeof(float));
-    else
+    if (state->mode == TL_MODE_INFER) {
+        const size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
+        state->needs.packed = (tl_panels_floats(out, in) + tl_panels_columns(out)) * sizeof(float);
+        state->needs.parts = true;
+        state->needs.any_batch = true;
+    } else {
         state->needs.forward_scratch = bytes;
+    }
     state->needs.keeps_input[0] = true;
     return TL_OK;
 }
@@ -73,15 +78,36 @@ static tl_status gemm_pack(const tl_op_state *state, const float *const *params,
 {
     (void)err;
     size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
-    transpose(out, in, params[0], packed);
-    if (state->attrs->has_bias)
-        memcpy((char *)packed + transposed_bytes(state), params[1], out * sizeof(float));
+    float *panels = packed;
+    tl_panels_pack(params[0], state->attrs->has_bias ? params[1] : NULL, out, in, 1, panels,
+                   panels + tl_panels_floats(out, in));
     return TL_OK;
+}
+
+static void gemm_infer(const tl_op_state *state, const tl_op_run *run)
+{
+    const size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
+    const float *panels = run->packed;
+    const tl_panel_args args = { .rows = rows_of(state),
+                                 .x = run->x[0],
+                                 .x_step = in,
+                                 .segments = 1,
+                                 .segment_floats = in,
+                                 .act = &state->attrs->activation,
+                                 .y = run->y,
+                                 .y_step = out };
+    const uint32_t parts = run->parts == 0 ? 1 : run->parts;
+    tl_panels_run(&args, out, panels, panels + tl_panels_floats(out, in),
+                  tl_team_range(tl_panels_count(out), 1, run->part, parts));
 }
 
 static tl_status gemm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
+    if (state->mode == TL_MODE_INFER) {
+        gemm_infer(state, run);
+        return TL_OK;
+    }
     size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
     tl_gemm_args args = { .rows = rows_of(state),
                           .columns = out,
@@ -92,14 +118,9 @@ static tl_status gemm_forward(const tl_op_state *state, const tl_op_run *run, tl
                           .b_row = out,
                           .c = run->y,
                           .c_row = out };
-    if (state->mode == TL_MODE_INFER) {
-        args.b = run->packed;
-        args.bias = (const float *)((const char *)run->packed + transposed_bytes(state));
-    } else {
-        transpose(out, in, run->params[0], run->scratch);
-        args.b = run->scratch;
-        if (state->attrs->has_bias) args.bias = run->params[1];
-    }
+    transpose(out, in, run->params[0], run->scratch);
+    args.b = run->scratch;
+    if (state->attrs->has_bias) args.bias = run->params[1];
     tl_kernels_get()->gemm(&args);
     return TL_OK;
 }
@@ -143,6 +164,7 @@ const tl_op tl_op_gemm = {
     .name = "gemm",
     .input_min = 1,
     .input_max = 1,
+    .fuses_infer = TL_ACTIVATION_BITS,
     .params = gemm_params,
     .shape = gemm_shape,
     .macs = gemm_macs,
