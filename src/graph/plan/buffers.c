@@ -68,7 +68,10 @@ static void place_tensors(tl_plan *plan)
         const tl_node *node = step->node;
         if (!plan->external[node->output])
             plan->tensor_buffer[node->output] =
-                add_buffer(plan, tl_plan_tensor_bytes(plan, node->output, plan->chunk), s, s);
+                add_buffer(plan,
+                           tl_plan_tensor_bytes(plan, node->output,
+                                                s >= plan->joint ? plan->group : plan->chunk),
+                           s, s);
         for (uint32_t i = 0; i < node->input_count; i++) {
             bool kept = step->active && step->state.needs.keeps_input[i];
             live_until(plan, plan->tensor_buffer[node->inputs[i]],
@@ -76,6 +79,21 @@ static void place_tensors(tl_plan *plan)
         }
         if (step->active && step->state.needs.keeps_output)
             live_until(plan, plan->tensor_buffer[node->output], backward_time(plan, s));
+    }
+}
+
+/* Tensors that joint steps read of earlier ones: they must outlive the next items' earlier steps. */
+static void place_crossing(tl_plan *plan)
+{
+    for (size_t s = plan->joint; s < plan->step_count; s++) {
+        const tl_node *node = plan->steps[s].node;
+        for (uint32_t i = 0; i < node->input_count; i++) {
+            const uint32_t x = node->inputs[i];
+            tl_buffer *buffer = &plan->buffers[plan->tensor_buffer[x]];
+            if (plan->external[x] || buffer->first >= plan->joint) continue;
+            buffer->first = 0;
+            buffer->bytes = tl_plan_tensor_bytes(plan, x, plan->group);
+        }
     }
 }
 
@@ -91,7 +109,7 @@ static void share_in_place(tl_plan *plan)
             continue;
         tl_buffer *from = &plan->buffers[plan->tensor_buffer[x]];
         tl_buffer *to = &plan->buffers[plan->tensor_buffer[y]];
-        if (from->last != s) continue;
+        if (from->last != s || from->bytes != to->bytes) continue;
         from->last = to->last;
         to->bytes = 0; /* stays in the list, takes no room */
         plan->tensor_buffer[y] = plan->tensor_buffer[x];
@@ -185,7 +203,8 @@ static void place_private(tl_plan *plan)
         if (needs->saved > 0)
             step->saved = add_buffer(plan, needs->saved, s, step->active ? back : s);
         if (needs->forward_scratch > 0)
-            step->forward_scratch = add_buffer(plan, needs->forward_scratch, s, s);
+            step->forward_scratch =
+                add_buffer(plan, needs->forward_scratch * (needs->parts ? plan->threads : 1), s, s);
         if (needs->backward_scratch > 0 && step->active)
             step->backward_scratch = add_buffer(plan, needs->backward_scratch, back, back);
     }
@@ -193,18 +212,27 @@ static void place_private(tl_plan *plan)
 
 /* ---- Place ----------------------------------------------------------------------------------- */
 
+/* Floats from item to item, 0 where there is room for one. */
+static size_t stride_of(const tl_plan *plan, uint32_t tensor)
+{
+    const size_t count = tl_shape_count(&plan->graph->tensors[tensor]);
+    if (plan->external[tensor]) return count;
+    return plan->buffers[plan->tensor_buffer[tensor]].bytes >= 2 * count * sizeof(float) ? count
+                                                                                         : 0;
+}
+
 static void bind_step(tl_plan *plan, plan_step *step)
 {
     const tl_node *node = step->node;
     tl_op_run *f = &step->forward, *b = &step->backward;
     for (uint32_t i = 0; i < node->input_count; i++) {
         f->x[i] = tl_plan_tensor(plan, node->inputs[i]);
-        if (plan->external[node->inputs[i]])
-            step->x_stride[i] = tl_shape_count(&plan->graph->tensors[node->inputs[i]]);
+        step->x_stride[i] = stride_of(plan, node->inputs[i]);
+        step->x_outside[i] = plan->external[node->inputs[i]];
     }
     f->y = tl_plan_tensor(plan, node->output);
-    if (plan->external[node->output])
-        step->y_stride = tl_shape_count(&plan->graph->tensors[node->output]);
+    step->y_stride = stride_of(plan, node->output);
+    step->y_outside = plan->external[node->output];
     f->saved = tl_plan_at(plan, step->saved);
     f->scratch = tl_plan_at(plan, step->forward_scratch);
     if (!step->active) return;
@@ -229,6 +257,7 @@ tl_status tl_plan_place(tl_plan *plan, tl_error *err)
 {
     place_externals(plan);
     place_tensors(plan);
+    place_crossing(plan);
     share_in_place(plan);
     place_gradients(plan);
     place_private(plan);

@@ -62,6 +62,7 @@ tl_status tl_plan_compile(tl_plan *plan, tl_error *err)
         for (size_t s = 0; s < plan->step_count; s++) plan->steps[s].node = &plan->nodes[s];
         tl_plan_mark_active(plan, depends, reaches);
         status = prepare_steps(plan, packer, err);
+        tl_plan_choose_joint(plan);
         if (status == TL_OK) status = tl_plan_place(plan, err);
     }
     free(depends);
@@ -83,6 +84,7 @@ tl_status tl_plan_begin(tl_graph *graph, tl_plan_mode mode, uint32_t batch, tl_p
     plan->batch_max = plan->batch_all = batch;
     plan->chunk = tl_plan_trains(plan) ? batch : 1;
     plan->threads = 1;
+    plan->group = 1;
     *out = plan;
     const size_t tensors = graph->tensor_count + 1;
     plan->buffer_room = tensors + graph->output_count;
@@ -119,8 +121,9 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
         const bool splits = tl_plan_trains(plan) && wanted > 1 && options->batch_max > 1;
         if (!tl_plan_trains(plan)) plan->threads = (int)wanted;
         if (wanted > options->batch_max) wanted = options->batch_max;
-        int threads = tl_device_set_threads(plan->threads);
+        int threads = tl_device_set_threads(1);
         status = splits ? tl_plan_make_replicas(plan, wanted, err) : tl_plan_compile(plan, err);
+        if (status == TL_OK && plan->threads > 1) status = tl_plan_make_helpers(plan, err);
         tl_device_set_threads(threads);
     }
     if (status != TL_OK) {
@@ -137,6 +140,7 @@ void tl_plan_destroy(tl_plan **plan)
     *plan = NULL;
     if (old == NULL) return;
     tl_plan_free_replicas(old);
+    tl_plan_free_helpers(old);
     for (size_t s = 0; old->steps != NULL && s < old->step_count; s++)
         tl_op_release(old->steps[s].node->kind, &old->steps[s].state);
     tl_device_destroy_stream(&old->stream);
@@ -161,6 +165,8 @@ size_t tl_plan_bytes(const tl_plan *plan)
                    plan->buffer_room * sizeof *plan->buffers;
     if (plan->grad != NULL) bytes += plan->graph->float_count * sizeof *plan->grad;
     for (uint32_t r = 0; r < plan->replica_count; r++) bytes += tl_plan_bytes(plan->replicas[r]);
+    for (int h = 0; plan->helpers != NULL && h + 1 < plan->threads; h++)
+        if (plan->helpers[h] != NULL) bytes += tl_plan_bytes(plan->helpers[h]);
     return bytes;
 }
 

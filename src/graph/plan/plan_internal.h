@@ -5,8 +5,11 @@
  * the times between which it is needed, and layout.c gives it a place in one arena.
  *
  * Inference compiles for one item and runs items one after the other: results then cannot depend on
- * the batch, an item's activations stay in the core's cache, and the arena is small. Inputs,
- * outputs and features lie in [batch_max] arrays.
+ * the batch, an item's activations stay in the core's cache, and the arena is small. Only the last
+ * steps, where weights outweigh activations, run for a group of items together, so that the weights
+ * are read once. Inputs, outputs and features lie in [batch_max] arrays. With T threads, a batch is
+ * shared out to the plan and T - 1 helpers, which have an arena of their own; a single item's steps
+ * are cut into parts (infer.c).
  *
  * Training with T threads: the plan holds these arrays, and T replicas of itself, each for its share
  * of the items, that read and write their part of them (replicas.c). */
@@ -23,6 +26,7 @@ typedef struct plan_step {
     tl_op_state state;
     tl_op_run forward, backward;
     size_t x_stride[TL_OP_INPUT_MAX], y_stride; /* floats from item to item; 0: reused */
+    bool x_outside[TL_OP_INPUT_MAX], y_outside; /* ... of the whole batch, not of a group */
     size_t packed_offset;
     bool active;                                      /* takes part in backward */
     int32_t saved, forward_scratch, backward_scratch; /* buffers */
@@ -49,6 +53,10 @@ struct tl_plan {
     bool *external;                           /* tensor lies in a [batch_max] array */
     char *arena;
     size_t arena_bytes;
+    /* Inference: steps from `joint` on run for `group` items together. */
+    size_t joint;
+    uint32_t group;
+    struct tl_plan **helpers; /* [threads - 1] or NULL */
     bool ran_forward;
     bool *written; /* parameters whose gradient backward writes */
     /* Training with several threads: the replicas. */
@@ -80,6 +88,14 @@ void tl_plan_free_replicas(tl_plan *plan);
 tl_status tl_plan_forward_replicas(tl_plan *plan, float *flat, tl_error *err);
 tl_status tl_plan_backward_replicas(tl_plan *plan, const float *flat, const float *output_grad,
                                     float *grad, tl_error *err);
+
+/* ---- infer.c --------------------------------------------------------------------------------- */
+
+/* Choose `joint` and `group` for the prepared steps. */
+void tl_plan_choose_joint(tl_plan *plan);
+/* The team and the helpers of a plan that serves with more than one thread. */
+tl_status tl_plan_make_helpers(tl_plan *plan, tl_error *err);
+void tl_plan_free_helpers(tl_plan *plan);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 

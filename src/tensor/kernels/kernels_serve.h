@@ -42,7 +42,7 @@ static void panel_finish(const tl_panel_args *p, size_t rows, const float *sums,
         float *to = y + r * p->y_step;                                                             \
         IVDEP for (size_t i = 0; i < n; i++) to[i] = f_##name(from[i], a, b);                      \
     }
-    if (act != &none || sums != y) FOR_ACTIVATION(act, LOOP)
+    if (act != &none || sums != y) FOR_ACTIVATION(act)
 #undef LOOP
     for (size_t r = 0; add != NULL && r < rows; r++) {
         float *to = y + r * p->y_step;

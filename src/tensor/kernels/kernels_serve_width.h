@@ -43,27 +43,28 @@ INLINE void NAME(panel_block)(const tl_panel_args *p, const float *x, size_t col
         STORE(to + (size_t)r * to_step + v * WIDTH, NAME(act_vector)(p->act, sum[r][v]));
 }
 
-#define CASE(count)                                                                                \
+#define ROWS(count)                                                                                \
     case count: NAME(panel_block)(p, x, column, to, to_step, count, vectors); break;
 
 INLINE void NAME(panel_rows)(const tl_panel_args *p, size_t rows, const float *x, size_t column,
                              float *to, size_t to_step, const int vectors)
 {
     switch (rows) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
+        ROWS(1)
+        ROWS(2)
+        ROWS(3)
+        ROWS(4)
 #if PANEL_ROWS > 4
-            CASE(5) CASE(6)
+        ROWS(5)
+        ROWS(6)
 #endif
 #if PANEL_ROWS > 6
-                CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+            ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
 #endif
-                    default : break;
+                default : break;
     }
 }
-#undef CASE
+#undef ROWS
 
 /* `pixels` outputs for one vector of channels. With kernel and stride known when compiled, what
  * neighbours share is loaded once. */

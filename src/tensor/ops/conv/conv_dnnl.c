@@ -41,6 +41,11 @@ tl_status tl_conv_describe(const tl_op_state *state, uint32_t batch, tl_conv_des
     return status;
 }
 
+bool tl_conv_has_activation(tl_op_kind kind)
+{
+    return kind != TL_OP_HARD_SIGMOID; /* not in 2.6 */
+}
+
 static dnnl_status_t append_activation(dnnl_post_ops_t ops, const tl_activation *act)
 {
     dnnl_alg_kind_t kind;

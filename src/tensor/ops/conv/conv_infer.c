@@ -68,7 +68,7 @@ tl_status tl_conv_infer(const tl_op_state *state, const tl_op_run *run, tl_error
                               packed + own->packed_bytes };
     tl_status status = tl_call_run(&own->forward, state->stream, buffers, run->scratch, err);
     const tl_activation *act = &state->attrs->activation;
-    if (status == TL_OK && act->kind == TL_OP_HARD_SIGMOID) /* oneDNN 2.6 has none */
+    if (status == TL_OK && !tl_conv_has_activation(act->kind))
         tl_kernels_get()->activate(act, state->batch * tl_shape_count(&state->output), run->y,
                                    run->y);
     return status;

@@ -58,6 +58,8 @@ typedef struct tl_conv_descs {
 
 tl_status tl_conv_describe(const tl_op_state *state, uint32_t batch, tl_conv_descs *d,
                            tl_error *err);
+/* Whether oneDNN's primitives can apply it; then those of tl_conv_make_forward do. */
+bool tl_conv_has_activation(tl_op_kind kind);
 /* Scratch in our arena; the activation inside the primitive. */
 tl_status tl_conv_make_attr(const tl_activation *act, dnnl_primitive_attr_t *out, tl_error *err);
 tl_status tl_conv_make_forward(const tl_op_state *state, const tl_conv_descs *d,
