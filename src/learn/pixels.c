@@ -1,5 +1,6 @@
 #include "learn/pixels.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ size_t tl_pixels_item_bytes(const tl_pixels_form *form)
 
 uint32_t tl_pixels_input_channels(const tl_pixels_form *form)
 {
+    if (form->repeat && !form->has_template) return 3;
     return form->has_template ? 3 * form->channels : form->channels;
 }
 
@@ -172,36 +174,64 @@ static walk find_walk(const tl_pixels_form *form, uint32_t transform)
 static const float VALUE[256] = { EVERY_BYTE(SIGNED) };
 static const float DIFFERENCE[256] = { EVERY_BYTE(SHARE) };
 
-static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w, float *out)
+/* What bytes become in each of three channels, and differences. */
+typedef struct values {
+    const float *of[3], *difference;
+    float own[4][256]; /* unless they are the usual ones */
+} values;
+
+static void find_values(const tl_pixels_form *form, values *v)
 {
-    size_t c = form->channels;
+    v->difference = DIFFERENCE;
+    for (int k = 0; k < 3; k++) v->of[k] = VALUE;
+    if (form->std[0] == 0.0f) return;
+    for (int k = 0; k < 3; k++) {
+        for (int byte = 0; byte < 256; byte++)
+            v->own[k][byte] = ((float)byte - form->mean[k]) / form->std[k];
+        v->of[k] = v->own[k];
+    }
+    for (int byte = 0; byte < 256; byte++) v->own[3][byte] = (float)byte / (2.0f * form->std[2]);
+    v->difference = v->own[3];
+}
+
+static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w, const values *v,
+                          float *out)
+{
+    size_t c = form->channels, planes = tl_pixels_input_channels(form);
+    size_t step = planes == c ? 1 : 0; /* 0: a grey value for each plane */
     for (uint32_t y = 0; y < form->height; y++) {
         const uint8_t *at = image + w.begin + (ptrdiff_t)y * w.row;
         for (uint32_t x = 0; x < form->width; x++, at += w.pixel)
-            for (size_t k = 0; k < c; k++) *out++ = VALUE[at[k]];
+            for (size_t k = 0; k < planes; k++) *out++ = v->of[k][at[k * step]];
+    }
+}
+
+/* One pixel of a pair: image, template and difference of each of its c channels. */
+static void convert_pixel(const uint8_t *a, const uint8_t *b, size_t c, const values *v, float *out)
+{
+    for (size_t k = 0; k < c; k++) {
+        size_t second = c == 1 ? 1 : k;
+        out[k] = v->of[k][a[k]];
+        out[c + k] = v->of[second][b[k]];
+        out[2 * c + k] = v->difference[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
     }
 }
 
 static void convert_pair(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
-                         walk w, float *out)
+                         walk w, const values *v, float *out)
 {
     size_t c = form->channels;
     for (uint32_t y = 0; y < form->height; y++) {
         ptrdiff_t at = w.begin + (ptrdiff_t)y * w.row;
-        for (uint32_t x = 0; x < form->width; x++, at += w.pixel, out += 3 * c) {
-            for (size_t k = 0; k < c; k++) {
-                uint8_t a = image[at + (ptrdiff_t)k], b = reference[at + (ptrdiff_t)k];
-                out[k] = VALUE[a];
-                out[c + k] = VALUE[b];
-                out[2 * c + k] = DIFFERENCE[a > b ? a - b : b - a];
-            }
-        }
+        for (uint32_t x = 0; x < form->width; x++, at += w.pixel, out += 3 * c)
+            convert_pixel(image + at, reference + at, c, v, out);
     }
 }
 
 /* The pair with the template moved: what the shift leaves uncovered repeats the image. */
 static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
-                          const uint8_t *reference, uint32_t transform, int dy, int dx, float *out)
+                          const uint8_t *reference, uint32_t transform, int dy, int dx,
+                          const values *values, float *out)
 {
     ptrdiff_t c = (ptrdiff_t)form->channels, row = (ptrdiff_t)form->width * c;
     int height = (int)form->height, width = (int)form->width;
@@ -212,11 +242,7 @@ static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
             bool covered = sy + dy >= 0 && sy + dy < height && sx + dx >= 0 && sx + dx < width;
             const uint8_t *a = image + sy * row + sx * c;
             const uint8_t *b = covered ? reference + (sy + dy) * row + (sx + dx) * c : a;
-            for (ptrdiff_t k = 0; k < c; k++) {
-                out[k] = VALUE[a[k]];
-                out[c + k] = VALUE[b[k]];
-                out[2 * c + k] = DIFFERENCE[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
-            }
+            convert_pixel(a, b, form->channels, values, out);
         }
     }
 }
@@ -227,14 +253,72 @@ void tl_pixels_convert(const tl_pixels_form *form, const uint8_t *image, const u
     TL_ASSERT(transform < tl_pixels_transform_count(form));
     TL_ASSERT((reference != NULL) == form->has_template);
     walk w = find_walk(form, transform);
+    values v;
+    find_values(form, &v);
     if (!form->has_template) {
-        convert_alone(form, image, w, out);
+        convert_alone(form, image, w, &v, out);
         return;
     }
     int dy = 0, dx = 0;
     if (form->align > 0) tl_pixels_align(form, image, reference, &dy, &dx);
     if (dy == 0 && dx == 0)
-        convert_pair(form, image, reference, w, out);
+        convert_pair(form, image, reference, w, &v, out);
     else
-        convert_moved(form, image, reference, transform, dy, dx, out);
+        convert_moved(form, image, reference, transform, dy, dx, &v, out);
+}
+
+/* ---- Names of conversions -------------------------------------------------------------------- */
+
+typedef struct named_values {
+    const char *name;
+    float mean[3], std[3];
+} named_values;
+
+static const named_values NAMED[] = {
+    { "symmetric", { 0 }, { 0 } },
+    { "unit", { 0, 0, 0 }, { 255, 255, 255 } },
+    { "imagenet", { 123.675f, 116.28f, 103.53f }, { 58.395f, 57.12f, 57.375f } },
+    { "efficientnet_lite", { 127, 127, 127 }, { 128, 128, 128 } },
+};
+
+/* "A" or "A,B,C", up to `end`. */
+static bool read_three(const char *text, const char *end, float out[3])
+{
+    for (int i = 0; i < 3; i++) {
+        char *rest;
+        double value = strtod(text, &rest);
+        if (rest == text || rest > end || !(fabs(value) <= 1e6)) return false;
+        out[i] = (float)value;
+        if (i == 0 && rest == end) {
+            out[1] = out[2] = out[0];
+            return true;
+        }
+        if (i < 2 && *rest != ',') return false;
+        text = i < 2 ? rest + 1 : rest;
+    }
+    return text == end;
+}
+
+tl_status tl_pixels_normalise(tl_pixels_form *form, const char *text, tl_error *err)
+{
+    if (text == NULL || *text == '\0') text = NAMED[0].name;
+    named_values found = { 0 };
+    bool known = false;
+    for (size_t i = 0; i < TL_COUNT_OF(NAMED) && !known; i++) {
+        known = strcmp(text, NAMED[i].name) == 0;
+        if (known) found = NAMED[i];
+    }
+    const char *slash = strchr(text, '/');
+    if (!known && slash != NULL)
+        known = read_three(text, slash, found.mean) &&
+                read_three(slash + 1, text + strlen(text), found.std) && found.std[0] > 0.0f &&
+                found.std[1] > 0.0f && found.std[2] > 0.0f;
+    if (!known)
+        return tl_fail(err, TL_EINVAL,
+                       "normalisation \"%.60s\"; use symmetric, unit, imagenet, efficientnet_lite, "
+                       "or numbers: MEAN,MEAN,MEAN/STD,STD,STD of bytes 0 to 255",
+                       text);
+    memcpy(form->mean, found.mean, sizeof form->mean);
+    memcpy(form->std, found.std, sizeof form->std);
+    return TL_OK;
 }

@@ -1,9 +1,14 @@
 /* pixels.h - 8-bit images to a network's input. Layer: learn. Any thread.
  *
- * Without a template an item is [h, w, c] bytes and the input has c channels: v / 127.5 - 1.
- * With one, an item is two such images one after the other, the image and its template, and the
- * input [h, w, 3c] holds image, template (both v / 127.5 - 1), and |image - template| / 255. A
- * difference of 0 is 0, so that the zeros with which convolutions pad show no difference.
+ * Without a template an item is [h, w, c] bytes and the input has c channels: v / 127.5 - 1; a grey
+ * image may be repeated for a network of three. With a template, an item is two such images one
+ * after the other, the image and its template, and the input [h, w, 3c] holds image, template (both
+ * v / 127.5 - 1), and |image - template| / 255. A difference of 0 is 0, so that the zeros with which
+ * convolutions pad show no difference.
+ *
+ * A network that was trained on other numbers has (v - mean) / std, the three of which belong to the
+ * channels of a pixel, or to image, template and difference of a grey pair; the difference is
+ * |image - template| / (2 std).
  *
  * The template is first registered: moved by whole pixels, at most `align` in each direction, to
  * where it differs least from the image (sum of absolute differences over the middle part that
@@ -21,7 +26,15 @@ typedef struct tl_pixels_form {
     bool has_template;
     uint32_t align; /* 0: as is; at most TL_PIXELS_ALIGN_MAX and an eighth of the shorter side
                        are used */
+    bool repeat;    /* channels 1, no template: the grey value three times */
+    float mean[3], std[3]; /* of bytes 0..255; std[0] == 0: 127.5 and 127.5 */
 } tl_pixels_form;
+
+/* How pixels become numbers, by a name: "symmetric" (v / 127.5 - 1), "unit" (v / 255), "imagenet"
+ * (per channel, as torchvision's networks), "efficientnet_lite" ((v - 127) / 128); or by numbers,
+ * "MEAN,MEAN,MEAN/STD,STD,STD" of bytes 0..255 (one MEAN or STD stands for all three). NULL or "":
+ * symmetric. TL_EINVAL: none of these; mean and std are then unchanged. */
+tl_status tl_pixels_normalise(tl_pixels_form *form, const char *text, tl_error *err);
 
 /* Bytes of one item: image, then template. */
 size_t tl_pixels_item_bytes(const tl_pixels_form *form);
