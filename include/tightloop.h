@@ -144,6 +144,13 @@ typedef enum tl_input_form {
     TL_INPUT_FEATURES /* vectors of feature_count numbers */
 } tl_input_form;
 
+typedef enum tl_learning {
+    TL_LEARNING_AUTO,       /* continuous for small networks, campaigns for others */
+    TL_LEARNING_CONTINUOUS, /* some steps of the whole network for each label */
+    TL_LEARNING_CAMPAIGN,   /* a fine-tune over all labels, every so many new ones */
+    TL_LEARNING_OFF         /* the fast head only; the network stays as it came */
+} tl_learning;
+
 typedef struct tl_loop_options {
     const char *name;              /* [A-Za-z0-9._-], 1..63 characters */
     tl_input_form input;           /* default TL_INPUT_IMAGE */
@@ -154,7 +161,14 @@ typedef struct tl_loop_options {
     float feature_range;           /* |value| above this is clamped; default 16 */
     const char *const *classes;    /* class names; the first one is "nothing to flag" */
     size_t class_count;            /* 2..TL_CLASS_COUNT_MAX */
-    const char *model_path;        /* ONNX file; NULL: the built-in small network, from nothing */
+    const char *model_path;        /* ONNX file, or the name of a built-in network; NULL: the
+                                      built-in small network, or what the journal has */
+    bool keep_head;                /* the model's own last layer must have these classes, and stays */
+    const char *normalisation;     /* how pixels become the model's numbers: symmetric, unit,
+                                      imagenet, efficientnet_lite, or "MEAN,.../STD,..."; NULL: symmetric,
+                                      or what the journal has */
+    tl_learning learning;          /* of the network; default TL_LEARNING_AUTO */
+    uint32_t campaign_labels;      /* new labels before the first campaign; default 256 */
     uint64_t seed;                 /* of weights, sampling and audit; default 1 */
     uint32_t replay_per_label;     /* images replayed for each new label; default 16 */
     uint32_t publish_every_labels; /* slow learner offers its weights that often; default 32 */

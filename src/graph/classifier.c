@@ -83,9 +83,9 @@ static void survey_free(survey *s)
 static const tl_node *last_layer(const survey *s)
 {
     const tl_node *node = s->maker[s->graph->outputs[0]];
-    while (node != NULL && node->input_count == 1 &&
-           (node->kind == TL_OP_SOFTMAX || node->kind == TL_OP_SIGMOID ||
-            node->kind == TL_OP_FLATTEN))
+    while (
+        node != NULL && node->input_count == 1 &&
+        (node->kind == TL_OP_SOFTMAX || node->kind == TL_OP_SIGMOID || node->kind == TL_OP_FLATTEN))
         node = s->maker[node->inputs[0]];
     if (node == NULL) return NULL;
     const tl_shape *from = &s->graph->tensors[node->inputs[0]];
@@ -107,8 +107,8 @@ static uint32_t deepest_map(const survey *s)
         const tl_shape *shape = &graph->tensors[tensor];
         const tl_shape *against = best == TL_NONE ? shape : &graph->tensors[best];
         size_t pixels = tl_shape_pixels(shape), least = tl_shape_pixels(against);
-        bool better = pixels < least || (pixels == least && tl_shape_channels(shape) >=
-                                                                tl_shape_channels(against));
+        bool better = pixels < least ||
+                      (pixels == least && tl_shape_channels(shape) >= tl_shape_channels(against));
         if (best == TL_NONE || better) best = tensor;
     }
     return best;

@@ -13,10 +13,10 @@
 #include "graph/graph.h"
 
 typedef struct tl_classifier_options {
-    uint32_t outputs;   /* of the new last layer */
-    uint32_t keep;      /* the first so many outputs keep the network's own last layer, when that is
+    uint32_t outputs;  /* of the new last layer */
+    uint32_t keep;     /* the first so many outputs keep the network's own last layer, when that is
                            a Gemm with exactly so many; 0: it goes. The others start at 0 */
-    bool keep_or_fail;  /* TL_ESHAPE unless it can be kept */
+    bool keep_or_fail; /* TL_ESHAPE unless it can be kept */
 } tl_classifier_options;
 
 typedef struct tl_classifier_report {
@@ -24,8 +24,8 @@ typedef struct tl_classifier_report {
     bool pooled;            /* from a feature map of height x width */
     uint32_t height, width; /* of that map; 1 x 1 otherwise */
     uint32_t features;
-    uint32_t dropped;       /* nodes of the network that are not used any more */
-    char from[64];          /* the node that makes the features, or "input" */
+    uint32_t dropped; /* nodes of the network that are not used any more */
+    char from[64];    /* the node that makes the features, or "input" */
 } tl_classifier_report;
 
 /* `flat` [tl_graph_float_count] are the network's numbers; *out_flat is malloc'ed and the caller's.

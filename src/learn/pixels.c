@@ -175,63 +175,65 @@ static const float VALUE[256] = { EVERY_BYTE(SIGNED) };
 static const float DIFFERENCE[256] = { EVERY_BYTE(SHARE) };
 
 /* What bytes become in each of three channels, and differences. */
-typedef struct values {
+typedef struct value_tables {
     const float *of[3], *difference;
     float own[4][256]; /* unless they are the usual ones */
-} values;
+} value_tables;
 
-static void find_values(const tl_pixels_form *form, values *v)
+static void find_values(const tl_pixels_form *form, value_tables *tables)
 {
-    v->difference = DIFFERENCE;
-    for (int k = 0; k < 3; k++) v->of[k] = VALUE;
+    tables->difference = DIFFERENCE;
+    for (int k = 0; k < 3; k++) tables->of[k] = VALUE;
     if (form->std[0] == 0.0f) return;
     for (int k = 0; k < 3; k++) {
         for (int byte = 0; byte < 256; byte++)
-            v->own[k][byte] = ((float)byte - form->mean[k]) / form->std[k];
-        v->of[k] = v->own[k];
+            tables->own[k][byte] = ((float)byte - form->mean[k]) / form->std[k];
+        tables->of[k] = tables->own[k];
     }
-    for (int byte = 0; byte < 256; byte++) v->own[3][byte] = (float)byte / (2.0f * form->std[2]);
-    v->difference = v->own[3];
+    for (int byte = 0; byte < 256; byte++)
+        tables->own[3][byte] = (float)byte / (2.0f * form->std[2]);
+    tables->difference = tables->own[3];
 }
 
-static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w, const values *v,
-                          float *out)
+static void convert_alone(const tl_pixels_form *form, const uint8_t *image, walk w,
+                          const value_tables *tables, float *out)
 {
     size_t c = form->channels, planes = tl_pixels_input_channels(form);
     size_t step = planes == c ? 1 : 0; /* 0: a grey value for each plane */
     for (uint32_t y = 0; y < form->height; y++) {
         const uint8_t *at = image + w.begin + (ptrdiff_t)y * w.row;
         for (uint32_t x = 0; x < form->width; x++, at += w.pixel)
-            for (size_t k = 0; k < planes; k++) *out++ = v->of[k][at[k * step]];
+            for (size_t k = 0; k < planes; k++) *out++ = tables->of[k][at[k * step]];
     }
 }
 
 /* One pixel of a pair: image, template and difference of each of its c channels. */
-static void convert_pixel(const uint8_t *a, const uint8_t *b, size_t c, const values *v, float *out)
+static void convert_pixel(const uint8_t *a, const uint8_t *b, size_t c, const value_tables *tables,
+                          float *out)
 {
     for (size_t k = 0; k < c; k++) {
         size_t second = c == 1 ? 1 : k;
-        out[k] = v->of[k][a[k]];
-        out[c + k] = v->of[second][b[k]];
-        out[2 * c + k] = v->difference[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
+        out[k] = tables->of[k][a[k]];
+        out[c + k] = tables->of[second][b[k]];
+        out[2 * c + k] = tables->difference[a[k] > b[k] ? a[k] - b[k] : b[k] - a[k]];
     }
 }
 
 static void convert_pair(const tl_pixels_form *form, const uint8_t *image, const uint8_t *reference,
-                         walk w, const values *v, float *out)
+                         walk w, const value_tables *tables, float *out)
 {
     size_t c = form->channels;
     for (uint32_t y = 0; y < form->height; y++) {
         ptrdiff_t at = w.begin + (ptrdiff_t)y * w.row;
         for (uint32_t x = 0; x < form->width; x++, at += w.pixel, out += 3 * c)
-            convert_pixel(image + at, reference + at, c, v, out);
+            convert_pixel(image + at, reference + at, c, tables, out);
     }
 }
 
 /* The pair with the template moved: what the shift leaves uncovered repeats the image. */
 static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
                           const uint8_t *reference, uint32_t transform, int dy, int dx,
-                          const values *values, float *out)
+                          const value_tables *tables, float *out)
 {
     ptrdiff_t c = (ptrdiff_t)form->channels, row = (ptrdiff_t)form->width * c;
     int height = (int)form->height, width = (int)form->width;
@@ -242,7 +244,7 @@ static void convert_moved(const tl_pixels_form *form, const uint8_t *image,
             bool covered = sy + dy >= 0 && sy + dy < height && sx + dx >= 0 && sx + dx < width;
             const uint8_t *a = image + sy * row + sx * c;
             const uint8_t *b = covered ? reference + (sy + dy) * row + (sx + dx) * c : a;
-            convert_pixel(a, b, form->channels, values, out);
+            convert_pixel(a, b, form->channels, tables, out);
         }
     }
 }
@@ -253,18 +255,18 @@ void tl_pixels_convert(const tl_pixels_form *form, const uint8_t *image, const u
     TL_ASSERT(transform < tl_pixels_transform_count(form));
     TL_ASSERT((reference != NULL) == form->has_template);
     walk w = find_walk(form, transform);
-    values v;
-    find_values(form, &v);
+    value_tables tables;
+    find_values(form, &tables);
     if (!form->has_template) {
-        convert_alone(form, image, w, &v, out);
+        convert_alone(form, image, w, &tables, out);
         return;
     }
     int dy = 0, dx = 0;
     if (form->align > 0) tl_pixels_align(form, image, reference, &dy, &dx);
     if (dy == 0 && dx == 0)
-        convert_pair(form, image, reference, w, &v, out);
+        convert_pair(form, image, reference, w, &tables, out);
     else
-        convert_moved(form, image, reference, transform, dy, dx, &v, out);
+        convert_moved(form, image, reference, transform, dy, dx, &tables, out);
 }
 
 /* ---- Names of conversions -------------------------------------------------------------------- */

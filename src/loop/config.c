@@ -1,6 +1,7 @@
 #include "loop/config.h"
 
 #include "format/json.h"
+#include "learn/pixels.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -67,6 +68,36 @@ static tl_status check_classes(const tl_loop_options *options, tl_error *err)
     return TL_OK;
 }
 
+static const char *const LEARNING[] = { [TL_LEARNING_AUTO] = "auto",
+                                        [TL_LEARNING_CONTINUOUS] = "continuous",
+                                        [TL_LEARNING_CAMPAIGN] = "campaign",
+                                        [TL_LEARNING_OFF] = "off" };
+
+const char *tl_learning_text(tl_learning learning)
+{
+    TL_ASSERT((size_t)learning < TL_COUNT_OF(LEARNING));
+    return LEARNING[learning];
+}
+
+static tl_status check_model(const tl_loop_options *options, tl_error *err)
+{
+    if (options->model_path != NULL &&
+        strlen(options->model_path) >= sizeof((tl_loop_config *)NULL)->model_path)
+        return tl_fail(err, TL_EINVAL, "the path of the model is too long");
+    if (options->keep_head && options->model_path == NULL)
+        return tl_fail(err, TL_EINVAL, "keep_head wants a model whose last layer is kept");
+    if ((size_t)options->learning >= TL_COUNT_OF(LEARNING))
+        return tl_fail(err, TL_EINVAL, "learning must be auto, continuous, campaign or off");
+    if (options->campaign_labels < 16)
+        return tl_fail(err, TL_EINVAL, "campaign_labels is %u; give at least 16",
+                       options->campaign_labels);
+    const char *normalisation = options->normalisation;
+    if (normalisation != NULL && strlen(normalisation) >= TL_NORMALISATION_BYTES)
+        return tl_fail(err, TL_EINVAL, "normalisation is too long");
+    tl_pixels_form form = { 0 };
+    return tl_pixels_normalise(&form, normalisation, err);
+}
+
 static tl_status check_knobs(const tl_loop_options *options, tl_error *err)
 {
     if (options->replay_per_label > REPLAY_MAX)
@@ -78,9 +109,6 @@ static tl_status check_knobs(const tl_loop_options *options, tl_error *err)
         return tl_fail(err, TL_EINVAL, "audit_rate must be 0 to 1");
     if (!(options->target_precision >= 0.5 && options->target_precision < 1.0))
         return tl_fail(err, TL_EINVAL, "target_precision must be 0.5 to 1");
-    if (options->model_path != NULL &&
-        strlen(options->model_path) >= sizeof((tl_loop_config *)NULL)->model_path)
-        return tl_fail(err, TL_EINVAL, "the path of the model is too long");
     return TL_OK;
 }
 
@@ -92,6 +120,7 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
                        TL_TEXT_BYTES_MAX - 1);
     tl_status status = check_input(options, err);
     if (status == TL_OK) status = check_classes(options, err);
+    if (status == TL_OK) status = check_model(options, err);
     if (status == TL_OK) status = check_knobs(options, err);
     if (status != TL_OK) return status;
 
@@ -114,6 +143,11 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
     env->random(env->context, config.audit_key, sizeof config.audit_key);
     if (options->model_path != NULL)
         snprintf(config.model_path, sizeof config.model_path, "%s", options->model_path);
+    if (options->normalisation != NULL)
+        snprintf(config.normalisation, sizeof config.normalisation, "%s", options->normalisation);
+    config.keep_head = options->keep_head;
+    config.learning = options->learning;
+    config.campaign_labels = options->campaign_labels;
     config.replay_per_label = options->replay_per_label;
     config.publish_every_labels = options->publish_every_labels;
     config.cold_labels = options->cold_labels;
@@ -147,6 +181,12 @@ tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
     tl_json_key(&w, "seed"), tl_json_uint(&w, config->seed);
     tl_json_key(&w, "audit_key"), tl_json_string(&w, key);
     tl_json_key(&w, "model"), tl_json_string(&w, config->model_path);
+    tl_json_key(&w, "model_hash"), tl_json_string(&w, config->model_hash);
+    tl_json_key(&w, "keep_head"), tl_json_boolean(&w, config->keep_head);
+    tl_json_key(&w, "normalisation"), tl_json_string(&w, config->normalisation);
+    tl_json_key(&w, "planes"), tl_json_uint(&w, config->planes);
+    tl_json_key(&w, "learning"), tl_json_string(&w, LEARNING[config->learning]);
+    tl_json_key(&w, "campaign_labels"), tl_json_uint(&w, config->campaign_labels);
     tl_json_key(&w, "replay_per_label"), tl_json_uint(&w, config->replay_per_label);
     tl_json_key(&w, "publish_every_labels"), tl_json_uint(&w, config->publish_every_labels);
     tl_json_key(&w, "cold_labels"), tl_json_uint(&w, config->cold_labels);
@@ -175,13 +215,30 @@ static bool read_key(const char *text, uint8_t out[TL_REVIEW_KEY_BYTES])
     return true;
 }
 
+/* Loops from before other networks than the small one have none of this. */
+static bool read_network(const tl_json *root, tl_loop_config *c)
+{
+    snprintf(c->model_path, sizeof c->model_path, "%s", tl_json_get_text(root, "model", ""));
+    snprintf(c->model_hash, sizeof c->model_hash, "%s", tl_json_get_text(root, "model_hash", ""));
+    snprintf(c->normalisation, sizeof c->normalisation, "%s",
+             tl_json_get_text(root, "normalisation", ""));
+    (void)tl_json_bool(tl_json_get(root, "keep_head"), &c->keep_head);
+    (void)read_u32(root, "planes", &c->planes);
+    if (!read_u32(root, "campaign_labels", &c->campaign_labels)) c->campaign_labels = 256;
+    const char *learning = tl_json_get_text(root, "learning", LEARNING[TL_LEARNING_CONTINUOUS]);
+    for (size_t i = 0; i < TL_COUNT_OF(LEARNING); i++)
+        if (strcmp(learning, LEARNING[i]) == 0) c->learning = (tl_learning)i;
+    tl_pixels_form form = { 0 };
+    return c->learning != TL_LEARNING_AUTO && c->campaign_labels > 0 &&
+           tl_pixels_normalise(&form, c->normalisation, NULL) == TL_OK;
+}
+
 static bool read_all(const tl_json *root, tl_loop_config *c)
 {
     double range = 0;
     const char *input = tl_json_get_text(root, "input", "");
     c->info.input = strcmp(input, "features") == 0 ? TL_INPUT_FEATURES : TL_INPUT_IMAGE;
     snprintf(c->info.name, sizeof c->info.name, "%s", tl_json_get_text(root, "name", ""));
-    snprintf(c->model_path, sizeof c->model_path, "%s", tl_json_get_text(root, "model", ""));
     const tl_json *classes = tl_json_get(root, "classes");
     for (const tl_json *item = tl_json_first(classes); item != NULL; item = item->next) {
         const char *name;
@@ -202,7 +259,7 @@ static bool read_all(const tl_json *root, tl_loop_config *c)
               tl_json_number(tl_json_get(root, "audit_rate"), &c->audit_rate) &&
               tl_json_number(tl_json_get(root, "target_precision"), &c->target_precision);
     c->feature_range = (float)range;
-    return ok && c->info.class_count >= 2;
+    return ok && c->info.class_count >= 2 && read_network(root, c);
 }
 
 tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err)
@@ -234,6 +291,18 @@ tl_status tl_loop_config_agree(const tl_loop_config *recorded, const tl_loop_con
                        "loop \"%s\" was made with another input form; use another name, or the "
                        "form it was made with",
                        a->name);
+    if (wanted->normalisation[0] != '\0' &&
+        strcmp(wanted->normalisation, recorded->normalisation) != 0)
+        return tl_fail(err, TL_ECONFLICT,
+                       "loop \"%s\" was made with normalisation %s; leave that as it was, or use "
+                       "another name",
+                       a->name,
+                       recorded->normalisation[0] == '\0' ? "symmetric" : recorded->normalisation);
+    if (wanted->learning != TL_LEARNING_AUTO && wanted->learning != recorded->learning)
+        return tl_fail(err, TL_ECONFLICT,
+                       "loop \"%s\" was made with learning: %s; leave that as it was, use another "
+                       "name, or pause learning",
+                       a->name, LEARNING[recorded->learning]);
     if (b->class_count < a->class_count)
         return tl_fail(err, TL_ECONFLICT, "loop \"%s\" was made with %zu classes, not %zu", a->name,
                        a->class_count, b->class_count);

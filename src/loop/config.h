@@ -8,13 +8,22 @@
 #include "base/text.h"
 #include "review/review.h"
 
+enum { TL_MODEL_HASH_BYTES = 65, TL_NORMALISATION_BYTES = 96 };
+
 typedef struct tl_loop_config {
     /* Fixed at creation. */
     tl_loop_info info; /* classes: those at creation; the core's list grows */
     float feature_range;
     uint64_t seed;
     uint8_t audit_key[TL_REVIEW_KEY_BYTES];
-    char model_path[512]; /* empty: the built-in network */
+    char model_path[512]; /* of the ONNX file that it was made of, or a built-in network's name;
+                               empty: the small network */
+    char model_hash[TL_MODEL_HASH_BYTES]; /* of the file's bytes, hexadecimal; else empty */
+    bool keep_head;
+    char normalisation[TL_NORMALISATION_BYTES]; /* empty: symmetric */
+    uint32_t planes;      /* channels of the network's input; 0: as the items give */
+    tl_learning learning; /* never TL_LEARNING_AUTO once recorded */
+    uint32_t campaign_labels;
     /* Knobs. */
     uint32_t replay_per_label, publish_every_labels, cold_labels;
     double audit_rate, target_precision;
@@ -27,11 +36,15 @@ tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out);
 /* Errors: TL_ECORRUPT. */
 tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err);
 
-/* TL_ECONFLICT when `wanted` contradicts what `recorded` fixed at creation. */
+/* TL_ECONFLICT when `wanted` contradicts what `recorded` fixed at creation. A model, a normalisation
+ * or a way of learning that `wanted` does not name agrees with any. */
 tl_status tl_loop_config_agree(const tl_loop_config *recorded, const tl_loop_config *wanted,
                                tl_error *err);
 bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b);
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from);
+
+/* "continuous", "campaign", ... Static. */
+const char *tl_learning_text(tl_learning learning);
 
 /* A name of a loop, class, site, ...: 1..63 bytes of printable UTF-8 without control characters. */
 bool tl_name_is_valid(const char *name);

@@ -57,17 +57,17 @@ static tl_status open_readers(verifier *v, tl_error *err)
                                    .vfs = v->options->vfs,
                                    .read_only = true };
     tl_status status = tl_journal_open(&options, &v->journal, err);
-    static const tl_loop_info none;
-    if (status == TL_OK) status = tl_item_reader_open(v->journal, &none, 0.0f, 0, &v->events, err);
+    static const tl_loop_config none;
+    if (status == TL_OK) status = tl_item_reader_open(v->journal, &none, 0, &v->events, err);
     if (status == TL_OK) status = find_loop(v, &v->loop.config, err);
     v->events.loop = v->loop.number;
-    v->events.info = &v->loop.config.info;
+    v->events.config = &v->loop.config;
     if (status == TL_OK)
-        status = tl_item_reader_open(v->journal, &v->loop.config.info, v->loop.config.feature_range,
-                                     v->loop.number, &v->loop.core_items, err);
+        status = tl_item_reader_open(v->journal, &v->loop.config, v->loop.number,
+                                     &v->loop.core_items, err);
     if (status == TL_OK)
-        status = tl_item_reader_open(v->journal, &v->loop.config.info, v->loop.config.feature_range,
-                                     v->loop.number, &v->loop.trainer_items, err);
+        status = tl_item_reader_open(v->journal, &v->loop.config, v->loop.number,
+                                     &v->loop.trainer_items, err);
     if (status == TL_OK)
         status = tl_journal_last_position(v->events.journal, &v->last_position, err);
     return status;
@@ -101,7 +101,9 @@ static tl_status set_up(verifier *v, tl_error *err)
 {
     float *flat = NULL;
     tl_status status = open_readers(v, err);
-    if (status == TL_OK) status = tl_loop_make_graph(&v->loop.config, &v->loop.graph, &flat, err);
+    if (status == TL_OK)
+        status =
+            tl_loop_make_graph(&v->loop, &v->loop.core_items, &v->loop.graph, &flat, NULL, err);
     free(flat);
     if (status == TL_OK) status = read_checkpoints(v, err);
     tl_core_options options = { .config = &v->loop.config,
@@ -118,6 +120,7 @@ static void tear_down(verifier *v)
     tl_item_reader_close(&v->loop.core_items);
     tl_item_reader_close(&v->loop.trainer_items);
     tl_graph_release(&v->loop.graph);
+    free(v->loop.model_data);
     tl_journal_close(&v->journal);
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD_VERSION = 1, PANEL = 16, TILE_ROWS = 4, TILE_COLUMNS = 16 };
+enum { HEAD_VERSION = 2 /* 1 had no sketch */, PANEL = 16, TILE_ROWS = 4, TILE_COLUMNS = 16 };
 static const double SCORE_MIN = 1e-12;
 static const double PIVOT_MIN = 1e-9;
 
@@ -16,7 +16,7 @@ struct tl_head {
     atomic_uint references;
     tl_head_form form;
     float range;
-    uint32_t feature_count, class_count;
+    uint32_t feature_count, input_count, class_count;
     size_t stride; /* classes rounded up to whole lanes */
     double shrinkage;
     float unseen_score;
@@ -92,6 +92,7 @@ static tl_head *head_create(const tl_head_stats_options *options)
     head->form = options->form;
     head->range = options->range;
     head->feature_count = options->feature_count;
+    head->input_count = options->input_count;
     head->class_count = options->class_count;
     head->stride = tl_round_up(options->class_count, TL_LANES);
     head->weight = doubles(head->feature_count * head->stride);
@@ -441,6 +442,8 @@ static void softmax(const tl_head *head, const double *logits, float *scores)
 void tl_head_predict(const tl_head *head, const float *x, float *scores)
 {
     double logits[TL_CLASS_COUNT_MAX] __attribute__((aligned(64))) = { 0 };
+    float sketch[TL_FEATURE_COUNT_MAX];
+    x = tl_head_sketch(x, head->input_count, head->feature_count, sketch);
     memcpy(logits, head->bias, head->stride * sizeof *logits);
     double scale = tl_head_scale(head->form, head->range, x, head->feature_count);
     bool clamped = false;
@@ -476,6 +479,7 @@ tl_status tl_head_save(const tl_head *head, tl_blob *blob, tl_error *err)
     tl_blob_u32(blob, head->feature_count);
     tl_blob_u32(blob, head->class_count);
     tl_blob_u32(blob, (uint32_t)head->form);
+    tl_blob_u32(blob, head->input_count);
     tl_blob_f32s(blob, &head->range, 1);
     tl_blob_f32s(blob, &head->unseen_score, 1);
     tl_blob_f64(blob, head->shrinkage);
@@ -506,18 +510,20 @@ static bool read_numbers(tl_blob_reader *body, tl_head *head)
     return finite;
 }
 
-static tl_status read_head(tl_blob_reader *body, tl_head **out, tl_error *err)
+static tl_status read_head(tl_blob_reader *body, uint32_t version, tl_head **out, tl_error *err)
 {
     tl_head_stats_options options = { .feature_count = tl_blob_read_u32(body) };
     options.class_count = tl_blob_read_u32(body);
     options.form = (tl_head_form)tl_blob_read_u32(body);
+    options.input_count = version > 1 ? tl_blob_read_u32(body) : options.feature_count;
     float unseen = 0.0f;
     tl_blob_read_f32s(body, &options.range, 1);
     tl_blob_read_f32s(body, &unseen, 1);
     double shrinkage = tl_blob_read_f64(body);
     const uint8_t *seen = tl_blob_read_bytes(body, options.class_count);
     bool sane = seen != NULL && options.feature_count >= 1 &&
-                options.feature_count <= TL_FEATURE_COUNT_MAX && options.class_count >= 1 &&
+                options.feature_count <= options.input_count &&
+                options.input_count <= TL_FEATURE_COUNT_MAX && options.class_count >= 1 &&
                 options.class_count <= TL_CLASS_COUNT_MAX && options.form <= TL_HEAD_UNIT &&
                 options.range > 0.0f && isfinite(options.range) && unseen >= 0.0f &&
                 unseen * (float)options.class_count < 1.0f;
@@ -542,8 +548,9 @@ static tl_status read_head(tl_blob_reader *body, tl_head **out, tl_error *err)
 tl_status tl_head_load(tl_blob_reader *reader, tl_head **out, tl_error *err)
 {
     tl_blob_reader at = *reader, body;
-    tl_status status = tl_blob_read_section(&at, "HEAD", HEAD_VERSION, &body, NULL, err);
-    if (status == TL_OK) status = read_head(&body, out, err);
+    uint32_t version;
+    tl_status status = tl_blob_read_section(&at, "HEAD", HEAD_VERSION, &body, &version, err);
+    if (status == TL_OK) status = read_head(&body, version, out, err);
     if (status == TL_OK) *reader = at;
     return status;
 }

@@ -17,7 +17,7 @@
 
 #include "learn/blob.h"
 
-enum { TL_HEAD_FRACTION_BITS = 18, TL_HEAD_EXAMPLE_MAX = 1 << 26 };
+enum { TL_HEAD_FRACTION_BITS = 18, TL_HEAD_EXAMPLE_MAX = 1 << 26, TL_HEAD_SKETCH_WAYS = 4 };
 
 typedef struct tl_head_stats tl_head_stats;
 typedef struct tl_head tl_head;
@@ -32,6 +32,10 @@ typedef struct tl_head_stats_options {
     uint32_t class_count;   /* 1..TL_CLASS_COUNT_MAX */
     tl_head_form form;
     float range; /* > 0, finite; |feature| above it is clamped and counted. Ignored for UNIT */
+    /* Numbers that a caller gives, when there are more than feature_count: they are sketched, each
+     * added with fixed signs to TL_HEAD_SKETCH_WAYS of the features, which keeps distances nearly as
+     * they are (a sparse Johnson-Lindenstrauss transform). For UNIT only. 0: feature_count. */
+    uint32_t input_count;
 } tl_head_stats_options;
 
 /* Errors: TL_EINVAL (a number out of bounds), TL_ENOMEM. Memory: 4 d (d + 1) bytes and some. */
@@ -39,7 +43,7 @@ tl_status tl_head_stats_create(const tl_head_stats_options *options, tl_head_sta
                                tl_error *err);
 void tl_head_stats_destroy(tl_head_stats **stats); /* NULL-safe; clears */
 
-/* Learn (`sign` +1) or forget (-1) that features `x` [feature_count] belong to class `label`.
+/* Learn (`sign` +1) or forget (-1) that features `x` [input_count] belong to class `label`.
  * Forgetting must be told the very features that were learned. A feature that is not finite counts
  * as 0 and as clamped.
  * Errors: TL_EINVAL (label unknown), TL_ELIMIT (too many examples), TL_ECONFLICT (forgetting from a
@@ -98,7 +102,7 @@ void tl_head_solver_destroy(tl_head_solver **solver);
 tl_status tl_head_solve(const tl_head_stats *stats, const tl_head_options *options,
                         tl_head_solver *solver, tl_head **out, tl_error *err);
 
-/* Probabilities [class_count] of features `x` [feature_count], clamped and scaled as they were for
+/* Probabilities [class_count] of features `x` [input_count], clamped and scaled as they were for
  * the statistics. Sum 1; each at least 1e-12. Uniform for a head without examples. */
 void tl_head_predict(const tl_head *head, const float *x, float *scores);
 

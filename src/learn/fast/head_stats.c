@@ -1,12 +1,13 @@
 #include "learn/fast/head_stats.h"
 
+#include "base/rng.h"
 #include "learn/internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATS_VERSION = 1 };
+enum { STATS_VERSION = 2 }; /* 1 had no sketch */
 static const double ONE = 1 << TL_HEAD_FRACTION_BITS;
 
 static size_t gram_count(size_t d)
@@ -26,6 +27,11 @@ static tl_status check_options(const tl_head_stats_options *options, tl_error *e
         return tl_fail(err, TL_EINVAL, "unknown form of features");
     if (options->form == TL_HEAD_RAW && !(options->range > 0 && isfinite(options->range)))
         return tl_fail(err, TL_EINVAL, "the range of features must be above 0");
+    if (options->input_count != 0 && options->input_count != options->feature_count &&
+        (options->form != TL_HEAD_UNIT || options->input_count < options->feature_count ||
+         options->input_count > TL_FEATURE_COUNT_MAX))
+        return tl_fail(err, TL_EINVAL, "%u features cannot be made of %u numbers",
+                       options->feature_count, options->input_count);
     return TL_OK;
 }
 
@@ -39,10 +45,13 @@ tl_status tl_head_stats_create(const tl_head_stats_options *options, tl_head_sta
     if (stats == NULL) return tl_fail(err, TL_ENOMEM, "statistics of a head");
     stats->options = *options;
     if (options->form == TL_HEAD_UNIT) stats->options.range = 1.0f;
+    if (options->input_count == 0) stats->options.input_count = options->feature_count;
+    stats->sketch = calloc(d, sizeof *stats->sketch);
     stats->sum = calloc(options->class_count * d, sizeof *stats->sum);
     stats->gram = calloc(gram_count(d), sizeof *stats->gram);
     stats->quantised = calloc(d, sizeof *stats->quantised);
-    if (stats->sum == NULL || stats->gram == NULL || stats->quantised == NULL) {
+    if (stats->sum == NULL || stats->gram == NULL || stats->quantised == NULL ||
+        stats->sketch == NULL) {
         tl_head_stats_destroy(&stats);
         return tl_fail(err, TL_ENOMEM, "statistics of a head over %zu features", d);
     }
@@ -56,8 +65,24 @@ void tl_head_stats_destroy(tl_head_stats **stats)
     free((*stats)->sum);
     free((*stats)->gram);
     free((*stats)->quantised);
+    free((*stats)->sketch);
     free(*stats);
     *stats = NULL;
+}
+
+const float *tl_head_sketch(const float *x, size_t from, size_t to, float *out)
+{
+    if (from == to) return x;
+    memset(out, 0, to * sizeof *out);
+    for (size_t i = 0; i < from; i++) {
+        if (!isfinite(x[i])) continue;
+        uint64_t bits = tl_mix64(i + 1);
+        for (int way = 0; way < TL_HEAD_SKETCH_WAYS; way++, bits >>= 16) {
+            float *at = &out[(bits & 0x7fff) % to];
+            *at += (bits & 0x8000) != 0 ? -x[i] : x[i];
+        }
+    }
+    return out;
 }
 
 /* One accumulator and no reordering: every machine gets the same length. */
@@ -84,6 +109,7 @@ double tl_head_clamp(double value, bool *clamped)
 static uint64_t quantise(tl_head_stats *stats, const float *x)
 {
     size_t d = stats->options.feature_count;
+    x = tl_head_sketch(x, stats->options.input_count, d, stats->sketch);
     double scale = tl_head_scale(stats->options.form, stats->options.range, x, d);
     /* Rounding may put a unit vector's only number just above 1: that is no clamping. */
     double slack = stats->options.form == TL_HEAD_UNIT ? 1.0 - 1e-12 : 1.0;
@@ -177,7 +203,8 @@ static tl_status check_merge(const tl_head_stats *stats, const tl_head_stats *ot
                              tl_error *err)
 {
     const tl_head_stats_options *a = &stats->options, *b = &other->options;
-    if (a->feature_count != b->feature_count || a->form != b->form || a->range != b->range)
+    if (a->feature_count != b->feature_count || a->input_count != b->input_count ||
+        a->form != b->form || a->range != b->range)
         return tl_fail(err, TL_ESHAPE,
                        "statistics of other features; merge what was made with the "
                        "same backbone and options");
@@ -261,6 +288,7 @@ static void write_scalars(const tl_head_stats *stats, tl_blob *blob)
     tl_blob_u32(blob, stats->options.class_count);
     tl_blob_u32(blob, (uint32_t)stats->options.form);
     tl_blob_u32(blob, range_bits);
+    tl_blob_u32(blob, stats->options.input_count);
     tl_blob_u64(blob, stats->total);
     tl_blob_u64(blob, stats->clamped);
     tl_blob_u64s(blob, stats->count, stats->options.class_count);
@@ -318,13 +346,15 @@ static bool plausible(const tl_head_stats *stats)
     return true;
 }
 
-static tl_status read_body(tl_blob_reader *body, tl_head_stats **out, tl_error *err)
+static tl_status read_body(tl_blob_reader *body, uint32_t version, tl_head_stats **out,
+                           tl_error *err)
 {
     tl_head_stats_options options = { .feature_count = tl_blob_read_u32(body) };
     options.class_count = tl_blob_read_u32(body);
     options.form = (tl_head_form)tl_blob_read_u32(body);
     uint32_t range_bits = tl_blob_read_u32(body);
     memcpy(&options.range, &range_bits, sizeof range_bits);
+    if (version > 1) options.input_count = tl_blob_read_u32(body);
     if (body->failed) return tl_fail(err, TL_ECORRUPT, "saved statistics are cut short");
     tl_head_stats *stats = NULL;
     tl_status status = tl_head_stats_create(&options, &stats, err);
@@ -353,8 +383,9 @@ static tl_status read_body(tl_blob_reader *body, tl_head_stats **out, tl_error *
 tl_status tl_head_stats_load(tl_blob_reader *reader, tl_head_stats **out, tl_error *err)
 {
     tl_blob_reader at = *reader, body;
-    tl_status status = tl_blob_read_section(&at, "HSTA", STATS_VERSION, &body, NULL, err);
-    if (status == TL_OK) status = read_body(&body, out, err);
+    uint32_t version;
+    tl_status status = tl_blob_read_section(&at, "HSTA", STATS_VERSION, &body, &version, err);
+    if (status == TL_OK) status = read_body(&body, version, out, err);
     if (status == TL_OK) *reader = at;
     return status;
 }

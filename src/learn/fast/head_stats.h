@@ -12,8 +12,12 @@ struct tl_head_stats {
     int64_t *sum;       /* [class_count, d], multiples of 2^-18 */
     int64_t *gram;      /* upper triangle, row i has d - i numbers; multiples of 2^-36 */
     int64_t *quantised; /* [d], the item at hand */
+    float *sketch;      /* [d], likewise */
 };
 
+/* `to` features from `from` >= `to` numbers; as they are when there are as many. Returns `x` or
+ * `out` [to]. */
+const float *tl_head_sketch(const float *x, size_t from, size_t to, float *out);
 /* What features are multiplied by before they are clamped to [-1, 1]. */
 double tl_head_scale(tl_head_form form, float range, const float *x, size_t d);
 double tl_head_clamp(double value, bool *clamped);

@@ -125,7 +125,7 @@ static void sums_are_exact_products(void **state)
     tl_blob_init(&blob);
     assert_int_equal(tl_head_stats_save(stats, &blob, NULL), TL_OK);
     tl_blob_reader reader;
-    tl_blob_reader_init(&reader, blob.data + 16 + 32 + 8, blob.bytes - 16 - 32 - 8 - 8);
+    tl_blob_reader_init(&reader, blob.data + 16 + 36 + 8, blob.bytes - 16 - 36 - 8 - 8);
     const int64_t wanted[] = { 2 * (1 << 17), -2 * (1 << 16), 2LL << 34, -(2LL << 33), 2LL << 32 };
     for (size_t i = 0; i < TL_COUNT_OF(wanted); i++)
         assert_true((int64_t)tl_blob_read_u64(&reader) == wanted[i]);
@@ -487,6 +487,49 @@ static void a_used_solver_gives_the_same_bits(void **state)
     tl_head_stats_destroy(&stats);
 }
 
+/* More numbers than features: two classes far apart in them stay so, and what was learned goes
+ * again without a trace. */
+static void many_numbers_are_sketched(void **state)
+{
+    (void)state;
+    enum { WIDE = 300, D = 24 };
+    const tl_head_stats_options options = {
+        .feature_count = D, .class_count = 2, .form = TL_HEAD_UNIT, .input_count = WIDE
+    };
+    tl_head_stats *stats = NULL;
+    assert_int_equal(tl_head_stats_create(&options, &stats, NULL), TL_OK);
+    uint64_t empty = tl_head_stats_digest(stats);
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    float x[40][WIDE];
+    for (uint32_t i = 0; i < 40; i++) {
+        draw(&rng, x[i], WIDE);
+        for (size_t k = i % 2; k < WIDE; k += 2) x[i][k] += 2.0f;
+        if (i < 30) add(stats, x[i], i % 2, 1);
+    }
+    tl_head *head = NULL, *loaded = NULL;
+    assert_int_equal(tl_head_solve(stats, NULL, NULL, &head, NULL), TL_OK);
+    tl_blob blob;
+    tl_blob_init(&blob);
+    assert_int_equal(tl_head_save(head, &blob, NULL), TL_OK);
+    tl_blob_reader reader;
+    tl_blob_reader_init(&reader, blob.data, blob.bytes);
+    assert_int_equal(tl_head_load(&reader, &loaded, NULL), TL_OK);
+    for (uint32_t i = 30; i < 40; i++) {
+        float scores[2], again[2];
+        tl_head_predict(head, x[i], scores);
+        tl_head_predict(loaded, x[i], again);
+        assert_true(scores[i % 2] > 0.9f);
+        assert_memory_equal(scores, again, sizeof scores);
+    }
+    for (uint32_t i = 0; i < 30; i++) add(stats, x[i], i % 2, -1);
+    assert_true(tl_head_stats_digest(stats) == empty);
+    tl_blob_destroy(&blob);
+    tl_head_release(&head);
+    tl_head_release(&loaded);
+    tl_head_stats_destroy(&stats);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +547,7 @@ int main(void)
         cmocka_unit_test(odd_features_give_finite_scores),
         cmocka_unit_test(a_head_survives_saving),
         cmocka_unit_test(a_used_solver_gives_the_same_bits),
+        cmocka_unit_test(many_numbers_are_sketched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

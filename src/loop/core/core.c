@@ -12,8 +12,8 @@ static tl_status create_parts(tl_core *core, tl_error *err)
         status = tl_version_empty_stats(core->graph, info, core->config.feature_range,
                                         info->class_count, &core->stats, err);
     if (status == TL_OK)
-        status = tl_head_solver_create((uint32_t)tl_graph_feature_count(core->graph), &core->solver,
-                                       err);
+        status =
+            tl_head_solver_create(tl_version_fast_features(core->graph, info), &core->solver, err);
     tl_mixture_options mixture = tl_mixture_options_default(TL_MODEL_HEAD_COUNT);
     if (status == TL_OK) status = tl_mixture_init(&core->mixture, &mixture, err);
     tl_threshold_options threshold = tl_threshold_options_default();

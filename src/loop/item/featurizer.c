@@ -13,19 +13,46 @@ struct tl_featurizer {
     float *vector;
 };
 
-tl_status tl_graph_check_loop(const tl_graph *graph, const tl_loop_info *info, tl_error *err)
+/* What does not fit, in words that say what to change. */
+static tl_status fail_input(const tl_graph *graph, const tl_shape *want, tl_error *err)
 {
+    if (tl_graph_input_count(graph) != 1)
+        return tl_fail(err, TL_ESHAPE, "the network has %zu inputs; a loop gives it one",
+                       tl_graph_input_count(graph));
+    const tl_shape *takes = tl_graph_input_shape(graph, 0);
+    if (takes->rank != want->rank || takes->rank > 3)
+        return tl_fail(err, TL_ESHAPE,
+                       "the network takes %s, the loop has %s; change input of the loop",
+                       takes->rank == 3   ? "images"
+                       : takes->rank == 1 ? "vectors"
+                                          : "other tensors",
+                       want->rank == 3 ? "images" : "vectors");
+    if (want->rank == 1)
+        return tl_fail(err, TL_ESHAPE, "the network takes %u numbers, the loop has features: %u",
+                       takes->dim[0], want->dim[0]);
+    if (takes->dim[0] != want->dim[0] || takes->dim[1] != want->dim[1])
+        return tl_fail(err, TL_ESHAPE,
+                       "the network takes images of %ux%u, the loop has %ux%u; set size: %ux%u "
+                       "(images are scaled on the way in), or export the network for any size",
+                       takes->dim[0], takes->dim[1], want->dim[0], want->dim[1], takes->dim[0],
+                       takes->dim[1]);
+    return tl_fail(err, TL_ESHAPE,
+                   "the network takes %u channels, the loop gives %u; channels: 1 gives a grey "
+                   "image (1 or 3 planes) or, with a template, 3; channels: 3 gives 3, with a "
+                   "template 9",
+                   takes->dim[2], want->dim[2]);
+}
+
+tl_status tl_graph_check_loop(const tl_graph *graph, const tl_loop_config *config, tl_error *err)
+{
+    const tl_loop_info *info = &config->info;
     tl_shape want = tl_shape_vector(info->feature_count);
     if (info->input == TL_INPUT_IMAGE) {
-        tl_pixels_form form = tl_items_pixels_form(info);
+        tl_pixels_form form = tl_items_pixels_form(config);
         want = tl_shape_image(info->height, info->width, tl_pixels_input_channels(&form));
     }
     if (tl_graph_input_count(graph) != 1 || !tl_shape_equal(tl_graph_input_shape(graph, 0), &want))
-        return tl_fail(
-            err, TL_ESHAPE,
-            "the network does not take one input of %zu numbers as the loop's items give; "
-            "change size, channels or template of the loop, or export the network for it",
-            tl_shape_count(&want));
+        return fail_input(graph, &want, err);
     if (tl_graph_output_count(graph) < 1 ||
         tl_shape_count(tl_graph_output_shape(graph, 0)) < info->class_count)
         return tl_fail(err, TL_ESHAPE, "the network answers for fewer than the loop's %zu classes",
@@ -35,15 +62,16 @@ tl_status tl_graph_check_loop(const tl_graph *graph, const tl_loop_info *info, t
     return TL_OK;
 }
 
-void tl_items_to_input(const tl_loop_info *info, const uint8_t *pixels, const float *features,
+void tl_items_to_input(const tl_loop_config *config, const uint8_t *pixels, const float *features,
                        float *input, uint32_t row)
 {
+    const tl_loop_info *info = &config->info;
     if (info->input == TL_INPUT_FEATURES) {
         memcpy(input + (size_t)row * info->feature_count, features,
                info->feature_count * sizeof *features);
         return;
     }
-    tl_pixels_form form = tl_items_pixels_form(info);
+    tl_pixels_form form = tl_items_pixels_form(config);
     const uint8_t *reference =
         info->has_template ? pixels + (size_t)info->height * info->width * info->channels : NULL;
     tl_pixels_convert(&form, pixels, reference, 0, input + row * tl_pixels_input_count(&form));
@@ -52,16 +80,16 @@ void tl_items_to_input(const tl_loop_info *info, const uint8_t *pixels, const fl
 tl_status tl_featurizer_create(tl_graph *graph, tl_item_reader *items, tl_featurizer **out,
                                tl_error *err)
 {
-    tl_status status = tl_graph_check_loop(graph, items->info, err);
+    tl_status status = tl_graph_check_loop(graph, items->config, err);
     if (status != TL_OK) return status;
     tl_featurizer *featurizer = calloc(1, sizeof *featurizer);
     if (featurizer == NULL) return tl_fail(err, TL_ENOMEM, "featurizer");
     featurizer->items = items;
     featurizer->graph = graph;
     tl_graph_retain(graph);
-    tl_pixels_form form = tl_items_pixels_form(items->info);
+    tl_pixels_form form = tl_items_pixels_form(items->config);
     featurizer->pixels = malloc(tl_pixels_item_bytes(&form) + 1);
-    featurizer->vector = malloc((items->info->feature_count + 1) * sizeof(float));
+    featurizer->vector = malloc((items->config->info.feature_count + 1) * sizeof(float));
     if (featurizer->pixels == NULL || featurizer->vector == NULL)
         status = tl_fail(err, TL_ENOMEM, "featurizer");
     tl_plan_options options = { .batch_max = BATCH, .mode = TL_PLAN_INFER, .threads = 1 };
@@ -98,7 +126,7 @@ static tl_status run_batch(tl_featurizer *f, const tl_weights *weights, const ui
         tl_status status = tl_item_fetch(f->items, positions[i], f->pixels, f->vector, err);
         found[i] = status == TL_OK;
         if (status != TL_OK && status != TL_ENOTFOUND) return status;
-        if (found[i]) tl_items_to_input(f->items->info, f->pixels, f->vector, input, rows++);
+        if (found[i]) tl_items_to_input(f->items->config, f->pixels, f->vector, input, rows++);
     }
     tl_status status = rows == 0 ? TL_OK : tl_plan_infer(f->plan, weights, rows, err);
     if (status != TL_OK) return status;

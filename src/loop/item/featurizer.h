@@ -22,9 +22,9 @@ tl_status tl_featurizer_run(tl_featurizer *featurizer, const tl_weights *weights
                             float *outputs, bool *found, tl_error *err);
 
 /* TL_ESHAPE unless the graph takes what the loop's items give and answers for its classes. */
-tl_status tl_graph_check_loop(const tl_graph *graph, const tl_loop_info *info, tl_error *err);
+tl_status tl_graph_check_loop(const tl_graph *graph, const tl_loop_config *config, tl_error *err);
 /* Write one item into row `row` of the plan's input. `pixels` as tl_item_fetch gives them. */
-void tl_items_to_input(const tl_loop_info *info, const uint8_t *pixels, const float *features,
+void tl_items_to_input(const tl_loop_config *config, const uint8_t *pixels, const float *features,
                        float *input, uint32_t row);
 
 #endif

@@ -11,13 +11,18 @@ enum {
     ARENA_BYTES_MAX = 128 << 20 /* two stored images at their largest */
 };
 
-tl_pixels_form tl_items_pixels_form(const tl_loop_info *info)
+tl_pixels_form tl_items_pixels_form(const tl_loop_config *config)
 {
-    return (tl_pixels_form){ .height = info->height,
-                             .width = info->width,
-                             .channels = info->channels,
-                             .has_template = info->has_template,
-                             .align = info->has_template ? ALIGN_PIXELS : 0 };
+    const tl_loop_info *info = &config->info;
+    tl_pixels_form form = { .height = info->height,
+                            .width = info->width,
+                            .channels = info->channels,
+                            .has_template = info->has_template,
+                            .align = info->has_template ? ALIGN_PIXELS : 0 };
+    form.repeat = !info->has_template && info->channels == 1 && config->planes == 3;
+    tl_status status = tl_pixels_normalise(&form, config->normalisation, NULL);
+    TL_ASSERT(status == TL_OK); /* checked when the configuration was made or read */
+    return form;
 }
 
 tl_status tl_items_decode(tl_image_decoder *decoder, const tl_loop_info *info,
@@ -46,10 +51,10 @@ void tl_items_clamp(float *features, size_t count, float range)
     for (size_t i = 0; i < count; i++) features[i] = fminf(fmaxf(features[i], -range), range);
 }
 
-tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, float feature_range,
-                              uint32_t loop, tl_item_reader *out, tl_error *err)
+tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_config *config, uint32_t loop,
+                              tl_item_reader *out, tl_error *err)
 {
-    tl_item_reader reader = { .info = info, .loop = loop, .feature_range = feature_range };
+    tl_item_reader reader = { .config = config, .loop = loop };
     tl_arena_init(&reader.arena, ARENA_BYTES_MAX);
     tl_status status = tl_journal_reader_open(journal, &reader.journal, err);
     if (status == TL_OK) status = tl_image_decoder_create(NULL, &reader.decoder, err);
@@ -73,8 +78,8 @@ void tl_item_reader_close(tl_item_reader *reader)
 
 void tl_item_reader_keep(tl_item_reader *reader, size_t bytes)
 {
-    if (reader->info->input != TL_INPUT_IMAGE) return;
-    tl_pixels_form form = tl_items_pixels_form(reader->info);
+    if (reader->config->info.input != TL_INPUT_IMAGE) return;
+    tl_pixels_form form = tl_items_pixels_form(reader->config);
     tl_item_cache cache = { .item_bytes = tl_pixels_item_bytes(&form) };
     cache.pair_count = bytes / (2 * cache.item_bytes);
     cache.keys = calloc(2 * cache.pair_count + 1, sizeof *cache.keys);
@@ -124,7 +129,7 @@ static tl_status decode_stored(tl_item_reader *reader, const tl_stored_image *st
                        .height = stored->height,
                        .width = stored->width,
                        .channels = stored->channels };
-    return tl_items_decode(reader->decoder, reader->info, &image, out, err);
+    return tl_items_decode(reader->decoder, &reader->config->info, &image, out, err);
 }
 
 static tl_status fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixels, float *features,
@@ -136,17 +141,17 @@ static tl_status fetch(tl_item_reader *reader, uint64_t position, uint8_t *pixel
                                                   &reader->arena, &record, err);
     if (status != TL_OK) return status;
     const tl_prediction_record *prediction = &record.as.prediction;
-    if (reader->info->input == TL_INPUT_FEATURES) {
-        if (prediction->feature_count != reader->info->feature_count)
+    const tl_loop_info *info = &reader->config->info;
+    if (info->input == TL_INPUT_FEATURES) {
+        if (prediction->feature_count != info->feature_count)
             return tl_fail(err, TL_ENOTFOUND, "the features are not kept any more");
         memcpy(features, prediction->features, prediction->feature_count * sizeof *features);
-        tl_items_clamp(features, prediction->feature_count, reader->feature_range);
+        tl_items_clamp(features, prediction->feature_count, reader->config->feature_range);
         return TL_OK;
     }
     status = decode_stored(reader, prediction->image, pixels, err);
-    if (status != TL_OK || !reader->info->has_template) return status;
-    uint8_t *reference =
-        pixels + (size_t)reader->info->height * reader->info->width * reader->info->channels;
+    if (status != TL_OK || !info->has_template) return status;
+    uint8_t *reference = pixels + (size_t)info->height * info->width * info->channels;
     if (prediction->reference == NULL) { /* no template came with it: a black one */
         memset(reference, 0, (size_t)(reference - pixels));
         return TL_OK;

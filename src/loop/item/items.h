@@ -6,9 +6,10 @@
 #include "format/image.h"
 #include "journal/journal.h"
 #include "learn/pixels.h"
+#include "loop/config.h"
 
 /* How images of a loop become the network's input. */
-tl_pixels_form tl_items_pixels_form(const tl_loop_info *info);
+tl_pixels_form tl_items_pixels_form(const tl_loop_config *config);
 
 /* Features as networks take them: none beyond +-range. */
 void tl_items_clamp(float *features, size_t count, float range);
@@ -26,17 +27,16 @@ typedef struct tl_item_cache {
 } tl_item_cache;
 
 typedef struct tl_item_reader {
-    const tl_loop_info *info; /* borrowed */
+    const tl_loop_config *config; /* borrowed */
     uint32_t loop;
-    float feature_range;        /* of vectors */
     tl_journal_reader *journal; /* owned */
     tl_image_decoder *decoder;
     tl_arena arena;
     tl_item_cache cache; /* of images only; empty unless asked for */
 } tl_item_reader;
 
-tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_info *info, float feature_range,
-                              uint32_t loop, tl_item_reader *out, tl_error *err);
+tl_status tl_item_reader_open(tl_journal *journal, const tl_loop_config *config, uint32_t loop,
+                              tl_item_reader *out, tl_error *err);
 /* Keep up to so many bytes of images, for who reads the same ones again and again: replay. Without
  * memory for it nothing is kept. */
 void tl_item_reader_keep(tl_item_reader *reader, size_t bytes);

@@ -226,12 +226,13 @@ static void batch_add(batch *b, tl_predict_op *op, size_t item)
     const uint8_t *pixels = NULL;
     const float *features = NULL;
     if (info->input == TL_INPUT_IMAGE) {
-        tl_pixels_form form = tl_items_pixels_form(info);
+        tl_pixels_form form = tl_items_pixels_form(&loop->config);
         pixels = op->pixels + item * tl_pixels_item_bytes(&form);
     } else {
         features = op->features + item * info->feature_count;
     }
-    tl_items_to_input(info, pixels, features, tl_plan_input(loop->serving_plan, 0), b->rows);
+    tl_items_to_input(&loop->config, pixels, features, tl_plan_input(loop->serving_plan, 0),
+                      b->rows);
     b->row[b->rows].op = op;
     b->row[b->rows++].item = item;
 }

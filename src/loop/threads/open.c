@@ -1,47 +1,83 @@
 /* Opening a loop: create or recover it from the journal, compile, warm up; and closing it. */
 #include "base/log.h"
-#include "graph/onnx.h"
 #include "loop/threads/runtime.h"
-#include "networks/small.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SPARE_OUTPUTS = 9,           /* classes that may be added to a built-in network while it runs */
-    REPLAY_CACHE_BYTES = 8 << 20 /* 1,024 images of 64x64 with templates */
+    REPLAY_CACHE_BYTES = 8 << 20, /* 1,024 images of 64x64 with templates */
+    NETWORK_VERSION = 0           /* the number under which the journal keeps the file's bytes */
 };
 
-tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
-                             tl_error *err)
+/* ---- The network ----------------------------------------------------------------------------- */
+
+/* The file that the loop was made of, unless it is another one by now. */
+static tl_status read_model(const tl_loop_config *config, void **data, size_t *bytes, tl_error *err)
 {
-    const tl_loop_info *info = &config->info;
-    if (config->model_path[0] != '\0') {
-        tl_onnx_options options = { .height = info->height,
-                                    .width = info->width,
-                                    .reading = TL_ONNX_ITEMS };
-        return tl_onnx_import_file(config->model_path, &options, graph, flat, err);
-    }
-    uint32_t outputs = (uint32_t)info->class_count + SPARE_OUTPUTS;
-    if (outputs > TL_CLASS_COUNT_MAX) outputs = TL_CLASS_COUNT_MAX;
-    if (info->input == TL_INPUT_FEATURES)
-        return tl_network_linear(info->feature_count, outputs, graph, flat, err);
-    tl_pixels_form form = tl_items_pixels_form(info);
-    tl_small_options options = tl_small_options_default();
-    options.height = info->height;
-    options.width = info->width;
-    options.channels = tl_pixels_input_channels(&form);
-    options.class_count = outputs;
-    options.seed = config->seed;
-    return tl_network_small(&options, graph, flat, err);
+    char hash[TL_MODEL_HASH_BYTES];
+    tl_status status = tl_network_read_file(config->model_path, data, bytes, hash, err);
+    if (status != TL_OK) return status;
+    if (config->model_hash[0] == '\0' || strcmp(config->model_hash, hash) == 0) return TL_OK;
+    free(*data);
+    *data = NULL;
+    return tl_fail(
+        err, TL_ECONFLICT,
+        "%.120s is not the file that the loop was made of; put that back, or make a loop "
+        "of another name",
+        config->model_path);
+}
+
+tl_status tl_loop_make_graph(tl_loop *loop, tl_item_reader *items, tl_graph **graph, float **flat,
+                             tl_network_facts *facts, tl_error *err)
+{
+    const tl_loop_config *config = &loop->config;
+    if (!tl_network_from_file(config))
+        return tl_network_make(config, NULL, 0, graph, flat, facts, err);
+    if (loop->model_data != NULL)
+        return tl_network_make(config, loop->model_data, loop->model_bytes, graph, flat, facts,
+                               err);
+    tl_record record;
+    tl_arena_reset(&items->arena);
+    tl_status status = tl_journal_find_version(items->journal, loop->number, NETWORK_VERSION,
+                                               &items->arena, &record, err);
+    if (status == TL_OK && record.as.version.weights != NULL)
+        return tl_network_make(config, record.as.version.weights, record.as.version.weights_bytes,
+                               graph, flat, facts, err);
+    if (status != TL_OK && status != TL_ENOTFOUND) return status;
+    /* Made, but nothing was written yet; or by a program that did not keep the file. */
+    status = read_model(config, &loop->model_data, &loop->model_bytes, err);
+    if (status != TL_OK) return status;
+    return tl_network_make(config, loop->model_data, loop->model_bytes, graph, flat, facts, err);
+}
+
+/* Of a loop that is there already the configuration may still name the file; it need not. */
+static tl_status check_file(const tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+{
+    const tl_loop_config *recorded = &loop->config;
+    if (!tl_network_from_file(wanted) || loop->runtime->options.read_only) return TL_OK;
+    if (!tl_network_from_file(recorded))
+        return tl_fail(err, TL_ECONFLICT,
+                       "loop \"%s\" was made with the small network; leave out its model, or use "
+                       "another name",
+                       recorded->info.name);
+    tl_loop_config named = *recorded;
+    memcpy(named.model_path, wanted->model_path, sizeof named.model_path);
+    void *data = NULL;
+    size_t bytes;
+    tl_status status = read_model(&named, &data, &bytes, err);
+    free(data);
+    if (status == TL_ENOTFOUND)
+        tl_log(TL_LOG_INFO, "loop %s: %s is gone; the journal has it", recorded->info.name,
+               wanted->model_path);
+    return status == TL_ENOTFOUND ? TL_OK : status;
 }
 
 /* A loop that cannot work must not be recorded: nobody could correct it then. */
-static tl_status check_new(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+static tl_status check_new(tl_loop *loop, tl_loop_config *wanted, tl_error *err)
 {
     tl_item_reader reader;
-    tl_status status =
-        tl_item_reader_open(loop->runtime->journal, &wanted->info, 0.0f, 0, &reader, err);
+    tl_status status = tl_item_reader_open(loop->runtime->journal, wanted, 0, &reader, err);
     if (status != TL_OK) return status;
     bool known = false;
     for (uint32_t number = 1; status == TL_OK && !known; number++) {
@@ -55,32 +91,40 @@ static tl_status check_new(tl_loop *loop, const tl_loop_config *wanted, tl_error
     if (status != TL_OK || known) return status;
     tl_graph *graph = NULL;
     float *flat = NULL;
-    status = tl_loop_make_graph(wanted, &graph, &flat, err);
-    if (status == TL_OK) status = tl_graph_check_loop(graph, &wanted->info, err);
+    if (tl_network_from_file(wanted))
+        status = tl_network_read_file(wanted->model_path, &loop->model_data, &loop->model_bytes,
+                                      wanted->model_hash, err);
+    if (status == TL_OK)
+        status =
+            tl_network_make(wanted, loop->model_data, loop->model_bytes, &graph, &flat, NULL, err);
+    if (status == TL_OK) status = tl_network_settle(wanted, graph, err);
     tl_graph_release(&graph);
     free(flat);
     return status;
 }
 
 /* The recorded description wins over what the options fix; knobs of the options win. */
-static tl_status find_or_make(tl_loop *loop, const tl_loop_config *wanted, tl_loop_config *recorded,
-                              tl_error *err)
+static tl_status find_or_make(tl_loop *loop, tl_loop_config *wanted, tl_error *err)
 {
+    tl_loop_config *recorded = &loop->config;
     tl_text json;
     tl_text_init(&json, 1 << 16);
     char *found = NULL;
-    tl_status status = tl_loop_config_write(wanted, &json);
-    if (status == TL_OK && !loop->runtime->options.read_only) status = check_new(loop, wanted, err);
+    tl_status status = TL_OK;
+    if (!loop->runtime->options.read_only) status = check_new(loop, wanted, err);
+    if (status == TL_OK) status = tl_loop_config_write(wanted, &json);
     if (status == TL_OK)
         status = tl_journal_loop_open(loop->runtime->journal, wanted->info.name, json.data,
                                       &loop->number, &found, err);
     if (status == TL_OK) status = tl_loop_config_read(found, recorded, err);
     if (status == TL_OK) status = tl_loop_config_agree(recorded, wanted, err);
+    if (status == TL_OK && loop->model_data == NULL) status = check_file(loop, wanted, err);
     free(found);
     tl_text_destroy(&json);
     return status;
 }
 
+/* The file that the network comes from, the first version, and that it serves: all or none. */
 static tl_status append_first_version(tl_loop *loop, const float *flat, tl_error *err)
 {
     tl_version *version = NULL;
@@ -90,24 +134,33 @@ static tl_status append_first_version(tl_loop *loop, const float *flat, tl_error
     if (status == TL_OK) status = tl_version_save(version, loop->graph, &blob, err);
     if (status == TL_OK) {
         int64_t now_us = tl_env_wall_us(loop->runtime->env);
-        const char *origin = loop->config.model_path[0] != '\0' ? "import" : "initial";
-        tl_record records[2] = {
-            { .kind = TL_RECORD_VERSION,
-              .loop = loop->number,
-              .as.version = { .number = 1,
-                              .origin = origin,
-                              .metrics = "{}",
-                              .time_us = now_us,
-                              .weights_hash = version->weights_hash,
-                              .weights = blob.data,
-                              .weights_bytes = blob.bytes } },
-            { .kind = TL_RECORD_EVENT,
-              .loop = loop->number,
-              .as.event = { .kind = "publish",
-                            .body = "{\"version\":1,\"ops\":0}",
-                            .time_us = now_us } },
-        };
-        status = tl_journal_append(loop->runtime->journal, records, 2, err);
+        bool from_file = tl_network_from_file(&loop->config);
+        tl_record network = { .kind = TL_RECORD_VERSION,
+                              .loop = loop->number,
+                              .as.version = { .number = NETWORK_VERSION,
+                                              .origin = "network",
+                                              .metrics = "{}",
+                                              .time_us = now_us,
+                                              .weights_hash = tl_graph_hash(loop->graph),
+                                              .weights = loop->model_data,
+                                              .weights_bytes = loop->model_bytes } };
+        tl_record first = { .kind = TL_RECORD_VERSION,
+                            .loop = loop->number,
+                            .as.version = { .number = 1,
+                                            .origin = from_file ? "import" : "initial",
+                                            .metrics = "{}",
+                                            .time_us = now_us,
+                                            .weights_hash = version->weights_hash,
+                                            .weights = blob.data,
+                                            .weights_bytes = blob.bytes } };
+        tl_record serves = { .kind = TL_RECORD_EVENT,
+                             .loop = loop->number,
+                             .as.event = { .kind = "publish",
+                                           .body = "{\"version\":1,\"ops\":0}",
+                                           .time_us = now_us } };
+        tl_record records[3] = { network, first, serves };
+        size_t skip = from_file ? 0 : 1;
+        status = tl_journal_append(loop->runtime->journal, records + skip, 3 - skip, err);
     }
     tl_blob_destroy(&blob);
     tl_version_destroy(&version);
@@ -161,8 +214,8 @@ tl_status tl_loop_catch_up(tl_loop *loop, tl_core *core, uint64_t after, tl_seen
                            tl_error *err)
 {
     tl_item_reader reader; /* its own: a step uses the core's reader and arena */
-    tl_status status = tl_item_reader_open(loop->runtime->journal, &loop->config.info,
-                                           loop->config.feature_range, loop->number, &reader, err);
+    tl_status status =
+        tl_item_reader_open(loop->runtime->journal, &loop->config, loop->number, &reader, err);
     if (status != TL_OK) return status;
     uint64_t at = after;
     while (status == TL_OK) {
@@ -245,30 +298,32 @@ static tl_status warm_up(tl_loop *loop, tl_error *err)
     return status;
 }
 
-static tl_status open_parts(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
+static tl_status open_readers(tl_loop *loop, tl_error *err)
 {
-    tl_runtime *runtime = loop->runtime;
+    tl_journal *journal = loop->runtime->journal;
+    tl_item_reader *const readers[] = { &loop->core_items, &loop->lookup, &loop->trainer_items };
+    tl_status status = TL_OK;
+    for (size_t i = 0; i < TL_COUNT_OF(readers) && status == TL_OK; i++)
+        status = tl_item_reader_open(journal, &loop->config, loop->number, readers[i], err);
+    if (status == TL_OK && loop->runtime->options.trainer_threads > 0)
+        tl_item_reader_keep(&loop->trainer_items, REPLAY_CACHE_BYTES);
+    return status;
+}
+
+static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, tl_error *err)
+{
     float *flat = NULL;
-    tl_status status = find_or_make(loop, wanted, &loop->config, err);
+    tl_status status = find_or_make(loop, wanted, err);
     if (status != TL_OK) return status;
     loop->shared.info = loop->config.info;
     memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
-    status = tl_loop_make_graph(&loop->config, &loop->graph, &flat, err);
+    status = open_readers(loop, err);
     if (status == TL_OK)
-        status =
-            tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
-                                loop->number, &loop->core_items, err);
-    if (status == TL_OK)
-        status = tl_item_reader_open(runtime->journal, &loop->config.info,
-                                     loop->config.feature_range, loop->number, &loop->lookup, err);
-    if (status == TL_OK)
-        status =
-            tl_item_reader_open(runtime->journal, &loop->config.info, loop->config.feature_range,
-                                loop->number, &loop->trainer_items, err);
-    if (status == TL_OK && runtime->options.trainer_threads > 0)
-        tl_item_reader_keep(&loop->trainer_items, REPLAY_CACHE_BYTES);
+        status = tl_loop_make_graph(loop, &loop->lookup, &loop->graph, &flat, &loop->network, err);
     if (status == TL_OK) status = tl_model_slot_create(&loop->model);
     if (status == TL_OK) status = recover(loop, flat, err);
+    free(loop->model_data);
+    loop->model_data = NULL;
     if (status == TL_OK) status = check_classes(loop, wanted, err);
     if (status == TL_OK) status = apply_knobs(loop, wanted, err);
     free(flat);
@@ -301,6 +356,7 @@ static void loop_free(tl_loop *loop)
     tl_graph_release(&loop->graph);
     free(loop->trainer_state);
     free(loop->train_ops);
+    free(loop->model_data);
     pthread_mutex_destroy(&loop->mutex);
     pthread_mutex_destroy(&loop->lookup_mutex);
     pthread_mutex_destroy(&loop->train_mutex);

@@ -170,7 +170,7 @@ static tl_status allocate(tl_predict_op *op, const tl_predict_request *request, 
     size_t count = op->count;
     op->records = tl_arena_alloc(&op->arena, count * sizeof *op->records);
     op->predictions = tl_arena_alloc(&op->arena, count * sizeof *op->predictions);
-    tl_pixels_form form = tl_items_pixels_form(info);
+    tl_pixels_form form = tl_items_pixels_form(&op->message.loop->config);
     if (info->input == TL_INPUT_IMAGE)
         op->pixels = tl_arena_alloc(&op->arena, count * tl_pixels_item_bytes(&form));
     else

@@ -27,6 +27,8 @@ tl_loop_options tl_loop_options_default(void)
                               .publish_every_labels = 32,
                               .cold_labels = 400,
                               .audit_rate = 0.02,
+                              .learning = TL_LEARNING_AUTO,
+                              .campaign_labels = 256,
                               .target_precision = 0.994 };
 }
 

@@ -18,6 +18,7 @@
 #include "format/json.h"
 #include "loop/core/core.h"
 #include "loop/threads/waiter.h"
+#include "loop/version/network.h"
 #include "loop/version/trainer.h"
 
 #include <pthread.h>
@@ -56,6 +57,9 @@ struct tl_loop {
     uint32_t number;       /* in the journal */
     tl_loop_config config; /* as at opening; its info never changes: see `info` below */
     tl_graph *graph;
+    tl_network_facts network;
+    void *model_data; /* of a file that was just read, until the journal has it; else NULL */
+    size_t model_bytes;
     tl_review_policy review; /* key; the rate is in `shared` */
 
     /* Any thread. */
@@ -253,9 +257,10 @@ tl_status tl_learner_settle(tl_loop *loop, tl_error *err);
 /* open.c: step what the journal holds beyond the core's state; `seen` (may be NULL) counts it. */
 tl_status tl_loop_catch_up(tl_loop *loop, tl_core *core, uint64_t after, tl_seen *seen,
                            tl_error *err);
-/* The network of a loop, from its file or built in. *flat is malloc'ed. */
-tl_status tl_loop_make_graph(const tl_loop_config *config, tl_graph **graph, float **flat,
-                             tl_error *err);
+/* The network of the loop's configuration: built in, or from the bytes that the journal keeps.
+ * `items` is any reader of the loop. *flat is malloc'ed; `facts` may be NULL. */
+tl_status tl_loop_make_graph(tl_loop *loop, tl_item_reader *items, tl_graph **graph, float **flat,
+                             tl_network_facts *facts, tl_error *err);
 
 /* checkpoint.c */
 /* The core in a checkpoint, for comparing; graph and readers are the loop's. */

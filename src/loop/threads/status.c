@@ -58,7 +58,7 @@ size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
     tl_model *champion = tl_model_slot_get(loop->model);
     uint64_t champion_number = champion->version;
     tl_model_release(&champion);
-    while (count < capacity) {
+    while (count < capacity && below > 1) { /* 0 is the file that the network comes from */
         tl_record record;
         pthread_mutex_lock(&loop->lookup_mutex);
         tl_arena_reset(&loop->lookup.arena);

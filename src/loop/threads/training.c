@@ -351,7 +351,7 @@ tl_status tl_version_first(tl_loop *loop, tl_version **out, tl_error *err)
     if (status != TL_ENOTFOUND) return status;
     float *flat = NULL; /* dropped since: made again, as it was made then */
     tl_graph *graph = NULL;
-    status = tl_loop_make_graph(&loop->config, &graph, &flat, err);
+    status = tl_loop_make_graph(loop, &loop->trainer_items, &graph, &flat, NULL, err);
     if (status == TL_OK)
         status = tl_version_create(loop->graph, flat, 1, 0, 0, NULL, NULL, 0, out, err);
     tl_graph_release(&graph);

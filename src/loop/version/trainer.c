@@ -31,7 +31,7 @@ struct tl_trainer {
 static tl_learner_options learner_options(const tl_loop_config *config, uint32_t threads)
 {
     tl_learner_options options = tl_learner_options_default();
-    options.pixels = tl_items_pixels_form(&config->info);
+    options.pixels = tl_items_pixels_form(config);
     options.feature_count = config->info.feature_count;
     options.seed = config->seed;
     options.class_count = (uint32_t)config->info.class_count;

@@ -1,5 +1,7 @@
 #include "loop/version/version.h"
 
+#include "loop/version/network.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,12 +62,20 @@ void tl_version_destroy(tl_version **version)
     *version = NULL;
 }
 
+uint32_t tl_version_fast_features(const tl_graph *graph, const tl_loop_info *info)
+{
+    uint32_t count = (uint32_t)tl_graph_feature_count(graph);
+    return info->input == TL_INPUT_IMAGE && count > TL_FAST_FEATURES_MAX ? TL_FAST_FEATURES_MAX
+                                                                         : count;
+}
+
 tl_status tl_version_empty_stats(const tl_graph *graph, const tl_loop_info *info,
                                  float feature_range, size_t class_count, tl_head_stats **out,
                                  tl_error *err)
 {
     tl_head_stats_options options = {
-        .feature_count = (uint32_t)tl_graph_feature_count(graph),
+        .feature_count = tl_version_fast_features(graph, info),
+        .input_count = (uint32_t)tl_graph_feature_count(graph),
         .class_count = (uint32_t)class_count,
         .form = info->input == TL_INPUT_FEATURES ? TL_HEAD_RAW : TL_HEAD_UNIT,
         .range = info->input == TL_INPUT_FEATURES ? feature_range : 1.0f,

@@ -33,6 +33,8 @@ void tl_version_destroy(tl_version **version); /* NULL-safe */
 tl_status tl_version_warm(tl_version *version, tl_graph *graph, tl_featurizer *featurizer,
                           const tl_loop_info *info, float feature_range, size_t class_count,
                           tl_error *err);
+/* How many features the fast head has on this graph. */
+uint32_t tl_version_fast_features(const tl_graph *graph, const tl_loop_info *info);
 /* Empty statistics for features of this graph. */
 tl_status tl_version_empty_stats(const tl_graph *graph, const tl_loop_info *info,
                                  float feature_range, size_t class_count, tl_head_stats **out,

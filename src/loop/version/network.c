@@ -1,0 +1,166 @@
+#include "loop/version/network.h"
+
+#include "format/file.h"
+#include "graph/onnx.h"
+#include "loop/item/featurizer.h"
+#include "networks/small.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SPARE_OUTPUTS = 9, /* classes that may be added while a loop runs */
+    DEFAULT_SIDE = 224 /* of a model for any size */
+};
+
+bool tl_network_from_file(const tl_loop_config *config)
+{
+    return config->model_path[0] != '\0';
+}
+
+tl_status tl_network_read_file(const char *path, void **data, size_t *bytes,
+                               char hash[TL_MODEL_HASH_BYTES], tl_error *err)
+{
+    uint8_t digest[(TL_MODEL_HASH_BYTES - 1) / 2];
+    tl_status status = tl_file_read(path, TL_MODEL_BYTES_MAX, data, bytes, err);
+    if (status != TL_OK) return status;
+    crypto_generichash(digest, sizeof digest, *data, *bytes, NULL, 0);
+    sodium_bin2hex(hash, TL_MODEL_HASH_BYTES, digest, sizeof digest);
+    return TL_OK;
+}
+
+static uint32_t output_count(size_t class_count)
+{
+    uint32_t outputs = (uint32_t)class_count + SPARE_OUTPUTS;
+    return outputs < TL_CLASS_COUNT_MAX ? outputs : TL_CLASS_COUNT_MAX;
+}
+
+/* The imported network with the loop's last layer. */
+static tl_status import(const void *data, size_t bytes, const tl_onnx_options *size,
+                        uint32_t classes, bool keep_head, tl_graph **graph, float **flat,
+                        tl_network_facts *facts, tl_error *err)
+{
+    tl_graph *whole = NULL;
+    float *numbers = NULL;
+    const tl_classifier_options options = { .outputs = output_count(classes),
+                                            .keep = classes,
+                                            .keep_or_fail = keep_head };
+    tl_status status = tl_onnx_import(data, bytes, size, &whole, &numbers, err);
+    if (status != TL_OK) return status;
+    status = tl_graph_classifier(whole, numbers, &options, graph, flat, &facts->head, err);
+    tl_graph_release(&whole);
+    free(numbers);
+    return status;
+}
+
+static tl_status make_small(const tl_loop_config *config, tl_graph **graph, float **flat,
+                            tl_error *err)
+{
+    const tl_loop_info *info = &config->info;
+    uint32_t outputs = output_count(info->class_count);
+    if (info->input == TL_INPUT_FEATURES)
+        return tl_network_linear(info->feature_count, outputs, graph, flat, err);
+    tl_pixels_form form = tl_items_pixels_form(config);
+    tl_small_options options = tl_small_options_default();
+    options.height = info->height;
+    options.width = info->width;
+    options.channels = tl_pixels_input_channels(&form);
+    options.class_count = outputs;
+    options.seed = config->seed;
+    return tl_network_small(&options, graph, flat, err);
+}
+
+static void fill_facts(const tl_graph *graph, tl_network_facts *facts)
+{
+    facts->parameters = tl_graph_float_count(graph);
+    facts->macs = tl_graph_macs(graph);
+    if (facts->head.features == 0) facts->head.features = (uint32_t)tl_graph_feature_count(graph);
+    if (tl_graph_input_count(graph) == 0) return;
+    const tl_shape *input = tl_graph_input_shape(graph, 0);
+    facts->height = input->rank == 3 ? input->dim[0] : 0;
+    facts->width = input->rank == 3 ? input->dim[1] : 0;
+    facts->channels = input->dim[input->rank - 1];
+}
+
+tl_status tl_network_make(const tl_loop_config *config, const void *data, size_t bytes,
+                          tl_graph **graph, float **flat, tl_network_facts *facts, tl_error *err)
+{
+    tl_network_facts found = { 0 };
+    const tl_loop_info *info = &config->info;
+    const tl_onnx_options size = { .height = info->height, .width = info->width };
+    tl_status status;
+    if (tl_network_from_file(config))
+        status = import(data, bytes, &size, (uint32_t)info->class_count, config->keep_head, graph,
+                        flat, &found, err);
+    else
+        status = make_small(config, graph, flat, err);
+    if (status != TL_OK) return status;
+    fill_facts(*graph, &found);
+    if (found.parameters * sizeof(float) <= TL_MODEL_BYTES_MAX) {
+        if (facts != NULL) *facts = found;
+        return TL_OK;
+    }
+    tl_graph_release(graph);
+    free(*flat);
+    *flat = NULL;
+    return tl_fail(err, TL_ELIMIT, "the network has %zu parameters; a loop takes up to %zu",
+                   found.parameters, TL_MODEL_BYTES_MAX / sizeof(float));
+}
+
+tl_status tl_network_settle(tl_loop_config *config, const tl_graph *graph, tl_error *err)
+{
+    if (tl_network_from_file(config) && tl_graph_input_count(graph) == 1 &&
+        tl_graph_input_shape(graph, 0)->rank == 3)
+        config->planes = tl_graph_input_shape(graph, 0)->dim[2];
+    bool small = tl_graph_macs(graph) <= TL_CONTINUOUS_MACS_MAX;
+    if (config->learning == TL_LEARNING_AUTO)
+        config->learning = small ? TL_LEARNING_CONTINUOUS : TL_LEARNING_CAMPAIGN;
+    if (config->learning == TL_LEARNING_CAMPAIGN && config->info.input == TL_INPUT_FEATURES)
+        return tl_fail(err, TL_EUNSUPPORTED,
+                       "campaigns are for networks on images; use learning: continuous");
+    return tl_graph_check_loop(graph, config, err);
+}
+
+tl_status tl_network_probe(const char *model, uint32_t height, uint32_t width, uint32_t classes,
+                           bool keep_head, tl_network_facts *out, tl_error *err)
+{
+    void *data = NULL;
+    size_t bytes = 0;
+    char hash[TL_MODEL_HASH_BYTES];
+    tl_status status = tl_network_read_file(model, &data, &bytes, hash, err);
+    if (status != TL_OK) return status;
+    const tl_onnx_options size = { .height = height > 0 ? height : DEFAULT_SIDE,
+                                   .width = width > 0 ? width : DEFAULT_SIDE };
+    tl_graph *graph = NULL;
+    float *flat = NULL;
+    tl_network_facts facts = { 0 };
+    status = import(data, bytes, &size, classes, keep_head, &graph, &flat, &facts, err);
+    if (status == TL_OK) fill_facts(graph, &facts);
+    if (status == TL_OK) *out = facts;
+    tl_graph_release(&graph);
+    free(flat);
+    free(data);
+    return status;
+}
+
+void tl_network_describe(const tl_network_facts *facts, uint32_t classes, char *out, size_t bytes)
+{
+    const tl_classifier_report *head = &facts->head;
+    int used = snprintf(out, bytes, "%zu parameters, %.1f million multiply-adds an item, ",
+                        facts->parameters, (double)facts->macs / 1e6);
+    size_t at = used > 0 && (size_t)used < bytes ? (size_t)used : bytes;
+    if (head->kept)
+        snprintf(out + at, bytes - at,
+                 "%u features from %.40s; its own last layer for %u classes is kept",
+                 head->features, head->from, classes);
+    else if (head->pooled)
+        snprintf(out + at, bytes - at,
+                 "%u features, the average over the %ux%u map of %.40s; a new last layer for %u "
+                 "classes",
+                 head->features, head->height, head->width, head->from, classes);
+    else
+        snprintf(out + at, bytes - at, "%u features from %.40s; a new last layer for %u classes",
+                 head->features, head->from, classes);
+}
