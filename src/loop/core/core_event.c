@@ -6,7 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CATCH_UP_MAX = 512 };
+enum { CATCH_UP_MAX = 512, CATCH_UP_MIN = 16 };
+
+/* Feedback waits while the features of what came meanwhile are made: some quarter of a second. */
+#define CATCH_UP_MACS 4000000000u
+
+static size_t catch_up_limit(const tl_core *core)
+{
+    uint64_t macs = tl_graph_macs(core->graph), items = CATCH_UP_MACS / (macs > 0 ? macs : 1);
+    if (items > CATCH_UP_MAX) return CATCH_UP_MAX;
+    return items < CATCH_UP_MIN ? CATCH_UP_MIN : (size_t)items;
+}
 
 /* ---- Versions -------------------------------------------------------------------------------- */
 
@@ -65,12 +75,13 @@ static tl_status retire_champion(tl_core *core, uint64_t keep, tl_error *err)
     return TL_OK;
 }
 
-/* Where the newest CATCH_UP_MAX new labels among the operations from `from` on begin: what the slow
+/* Where the newest catch_up_limit new labels among the operations from `from` on begin: what the slow
  * learner has not come to is not all worth the time that its features take. */
 static uint64_t catch_up_start(const tl_core *core, uint64_t from)
 {
     uint64_t number = tl_core_op_count(core);
-    for (size_t labels = 0; number > from && labels < CATCH_UP_MAX; number--) {
+    size_t limit = catch_up_limit(core);
+    for (size_t labels = 0; number > from && labels < limit; number--) {
         uint8_t code = core->ops[number - 1 - core->ops_base].code;
         labels += code == TL_TRAIN_LEARN || code == TL_TRAIN_REMEMBER;
     }

@@ -180,6 +180,7 @@ static void measure(tl_core *core, const tl_record *prediction, uint32_t label)
  * remembered for replay; far beyond it, not even that. */
 static tl_status push_learn(tl_core *core, tl_train_op op, tl_error *err)
 {
+    if (core->config.learning == TL_LEARNING_OFF) return TL_OK;
     size_t bound = TL_BACKLOG_MIN + 2 * (size_t)core->config.publish_every_labels;
     uint64_t undecided = tl_core_op_count(core) - core->decided_ops;
     if (core->waiting < bound) return tl_core_push_op(core, op, err);

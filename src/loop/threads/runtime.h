@@ -119,7 +119,8 @@ struct tl_loop {
     pthread_cond_t train_idle;
     tl_train_op *train_ops;
     size_t train_head, train_count, train_capacity;
-    bool train_busy;
+    bool train_busy, train_due; /* at an operation; a campaign goes first */
+    tl_campaign_state campaign;
     tl_status train_status; /* why it does not go on; TL_OK: it does */
 
     /* The trainer's thread. */
@@ -278,7 +279,8 @@ bool tl_checkpoint_is_due(const tl_loop *loop);
 
 /* training.c */
 tl_status tl_training_start(tl_loop *loop, tl_error *err);
-/* One operation by the loop's trainer, with what it needs from the journal. */
+/* One operation by the loop's trainer, with what it needs from the journal; the trainer may be busy
+ * after it. */
 tl_status tl_training_do(tl_loop *loop, const tl_train_op *op, bool *judged,
                          tl_judgement *judgement, tl_error *err);
 /* Hand new operations of the core to the trainer. */

@@ -44,26 +44,35 @@ static tl_status queue_push(tl_loop *loop, const tl_train_op *ops, size_t count)
     return status;
 }
 
-/* Takes the next operation and marks the loop busy, until queue_done. */
-static bool queue_take(tl_loop *loop, tl_train_op *out)
+typedef enum turn { NOTHING_TO_DO, OPERATION, CAMPAIGN } turn;
+
+/* Takes the next operation, unless a campaign is due first, and marks the loop busy, until
+ * queue_done. */
+static turn queue_take(tl_loop *loop, tl_train_op *out)
 {
+    turn found = NOTHING_TO_DO;
     pthread_mutex_lock(&loop->train_mutex);
-    bool any = loop->train_count > 0 && !atomic_load(&loop->closing) &&
-               !atomic_load(&loop->paused) && loop->train_status == TL_OK;
-    if (any) {
+    bool may =
+        !atomic_load(&loop->closing) && !atomic_load(&loop->paused) && loop->train_status == TL_OK;
+    if (may && loop->train_due) {
+        found = CAMPAIGN;
+    } else if (may && loop->train_count > 0) {
+        found = OPERATION;
         *out = loop->train_ops[loop->train_head];
         loop->train_head = (loop->train_head + 1) % loop->train_capacity;
         loop->train_count--;
-        loop->train_busy = true;
     }
+    loop->train_busy = found != NOTHING_TO_DO;
     pthread_mutex_unlock(&loop->train_mutex);
-    return any;
+    return found;
 }
 
 static void queue_done(tl_loop *loop)
 {
     pthread_mutex_lock(&loop->train_mutex);
     loop->train_busy = false;
+    loop->train_due = tl_trainer_busy(loop->trainer);
+    tl_trainer_campaign(loop->trainer, &loop->campaign);
     pthread_cond_broadcast(&loop->train_idle);
     pthread_mutex_unlock(&loop->train_mutex);
 }
@@ -91,7 +100,8 @@ tl_status tl_training_wait(tl_loop *loop, tl_error *err)
 {
     pthread_mutex_lock(&loop->train_mutex);
     while (loop->train_status == TL_OK &&
-           (loop->train_busy || (loop->train_count > 0 && !atomic_load(&loop->paused))))
+           (loop->train_busy ||
+            ((loop->train_count > 0 || loop->train_due) && !atomic_load(&loop->paused))))
         pthread_cond_wait(&loop->train_idle, &loop->train_mutex);
     tl_status status = loop->train_status;
     pthread_mutex_unlock(&loop->train_mutex);
@@ -123,6 +133,7 @@ void tl_training_leave(tl_loop *loop)
 {
     pthread_mutex_lock(&loop->train_mutex);
     loop->train_count = 0; /* still in the core's list, and in the checkpoint */
+    loop->train_due = false;
     while (loop->train_busy) pthread_cond_wait(&loop->train_idle, &loop->train_mutex);
     pthread_mutex_unlock(&loop->train_mutex);
 }
@@ -202,7 +213,7 @@ static tl_status fill_records(tl_judgement_op *op, tl_loop *loop, tl_error *err)
                          .loop = loop->number,
                          .as.version = { .number = j->version->number,
                                          .parent = j->version->parent,
-                                         .origin = "continuous",
+                                         .origin = j->origin,
                                          .metrics = op->metrics.data,
                                          .time_us = now_us,
                                          .trained_position = j->position,
@@ -283,12 +294,35 @@ tl_status tl_training_do(tl_loop *loop, const tl_train_op *op, bool *judged,
     return status;
 }
 
-static void run_one(tl_loop *loop, const tl_train_op *op)
+/* For people, and for the listeners: a campaign starts. */
+static tl_status announce_campaign(tl_loop *loop, tl_error *err)
+{
+    tl_campaign_state state;
+    char body[160];
+    tl_trainer_campaign(loop->trainer, &state);
+    snprintf(body, sizeof body, "{\"number\":%llu,\"labels\":%llu,\"steps\":%llu}",
+             (unsigned long long)state.campaigns + 1,
+             (unsigned long long)tl_trainer_labels(loop->trainer), (unsigned long long)state.steps);
+    tl_status status = tl_control_event(loop, "campaign", body, err);
+    return status == TL_ECLOSED || may_pass(status) ? TL_OK : status; /* it is only told */
+}
+
+static tl_status run_campaign(tl_loop *loop, bool *judged, tl_judgement *judgement, tl_error *err)
+{
+    tl_status status = tl_trainer_work(loop->trainer, judged, judgement, err);
+    tl_campaign_state state;
+    tl_trainer_campaign(loop->trainer, &state);
+    bool started = status == TL_OK && state.steps > 0 && state.done == 0;
+    return started ? announce_campaign(loop, err) : status;
+}
+
+static void run_one(tl_loop *loop, turn what, const tl_train_op *op)
 {
     tl_error err = { 0 };
     bool judged = false;
     tl_judgement judgement;
-    tl_status status = tl_training_do(loop, op, &judged, &judgement, &err);
+    tl_status status = what == CAMPAIGN ? run_campaign(loop, &judged, &judgement, &err)
+                                        : tl_training_do(loop, op, &judged, &judgement, &err);
     /* After a restart the trainer comes again by what was judged before the crash. */
     if (status == TL_OK && judged && judgement.ops <= atomic_load(&loop->decided_ops))
         tl_version_destroy(&judgement.version);
@@ -317,11 +351,11 @@ static bool run_turn(tl_runtime *runtime)
         pthread_mutex_lock(&runtime->mutex);
         tl_loop *loop = i < runtime->loop_count ? runtime->loops[i] : NULL;
         tl_train_op op;
-        bool taken = loop != NULL && queue_take(loop, &op);
+        turn what = loop != NULL ? queue_take(loop, &op) : NOTHING_TO_DO;
         pthread_mutex_unlock(&runtime->mutex);
         if (loop == NULL) break;
-        if (!taken) continue;
-        run_one(loop, &op);
+        if (what == NOTHING_TO_DO) continue;
+        run_one(loop, what, &op);
         queue_done(loop);
         any = true;
     }
@@ -396,6 +430,8 @@ tl_status tl_training_again(tl_loop *loop, uint64_t ops, tl_judgement *out, bool
         if (count == 0) return TL_OK;
         if (*judged) tl_version_destroy(&out->version); /* one that is not in the journal */
         status = tl_training_do(loop, next, judged, out, err);
+        while (status == TL_OK && tl_trainer_busy(loop->trainer))
+            status = tl_trainer_work(loop->trainer, judged, out, err);
     }
     return status;
 }
@@ -417,6 +453,8 @@ tl_status tl_training_start(tl_loop *loop, tl_error *err)
     tl_status status = make_trainer(loop, err);
     if (status != TL_OK) return status;
     loop->queued_ops = tl_trainer_ops(loop->trainer);
+    loop->train_due = tl_trainer_busy(loop->trainer);
+    tl_trainer_campaign(loop->trainer, &loop->campaign);
     atomic_store(&loop->trained_labels, tl_trainer_labels(loop->trainer));
     return TL_OK;
 }

@@ -1,31 +1,14 @@
-#include "loop/version/trainer.h"
+#include "loop/version/trainer_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    STATE_VERSION = 2,
-    KEPT_PER_VERSION = 128, /* items that a version's fast head starts from */
+    STATE_VERSION = 2,       /* of continuous learning */
+    CAMPAIGNS_VERSION = 3,   /* of campaigns */
+    KEPT_CONTINUOUSLY = 128, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
-};
-
-struct tl_trainer {
-    tl_loop_config config;
-    tl_graph *graph;
-    tl_item_reader *items;
-    tl_featurizer *featurizer;
-    tl_learner *learner;
-    uint64_t ops, next_version;
-    /* The version that serves as far as the trainer knows: the parent of the next one. */
-    uint64_t parent;
-    tl_weights *parent_weights;
-    tl_keymap golden; /* position -> label */
-    /* The window that is filling. */
-    double champion_loss, candidate_loss;
-    uint32_t window_count, window_labels;
-    uint64_t newest_key, skipped;
-    tl_status failed; /* reading an item, for a reason that may pass */
 };
 
 static tl_learner_options learner_options(const tl_loop_config *config, uint32_t threads)
@@ -43,6 +26,8 @@ static tl_learner_options learner_options(const tl_loop_config *config, uint32_t
 static tl_status learner_create(tl_trainer *trainer, const float *flat, uint32_t threads,
                                 tl_error *err)
 {
+    if (trainer->config.learning != TL_LEARNING_CONTINUOUS)
+        return tl_campaigns_create(trainer, err);
     tl_learner_options options = learner_options(&trainer->config, threads);
     return tl_learner_create(trainer->graph, flat, &options, &trainer->learner, err);
 }
@@ -56,6 +41,7 @@ tl_status tl_trainer_create(const tl_trainer_options *options, tl_trainer **out,
     trainer->graph = options->graph;
     tl_graph_retain(trainer->graph);
     trainer->ops = options->start_ops;
+    trainer->threads = options->threads;
     trainer->parent = options->start->number;
     trainer->next_version = options->start->number + 1;
     trainer->parent_weights = options->start->weights;
@@ -79,6 +65,7 @@ void tl_trainer_destroy(tl_trainer **trainer_pointer)
     if (trainer == NULL) return;
     *trainer_pointer = NULL;
     tl_learner_destroy(&trainer->learner);
+    tl_campaigns_destroy(&trainer->campaigns);
     tl_featurizer_destroy(&trainer->featurizer);
     tl_weights_release(&trainer->parent_weights);
     tl_keymap_destroy(&trainer->golden);
@@ -88,7 +75,8 @@ void tl_trainer_destroy(tl_trainer **trainer_pointer)
 
 /* An item that is gone, or that cannot be decoded, is left out: it will be so whenever this is done
  * again. Everything else must stop the training, for it may go better the next time. */
-static tl_status fetch(void *context, uint64_t key, uint8_t *pixels, float *features, tl_error *err)
+tl_status tl_trainer_fetch(void *context, uint64_t key, uint8_t *pixels, float *features,
+                           tl_error *err)
 {
     tl_trainer *trainer = context;
     tl_status status = tl_item_fetch(trainer->items, key, pixels, features, err);
@@ -102,122 +90,18 @@ static void window_clear(tl_trainer *trainer)
     trainer->window_count = trainer->window_labels = 0;
 }
 
-/* ---- Judging --------------------------------------------------------------------------------- */
-
-static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, uint32_t *errors,
-                               uint32_t *count, tl_error *err)
-{
-    size_t golden = trainer->golden.count;
-    size_t features = tl_graph_feature_count(trainer->graph);
-    size_t outputs = tl_shape_count(tl_graph_output_shape(trainer->graph, 0));
-    *errors = *count = 0;
-    if (golden == 0) return TL_OK;
-    uint64_t *keys = malloc(golden * sizeof *keys);
-    float *rows = malloc(golden * (features + outputs) * sizeof *rows);
-    bool *found = malloc(golden);
-    tl_status status = TL_OK;
-    if (keys == NULL || rows == NULL || found == NULL)
-        status = tl_fail(err, TL_ENOMEM, "golden set");
-    if (status == TL_OK) {
-        tl_keymap_sorted_keys(&trainer->golden, keys);
-        status = tl_featurizer_run(trainer->featurizer, weights, keys, golden, rows,
-                                   rows + golden * features, found, err);
-    }
-    for (size_t i = 0; status == TL_OK && i < golden; i++) {
-        uint32_t label = 0;
-        if (!found[i]) continue;
-        tl_keymap_get(&trainer->golden, keys[i], &label);
-        const float *logits = rows + golden * features + i * outputs;
-        *errors += tl_model_most_likely(logits, trainer->config.info.class_count) != label;
-        (*count)++;
-    }
-    free(keys);
-    free(rows);
-    free(found);
-    return status;
-}
-
-static int newest_first(const void *a, const void *b)
-{
-    uint64_t x = ((const tl_replay_entry *)a)->key, y = ((const tl_replay_entry *)b)->key;
-    return (x < y) - (x > y);
-}
-
-/* The newest items of each class, at most an equal share of KEPT_PER_VERSION each. */
-static tl_status choose_kept(tl_trainer *trainer, uint64_t *keys, uint32_t *labels, size_t *count,
-                             tl_error *err)
-{
-    const tl_replay *replay = tl_learner_replay(trainer->learner);
-    size_t total = tl_replay_count(replay), kept = 0;
-    size_t share = KEPT_PER_VERSION / trainer->config.info.class_count;
-    size_t taken[TL_CLASS_COUNT_MAX] = { 0 };
-    tl_replay_entry *entries = malloc((total + 1) * sizeof *entries);
-    if (entries == NULL) return tl_fail(err, TL_ENOMEM, "kept items");
-    for (size_t i = 0; i < total; i++) entries[i] = *tl_replay_at(replay, i);
-    if (total > 1) qsort(entries, total, sizeof *entries, newest_first);
-    for (size_t i = 0; i < total; i++) {
-        const tl_replay_entry *entry = &entries[i];
-        if (entry->excluded || taken[entry->label] >= share) continue;
-        taken[entry->label]++;
-        keys[kept] = entry->key;
-        labels[kept++] = entry->label;
-    }
-    free(entries);
-    *count = kept;
-    return TL_OK;
-}
-
-static tl_status make_version(tl_trainer *trainer, tl_version **out, tl_error *err)
-{
-    uint64_t keys[KEPT_PER_VERSION];
-    uint32_t labels[KEPT_PER_VERSION];
-    size_t kept = 0;
-    tl_version *version = NULL;
-    tl_status status = choose_kept(trainer, keys, labels, &kept, err);
-    if (status == TL_OK)
-        status = tl_version_create(trainer->graph, tl_learner_average(trainer->learner),
-                                   trainer->next_version, trainer->parent, trainer->ops, keys,
-                                   labels, kept, &version, err);
-    if (status == TL_OK) *out = version;
-    return status;
-}
-
 static tl_status judge(tl_trainer *trainer, tl_judgement *out, tl_error *err)
 {
     tl_judgement judgement = {
-        .ops = trainer->ops,
         .labels = tl_learner_labels(trainer->learner),
-        .position = trainer->newest_key,
-        .skipped = trainer->skipped,
+        .origin = "continuous",
         .evidence = { .champion_loss = trainer->champion_loss,
                       .candidate_loss = trainer->candidate_loss,
                       .count = trainer->window_count },
     };
-    tl_gate_evidence *evidence = &judgement.evidence;
-    tl_version *version = NULL;
-    tl_status status = make_version(trainer, &version, err);
-    if (status == TL_OK)
-        status = golden_errors(trainer, trainer->parent_weights, &evidence->golden_champion_errors,
-                               &evidence->golden_count, err);
-    if (status == TL_OK)
-        status = golden_errors(trainer, version->weights, &evidence->golden_candidate_errors,
-                               &evidence->golden_count, err);
-    judgement.verdict = tl_gate_decide(evidence);
-    bool publish = status == TL_OK && judgement.verdict.publish;
-    if (publish && tl_graph_param_count(trainer->graph) > 2)
-        status =
-            tl_version_warm(version, trainer->graph, trainer->featurizer, &trainer->config.info,
-                            trainer->config.feature_range, trainer->config.info.class_count, err);
-    if (status != TL_OK || !publish) tl_version_destroy(&version);
+    tl_status status = tl_trainer_judge(trainer, tl_learner_average(trainer->learner),
+                                        KEPT_CONTINUOUSLY, &judgement, err);
     if (status != TL_OK) return status;
-    if (publish) {
-        tl_weights_release(&trainer->parent_weights);
-        trainer->parent_weights = version->weights;
-        tl_weights_retain(version->weights);
-        trainer->parent = trainer->next_version++;
-    }
-    judgement.version = version;
-    trainer->skipped = 0;
     window_clear(trainer);
     *out = judgement;
     return TL_OK;
@@ -228,8 +112,8 @@ static tl_status judge(tl_trainer *trainer, tl_judgement *out, tl_error *err)
 static tl_status do_learn(tl_trainer *trainer, const tl_train_op *op, tl_error *err)
 {
     tl_learner_result result = { 0 };
-    tl_status status =
-        tl_learner_step(trainer->learner, op->key, op->label, fetch, trainer, &result, err);
+    tl_status status = tl_learner_step(trainer->learner, op->key, op->label, tl_trainer_fetch,
+                                       trainer, &result, err);
     if (status == TL_OK && trainer->failed != TL_OK)
         status = tl_fail(err, trainer->failed, "an item could not be read");
     if (status != TL_OK) return status;
@@ -250,6 +134,7 @@ static tl_status do_exclude(tl_trainer *trainer, const tl_train_op *op, tl_error
         tl_keymap_remove(&trainer->golden, op->key);
     else if (tl_keymap_set(&trainer->golden, op->key, op->label) != TL_OK)
         return tl_fail(err, TL_ENOMEM, "golden set");
+    if (trainer->learner == NULL) return TL_OK;
     return tl_learner_exclude(trainer->learner, op->key, op->code == TL_TRAIN_EXCLUDE, err);
 }
 
@@ -257,7 +142,8 @@ static tl_status do_exclude(tl_trainer *trainer, const tl_train_op *op, tl_error
 static void do_restart(tl_trainer *trainer, const tl_version *version)
 {
     TL_ASSERT(version != NULL);
-    tl_learner_restart(trainer->learner, tl_weights_flat(version->weights));
+    if (trainer->learner != NULL)
+        tl_learner_restart(trainer->learner, tl_weights_flat(version->weights));
     tl_weights_release(&trainer->parent_weights);
     trainer->parent_weights = version->weights;
     tl_weights_retain(version->weights);
@@ -270,35 +156,56 @@ static tl_status do_configure(tl_trainer *trainer, const tl_loop_config *config,
     TL_ASSERT(config != NULL);
     uint32_t replay_before = trainer->config.replay_per_label;
     tl_loop_config_copy_knobs(&trainer->config, config);
-    if (trainer->config.replay_per_label == replay_before) return TL_OK;
+    if (trainer->config.replay_per_label == replay_before || trainer->learner == NULL) return TL_OK;
     return tl_learner_set_replay(trainer->learner, trainer->config.replay_per_label, err);
+}
+
+static tl_status do_classes(tl_trainer *trainer, uint64_t count, tl_error *err)
+{
+    trainer->config.info.class_count = count;
+    if (trainer->learner == NULL) return TL_OK;
+    return tl_learner_set_class_count(trainer->learner, (uint32_t)count, err);
+}
+
+/* What changes the labels that are remembered. */
+static tl_status do_label(tl_trainer *trainer, const tl_train_op *op, tl_error *err)
+{
+    if (trainer->learner == NULL) return tl_campaigns_do(trainer, op, err);
+    switch (op->code) {
+    case TL_TRAIN_LEARN: return do_learn(trainer, op, err);
+    case TL_TRAIN_REMEMBER: return tl_learner_remember(trainer->learner, op->key, op->label, err);
+    case TL_TRAIN_REMOVE: tl_learner_remove(trainer->learner, op->key); break;
+    case TL_TRAIN_RELABEL: tl_learner_relabel(trainer->learner, op->key, op->label); break;
+    default: break;
+    }
+    return TL_OK;
 }
 
 tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_version *restart,
                         const tl_loop_config *configure, bool *judged, tl_judgement *judgement,
                         tl_error *err)
 {
+    TL_ASSERT(!tl_trainer_busy(trainer));
     tl_status status = TL_OK;
     switch (op->code) {
-    case TL_TRAIN_LEARN: status = do_learn(trainer, op, err); break;
+    case TL_TRAIN_LEARN:
     case TL_TRAIN_REMEMBER:
-        status = tl_learner_remember(trainer->learner, op->key, op->label, err);
-        break;
-    case TL_TRAIN_REMOVE: tl_learner_remove(trainer->learner, op->key); break;
-    case TL_TRAIN_RELABEL: tl_learner_relabel(trainer->learner, op->key, op->label); break;
+    case TL_TRAIN_REMOVE:
+    case TL_TRAIN_RELABEL: status = do_label(trainer, op, err); break;
     case TL_TRAIN_EXCLUDE:
-    case TL_TRAIN_INCLUDE: status = do_exclude(trainer, op, err); break;
-    case TL_TRAIN_RESTART: do_restart(trainer, restart); break;
-    case TL_TRAIN_CLASSES:
-        trainer->config.info.class_count = op->key;
-        status = tl_learner_set_class_count(trainer->learner, (uint32_t)op->key, err);
+    case TL_TRAIN_INCLUDE:
+        status = do_exclude(trainer, op, err);
+        if (status == TL_OK && trainer->learner == NULL) status = do_label(trainer, op, err);
         break;
+    case TL_TRAIN_RESTART: do_restart(trainer, restart); break;
+    case TL_TRAIN_CLASSES: status = do_classes(trainer, op->key, err); break;
     case TL_TRAIN_CONFIGURE: status = do_configure(trainer, configure, err); break;
     default: status = tl_fail(err, TL_ECORRUPT, "unknown training operation %u", op->code);
     }
     if (status != TL_OK) return status;
     trainer->ops++;
-    *judged = trainer->window_labels >= trainer->config.publish_every_labels;
+    *judged =
+        trainer->learner != NULL && trainer->window_labels >= trainer->config.publish_every_labels;
     return *judged ? judge(trainer, judgement, err) : TL_OK;
 }
 
@@ -309,19 +216,27 @@ uint64_t tl_trainer_ops(const tl_trainer *trainer)
 
 uint64_t tl_trainer_labels(const tl_trainer *trainer)
 {
-    return tl_learner_labels(trainer->learner);
+    return trainer->learner != NULL ? tl_learner_labels(trainer->learner)
+                                    : trainer->campaigns.labels;
+}
+
+const tl_replay *tl_trainer_memory(const tl_trainer *trainer)
+{
+    return trainer->learner != NULL ? tl_learner_replay(trainer->learner)
+                                    : trainer->campaigns.replay;
 }
 
 const tl_replay *tl_trainer_replay(const tl_trainer *trainer)
 {
-    return tl_learner_replay(trainer->learner);
+    return tl_trainer_memory(trainer);
 }
 
 /* ---- State ----------------------------------------------------------------------------------- */
 
 tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err)
 {
-    size_t section = tl_blob_section_begin(blob, "TRNR", STATE_VERSION);
+    size_t section = tl_blob_section_begin(
+        blob, "TRNR", trainer->learner != NULL ? STATE_VERSION : CAMPAIGNS_VERSION);
     tl_blob_u64(blob, trainer->ops);
     tl_blob_u64(blob, trainer->next_version);
     tl_blob_u64(blob, trainer->parent);
@@ -335,12 +250,30 @@ tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *er
     tl_blob_u32(blob, trainer->window_labels);
     tl_blob_u64(blob, trainer->skipped);
     tl_status status = tl_keymap_save(&trainer->golden, blob, err);
-    size_t float_count = tl_graph_float_count(trainer->graph);
-    tl_blob_f32s(blob, tl_weights_flat(trainer->parent_weights), float_count);
-    if (status == TL_OK) status = tl_learner_save(trainer->learner, blob, err);
+    if (status == TL_OK && trainer->learner == NULL) /* the parent is among the versions */
+        status = tl_campaigns_save(&trainer->campaigns, blob, err);
+    if (status == TL_OK && trainer->learner != NULL) {
+        size_t float_count = tl_graph_float_count(trainer->graph);
+        tl_blob_f32s(blob, tl_weights_flat(trainer->parent_weights), float_count);
+        status = tl_learner_save(trainer->learner, blob, err);
+    }
     if (status != TL_OK) return status;
     tl_blob_section_end(blob, section);
     return tl_blob_ok(blob) ? TL_OK : tl_fail(err, TL_ENOMEM, "saving the slow learner");
+}
+
+/* In campaigns the weights are large, and nothing but those of some version: they are read. */
+static tl_status read_parent(tl_trainer *trainer, tl_error *err)
+{
+    tl_version *version = NULL;
+    tl_status status =
+        tl_version_read(trainer->graph, trainer->items, trainer->parent, &version, err);
+    if (status != TL_OK) return status;
+    tl_weights_release(&trainer->parent_weights);
+    trainer->parent_weights = version->weights;
+    version->weights = NULL;
+    tl_version_destroy(&version);
+    return TL_OK;
 }
 
 static tl_status load_parent(tl_trainer *trainer, tl_blob_reader *body, tl_error *err)
@@ -367,6 +300,10 @@ static tl_status load_config(tl_trainer *trainer, tl_blob_reader *body, tl_error
     if (class_count < 2 || class_count > TL_CLASS_COUNT_MAX || replay > 1024 ||
         trainer->config.publish_every_labels == 0)
         return tl_fail(err, TL_ECORRUPT, "a checkpoint of the slow learner is damaged");
+    if (trainer->learner == NULL) {
+        trainer->config.replay_per_label = replay;
+        return TL_OK;
+    }
     tl_status status = tl_learner_set_class_count(trainer->learner, class_count, err);
     if (status == TL_OK && replay != trainer->config.replay_per_label) {
         trainer->config.replay_per_label = replay;
@@ -379,9 +316,10 @@ tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error 
 {
     tl_blob_reader body;
     uint32_t version;
-    tl_status status = tl_blob_read_section(reader, "TRNR", STATE_VERSION, &body, &version, err);
+    tl_status status =
+        tl_blob_read_section(reader, "TRNR", CAMPAIGNS_VERSION, &body, &version, err);
     if (status != TL_OK) return status;
-    if (version != STATE_VERSION)
+    if (version != (trainer->learner != NULL ? STATE_VERSION : CAMPAIGNS_VERSION))
         return tl_fail(err, TL_ECORRUPT, "a state of the slow learner of format %u", version);
     trainer->ops = tl_blob_read_u64(&body);
     trainer->next_version = tl_blob_read_u64(&body);
@@ -395,7 +333,12 @@ tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error 
     trainer->window_labels = tl_blob_read_u32(&body);
     trainer->skipped = tl_blob_read_u64(&body);
     status = tl_keymap_load(&trainer->golden, &body, GOLDEN_LOAD_MAX, err);
-    if (status == TL_OK) status = load_parent(trainer, &body, err);
-    if (status == TL_OK) status = tl_learner_load(trainer->learner, &body, err);
+    if (status == TL_OK && trainer->learner == NULL) {
+        status = tl_campaigns_load(&trainer->campaigns, &body, err);
+        if (status == TL_OK) status = read_parent(trainer, err);
+    } else if (status == TL_OK) {
+        status = load_parent(trainer, &body, err);
+        if (status == TL_OK) status = tl_learner_load(trainer->learner, &body, err);
+    }
     return status == TL_OK ? tl_blob_read_end(&body, "the slow learner", err) : status;
 }

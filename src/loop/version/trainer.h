@@ -1,5 +1,9 @@
 /* trainer.h - the slow learner of one loop: works through the core's training operations, and
- * judges what came of them every so many labels. Layer: loop. One owner thread.
+ * judges what came of them. Layer: loop. One owner thread.
+ *
+ * Continuously, it takes steps for each label, and every so many labels the average is a candidate.
+ * In campaigns it only remembers labels, until there are enough new ones: then it is busy, with work
+ * in pieces (tl_trainer_work), before it takes further operations.
  *
  * What it does is a function of the operations, their items and the seed: not of when it runs. So a
  * replay that hands it the same operations gets the same versions, bit for bit. */
@@ -21,6 +25,7 @@ typedef struct tl_judgement {
     tl_gate_evidence evidence;
     tl_gate_verdict verdict;
     tl_version *version; /* warmed up; owned by whoever got it; NULL when refused */
+    const char *origin;  /* "continuous" or "campaign" */
 } tl_judgement;
 
 typedef struct tl_trainer_options {
@@ -41,6 +46,19 @@ void tl_trainer_destroy(tl_trainer **trainer);
 tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_version *restart,
                         const tl_loop_config *configure, bool *judged, tl_judgement *judgement,
                         tl_error *err);
+
+/* A campaign is due or under way: operations wait until it is done. */
+bool tl_trainer_busy(const tl_trainer *trainer);
+/* The next piece of it, only while busy. *judged is set with the last one. Errors as above. */
+tl_status tl_trainer_work(tl_trainer *trainer, bool *judged, tl_judgement *judgement,
+                          tl_error *err);
+
+typedef struct tl_campaign_state {
+    uint64_t campaigns;   /* judged so far */
+    uint64_t done, steps; /* of the one under way; steps 0: none is */
+    uint64_t next_labels; /* labels at which the next one starts; 0: learning is not in campaigns */
+} tl_campaign_state;
+void tl_trainer_campaign(const tl_trainer *trainer, tl_campaign_state *out);
 
 uint64_t tl_trainer_ops(const tl_trainer *trainer);    /* done so far, start_ops included */
 uint64_t tl_trainer_labels(const tl_trainer *trainer); /* learned so far */

@@ -1,0 +1,499 @@
+#include "learn/slow/campaign.h"
+
+#include "learn/slow/loss.h"
+#include "networks/small.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    HEAD_BATCH = 32,
+    HEAD_STEPS_MIN = 300,
+    HEAD_EPOCHS = 20,
+    FEATURE_BATCH = 16 /* items whose features are one step */
+};
+static const double HEAD_RATE = 3e-3;
+
+/* The last layer by itself, on features. */
+typedef struct head_phase {
+    tl_plan *plan; /* inference, of the whole network */
+    tl_weights *weights;
+    size_t *chosen;  /* [count] entries */
+    float *features; /* [count, feature_count] */
+    uint32_t *labels;
+    size_t count, done, found; /* items; looked at; of those fetched */
+} head_phase;
+
+struct tl_campaign {
+    tl_campaign_options options;
+    tl_graph *graph;
+    tl_learner_fetch fetch;
+    void *context;
+    tl_campaign_entry *entries; /* the fresh ones first, each part by class */
+    size_t count, fresh_count;
+    size_t class_first[TL_CLASS_COUNT_MAX + 1]; /* into by_class */
+    size_t *by_class;                           /* [count] entries */
+    uint32_t classes[TL_CLASS_COUNT_MAX], seen_classes;
+    size_t float_count, input_count;
+    uint32_t width, batch;
+    float *start, *flat, *average, *grad, *backup;
+    tl_plan *plan; /* of training; made when the head is done */
+    tl_optimizer *optimizer;
+    tl_schedule schedule;
+    head_phase head;
+    uint64_t head_steps, tune_steps, done, skipped;
+    uint8_t *pixels;
+    float *output_grad, *weights;
+    uint32_t *targets;
+    double loss;
+};
+
+tl_campaign_options tl_campaign_options_default(void)
+{
+    return (tl_campaign_options){ .seed = 1,
+                                  .class_count = 2,
+                                  .threads = 1,
+                                  .batch = 16,
+                                  .bytes_max = (size_t)1 << 30,
+                                  .head_items = 1024,
+                                  .epochs = 8.0,
+                                  .steps_min = 200,
+                                  .rate = 1e-3,
+                                  .backbone_factor = 1.0f,
+                                  .l2_to_start = 1e-4f,
+                                  .average_decay = 0.99,
+                                  .warmup_share = 0.05 };
+}
+
+/* ---- Creation -------------------------------------------------------------------------------- */
+
+static tl_status check(const tl_graph *graph, const tl_campaign_entry *entries, size_t count,
+                       const tl_campaign_options *o, tl_error *err)
+{
+    const tl_shape wanted =
+        tl_shape_image(o->pixels.height, o->pixels.width, tl_pixels_input_channels(&o->pixels));
+    bool sane = o->epochs > 0.0 && o->epochs <= 1000.0 && o->rate > 0.0 && isfinite(o->rate) &&
+                o->warmup_share >= 0.0 && o->warmup_share <= 1.0 && o->average_decay >= 0.0 &&
+                o->average_decay < 1.0 && o->l2_to_start >= 0.0f && isfinite(o->l2_to_start) &&
+                o->batch >= 1 && o->batch <= 512 && o->head_items >= 1;
+    if (!sane) return tl_fail(err, TL_EINVAL, "an option of the campaign is out of bounds");
+    if (count == 0) return tl_fail(err, TL_EINVAL, "there are no labels to learn from");
+    if (tl_graph_input_count(graph) != 1 ||
+        !tl_shape_equal(tl_graph_input_shape(graph, 0), &wanted))
+        return tl_fail(err, TL_ESHAPE, "the network's input is not what the items give");
+    size_t width = tl_shape_count(tl_graph_output_shape(graph, 0));
+    if (o->class_count < 1 || o->class_count > width || o->class_count > TL_CLASS_COUNT_MAX ||
+        tl_graph_feature_count(graph) == 0)
+        return tl_fail(err, TL_ESHAPE, "%u classes; the network has %zu outputs", o->class_count,
+                       width);
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].label >= o->class_count)
+            return tl_fail(err, TL_EINVAL, "label %u; there are %u classes", entries[i].label,
+                           o->class_count);
+    return TL_OK;
+}
+
+/* The entries, the fresh ones first; and their places by class. */
+static void arrange(tl_campaign *c, const tl_campaign_entry *entries)
+{
+    size_t at = 0;
+    for (int old = 0; old < 2; old++)
+        for (size_t i = 0; i < c->count; i++)
+            if (entries[i].fresh != (old == 1)) c->entries[at++] = entries[i];
+    while (c->fresh_count < c->count && c->entries[c->fresh_count].fresh) c->fresh_count++;
+    at = 0;
+    for (uint32_t k = 0; k < c->options.class_count; k++) {
+        c->class_first[k] = at;
+        for (size_t i = 0; i < c->count; i++)
+            if (c->entries[i].label == k) c->by_class[at++] = i;
+        if (at > c->class_first[k]) c->classes[c->seen_classes++] = k;
+        c->class_first[k + 1] = at;
+    }
+}
+
+static tl_status allocate(tl_campaign *c, const tl_campaign_entry *entries, const float *start,
+                          tl_error *err)
+{
+    size_t bytes = c->float_count * sizeof(float);
+    c->entries = malloc(c->count * sizeof *c->entries);
+    c->by_class = malloc(c->count * sizeof *c->by_class);
+    float **const vectors[] = { &c->start, &c->flat, &c->average, &c->grad, &c->backup };
+    bool ok = c->entries != NULL && c->by_class != NULL;
+    for (size_t i = 0; i < TL_COUNT_OF(vectors); i++) {
+        *vectors[i] = malloc(bytes + 1);
+        ok = ok && *vectors[i] != NULL;
+        if (ok && i < 3) memcpy(*vectors[i], start, bytes);
+    }
+    size_t item_bytes = tl_pixels_item_bytes(&c->options.pixels);
+    c->pixels = malloc(item_bytes);
+    size_t batch = c->options.batch > HEAD_BATCH ? c->options.batch : HEAD_BATCH;
+    c->output_grad = calloc(batch * c->width, sizeof(float));
+    c->weights = calloc(batch, sizeof(float));
+    c->targets = calloc(batch, sizeof *c->targets);
+    ok = ok && c->pixels != NULL && c->output_grad != NULL && c->weights != NULL &&
+         c->targets != NULL;
+    if (!ok) return tl_fail(err, TL_ENOMEM, "a campaign over %zu labels", c->count);
+    arrange(c, entries);
+    return TL_OK;
+}
+
+/* Round and round the classes, from the newest of each on, until there are enough. */
+static tl_status choose_head_items(tl_campaign *c, tl_error *err)
+{
+    head_phase *head = &c->head;
+    size_t most = c->count < c->options.head_items ? c->count : c->options.head_items;
+    head->chosen = malloc(most * sizeof *head->chosen);
+    head->features = malloc(most * tl_graph_feature_count(c->graph) * sizeof(float));
+    head->labels = malloc(most * sizeof *head->labels);
+    if (head->chosen == NULL || head->features == NULL || head->labels == NULL)
+        return tl_fail(err, TL_ENOMEM, "features of %zu items", most);
+    for (size_t turn = 0; head->count < most; turn++)
+        for (uint32_t k = 0; k < c->options.class_count && head->count < most; k++)
+            if (c->class_first[k] + turn < c->class_first[k + 1])
+                head->chosen[head->count++] = c->by_class[c->class_first[k] + turn];
+    c->head_steps = (head->count + FEATURE_BATCH - 1) / FEATURE_BATCH;
+    const tl_plan_options plan = { .batch_max = FEATURE_BATCH,
+                                   .mode = TL_PLAN_INFER,
+                                   .threads = c->options.threads };
+    tl_status status = tl_plan_create(c->graph, &plan, &head->plan, err);
+    return status == TL_OK ? tl_weights_create(c->graph, c->start, &head->weights, err) : status;
+}
+
+static void head_free(head_phase *head)
+{
+    tl_plan_destroy(&head->plan);
+    tl_weights_release(&head->weights);
+    free(head->chosen);
+    free(head->features);
+    free(head->labels);
+    *head = (head_phase){ 0 };
+}
+
+tl_status tl_campaign_create(tl_graph *graph, const float *start, const tl_campaign_entry *entries,
+                             size_t count, const tl_campaign_options *options,
+                             tl_learner_fetch fetch, void *context, tl_campaign **out,
+                             tl_error *err)
+{
+    tl_status status = check(graph, entries, count, options, err);
+    if (status != TL_OK) return status;
+    tl_campaign *c = calloc(1, sizeof *c);
+    if (c == NULL) return tl_fail(err, TL_ENOMEM, "campaign");
+    c->options = *options;
+    c->graph = graph;
+    tl_graph_retain(graph);
+    c->fetch = fetch;
+    c->context = context;
+    c->count = count;
+    c->float_count = tl_graph_float_count(graph);
+    c->input_count = tl_shape_count(tl_graph_input_shape(graph, 0));
+    c->width = (uint32_t)tl_shape_count(tl_graph_output_shape(graph, 0));
+    c->batch = options->batch;
+    double steps = ceil(options->epochs * (double)count / options->batch);
+    c->tune_steps = steps > options->steps_min ? (uint64_t)steps : options->steps_min;
+    c->schedule = (tl_schedule){ .kind = TL_SCHEDULE_COSINE,
+                                 .base = options->rate,
+                                 .warmup = ceil(options->warmup_share * (double)c->tune_steps),
+                                 .scale = (double)c->tune_steps };
+    status = allocate(c, entries, start, err);
+    if (status == TL_OK) status = choose_head_items(c, err);
+    if (status != TL_OK) {
+        tl_campaign_destroy(&c);
+        return status;
+    }
+    *out = c;
+    return TL_OK;
+}
+
+void tl_campaign_destroy(tl_campaign **campaign)
+{
+    tl_campaign *c = *campaign;
+    *campaign = NULL;
+    if (c == NULL) return;
+    head_free(&c->head);
+    tl_plan_destroy(&c->plan);
+    tl_optimizer_destroy(&c->optimizer);
+    tl_graph_release(&c->graph);
+    void *const owned[] = { c->entries,     c->by_class, c->start,  c->flat,
+                            c->average,     c->grad,     c->backup, c->pixels,
+                            c->output_grad, c->weights,  c->targets };
+    for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
+    free(c);
+}
+
+/* ---- Items ----------------------------------------------------------------------------------- */
+
+/* Fetch an entry's item into row `row` of the plan's input. False: it is gone. */
+static bool put(tl_campaign *c, tl_plan *plan, uint32_t row, const tl_campaign_entry *entry,
+                uint32_t transform)
+{
+    if (c->fetch(c->context, entry->key, c->pixels, NULL, NULL) != TL_OK) {
+        c->skipped++;
+        return false;
+    }
+    const tl_pixels_form *form = &c->options.pixels;
+    const uint8_t *reference =
+        form->has_template ? c->pixels + tl_pixels_item_bytes(form) / 2 : NULL;
+    tl_pixels_convert(form, c->pixels, reference, transform,
+                      tl_plan_input(plan, 0) + row * c->input_count);
+    return true;
+}
+
+/* ---- The last layer -------------------------------------------------------------------------- */
+
+/* Features of the next few items. */
+static tl_status step_features(tl_campaign *c, tl_error *err)
+{
+    head_phase *head = &c->head;
+    size_t feature_count = tl_graph_feature_count(c->graph), first = head->found;
+    uint32_t rows = 0;
+    for (; rows < FEATURE_BATCH && head->done < head->count; head->done++) {
+        const tl_campaign_entry *entry = &c->entries[head->chosen[head->done]];
+        if (!put(c, head->plan, rows, entry, 0)) continue;
+        head->labels[first + rows++] = entry->label;
+    }
+    if (rows == 0) return TL_OK;
+    tl_status status = tl_plan_infer(head->plan, head->weights, rows, err);
+    if (status != TL_OK) return status;
+    memcpy(head->features + first * feature_count, tl_plan_features(head->plan),
+           rows * feature_count * sizeof(float));
+    head->found += rows;
+    return TL_OK;
+}
+
+/* Where the last layer's weights and biases lie among all numbers. */
+static bool find_last_layer(const tl_campaign *c, size_t *weights, size_t *biases)
+{
+    size_t wanted = c->width * tl_graph_feature_count(c->graph);
+    *weights = *biases = SIZE_MAX;
+    for (size_t i = 0; i < tl_graph_param_count(c->graph); i++) {
+        const tl_param *param = tl_graph_param(c->graph, i);
+        if (param->stage != 0) continue;
+        if (param->role == TL_PARAM_WEIGHT && param->count == wanted) *weights = param->offset;
+        if (param->role == TL_PARAM_BIAS && param->count == c->width) *biases = param->offset;
+    }
+    return *weights != SIZE_MAX && *biases != SIZE_MAX;
+}
+
+typedef struct head_fit {
+    tl_graph *graph; /* one Gemm: its weights, then its biases */
+    tl_plan *plan;
+    tl_optimizer *optimizer;
+    float *flat, *grad;
+} head_fit;
+
+static tl_status fit_step(const tl_campaign *c, head_fit *fit, uint64_t step, uint64_t steps,
+                          tl_error *err)
+{
+    const head_phase *head = &c->head;
+    size_t d = tl_graph_feature_count(c->graph);
+    tl_rng rng;
+    tl_rng_seed(&rng, ~c->options.seed, step);
+    for (uint32_t i = 0; i < HEAD_BATCH; i++) {
+        size_t pick = (size_t)tl_rng_below(&rng, head->found);
+        memcpy(tl_plan_input(fit->plan, 0) + i * d, head->features + pick * d, d * sizeof(float));
+        c->targets[i] = head->labels[pick];
+    }
+    const tl_loss_options loss = { .width = c->width, .class_count = c->options.class_count };
+    const tl_schedule schedule = { .kind = TL_SCHEDULE_COSINE,
+                                   .base = HEAD_RATE,
+                                   .scale = (double)steps };
+    tl_status status = tl_plan_train_forward(fit->plan, fit->flat, HEAD_BATCH, err);
+    if (status != TL_OK) return status;
+    tl_loss_cross_entropy(&loss, tl_plan_output(fit->plan, 0), c->targets, NULL, HEAD_BATCH, NULL,
+                          c->output_grad);
+    status = tl_plan_train_backward(fit->plan, fit->flat, c->output_grad, fit->grad, err);
+    if (status != TL_OK) return status;
+    status = tl_optimizer_step(fit->optimizer, fit->flat, fit->grad,
+                               tl_schedule_rate(&schedule, (double)step), err);
+    return status == TL_EINVAL ? TL_OK : status; /* not finite: nothing moved */
+}
+
+static tl_status fit_run(tl_campaign *c, head_fit *fit, size_t weights, size_t biases,
+                         tl_error *err)
+{
+    size_t d = tl_graph_feature_count(c->graph), count = c->width * d;
+    tl_optimizer_options adam = tl_optimizer_options_default(TL_OPTIMIZER_ADAMW);
+    const tl_plan_options plan = { .batch_max = HEAD_BATCH,
+                                   .mode = TL_PLAN_TRAIN_FROZEN,
+                                   .threads = 1 };
+    tl_status status = tl_network_linear((uint32_t)d, c->width, &fit->graph, &fit->flat, err);
+    if (status == TL_OK) status = tl_plan_create(fit->graph, &plan, &fit->plan, err);
+    if (status == TL_OK) status = tl_optimizer_create(fit->graph, &adam, &fit->optimizer, err);
+    if (status == TL_OK) fit->grad = calloc(tl_graph_float_count(fit->graph), sizeof(float));
+    if (status == TL_OK && fit->grad == NULL) status = tl_fail(err, TL_ENOMEM, "last layer");
+    if (status != TL_OK) return status;
+    memcpy(fit->flat, c->flat + weights, count * sizeof(float));
+    memcpy(fit->flat + count, c->flat + biases, c->width * sizeof(float));
+    uint64_t steps = HEAD_EPOCHS * c->head.found / HEAD_BATCH;
+    if (steps < HEAD_STEPS_MIN) steps = HEAD_STEPS_MIN;
+    for (uint64_t step = 0; step < steps && status == TL_OK; step++)
+        status = fit_step(c, fit, step, steps, err);
+    if (status != TL_OK) return status;
+    memcpy(c->flat + weights, fit->flat, count * sizeof(float));
+    memcpy(c->flat + biases, fit->flat + count, c->width * sizeof(float));
+    return TL_OK;
+}
+
+/* The last layer on all features at once: it is small, and they are in memory. */
+static tl_status fit_head(tl_campaign *c, tl_error *err)
+{
+    size_t weights, biases;
+    head_fit fit = { 0 };
+    if (c->head.found == 0 || !find_last_layer(c, &weights, &biases)) return TL_OK;
+    tl_status status = fit_run(c, &fit, weights, biases, err);
+    tl_optimizer_destroy(&fit.optimizer);
+    tl_plan_destroy(&fit.plan);
+    tl_graph_release(&fit.graph);
+    free(fit.flat);
+    free(fit.grad);
+    return status;
+}
+
+/* ---- Everything ------------------------------------------------------------------------------ */
+
+/* A plan for as many items as memory allows. */
+static tl_status start_tuning(tl_campaign *c, tl_error *err)
+{
+    memcpy(c->average, c->flat, c->float_count * sizeof *c->flat);
+    memcpy(c->start, c->flat, c->float_count * sizeof *c->flat);
+    tl_optimizer_options adam = tl_optimizer_options_default(TL_OPTIMIZER_ADAMW);
+    adam.beta2 = 0.99f;
+    adam.weight_decay = 0.0f; /* the pull goes to the start instead of to 0 */
+    adam.backbone_factor = c->options.backbone_factor;
+    tl_status status = tl_optimizer_create(c->graph, &adam, &c->optimizer, err);
+    while (status == TL_OK) {
+        const tl_plan_options plan = { .batch_max = c->batch,
+                                       .mode = TL_PLAN_TRAIN_LIVE,
+                                       .threads = c->options.threads };
+        status = tl_plan_create(c->graph, &plan, &c->plan, err);
+        if (status != TL_OK || tl_plan_bytes(c->plan) <= c->options.bytes_max || c->batch <= 2)
+            break;
+        tl_plan_destroy(&c->plan);
+        c->batch /= 2;
+    }
+    return status;
+}
+
+static const tl_campaign_entry *draw(const tl_campaign *c, tl_rng *rng, bool fresh)
+{
+    if (fresh && c->fresh_count > 0) return &c->entries[tl_rng_below(rng, c->fresh_count)];
+    uint32_t k = c->classes[tl_rng_below(rng, c->seen_classes)];
+    size_t first = c->class_first[k];
+    return &c->entries[c->by_class[first + tl_rng_below(rng, c->class_first[k + 1] - first)]];
+}
+
+/* False: none of the batch could be fetched. */
+static bool fill(tl_campaign *c, tl_rng *rng)
+{
+    uint32_t transforms = tl_pixels_transform_count(&c->options.pixels), good = UINT32_MAX;
+    for (uint32_t i = 0; i < c->batch; i++) {
+        const tl_campaign_entry *entry = draw(c, rng, i % 2 == 0);
+        uint32_t transform = (uint32_t)tl_rng_below(rng, transforms); /* drawn, fetched or not */
+        bool got = put(c, c->plan, i, entry, transform);
+        c->weights[i] = got ? 1.0f : 0.0f;
+        c->targets[i] = entry->label;
+        if (got && good == UINT32_MAX) good = i;
+    }
+    float *input = tl_plan_input(c->plan, 0);
+    for (uint32_t i = 0; i < c->batch && good != UINT32_MAX; i++)
+        if (!(c->weights[i] > 0.0f))
+            memcpy(input + i * c->input_count, input + good * c->input_count,
+                   c->input_count * sizeof *input);
+    return good != UINT32_MAX;
+}
+
+/* grad += pull * (flat - start), but for running statistics. */
+static void pull_to_start(const tl_campaign *c)
+{
+    for (size_t i = 0; i < tl_graph_param_count(c->graph); i++) {
+        const tl_param *param = tl_graph_param(c->graph, i);
+        if (param->role == TL_PARAM_RUNNING) continue;
+        for (size_t k = param->offset; k < param->offset + param->count; k++)
+            c->grad[k] += c->options.l2_to_start * (c->flat[k] - c->start[k]);
+    }
+}
+
+static tl_status gradient(tl_campaign *c, tl_error *err)
+{
+    const tl_loss_options options = { .width = c->width, .class_count = c->options.class_count };
+    tl_status status = tl_plan_train_forward(c->plan, c->flat, c->batch, err);
+    if (status != TL_OK) return status;
+    c->loss = tl_loss_cross_entropy(&options, tl_plan_output(c->plan, 0), c->targets, c->weights,
+                                    c->batch, NULL, c->output_grad);
+    if (!isfinite(c->loss)) return tl_fail(err, TL_EINVAL, "the loss is not finite");
+    return tl_plan_train_backward(c->plan, c->flat, c->output_grad, c->grad, err);
+}
+
+static tl_status step_tuning(tl_campaign *c, uint64_t step, tl_error *err)
+{
+    tl_rng rng;
+    tl_rng_seed(&rng, c->options.seed, step);
+    if (!fill(c, &rng)) return TL_OK;
+    memcpy(c->backup, c->flat, c->float_count * sizeof *c->flat);
+    tl_status status = gradient(c, err);
+    if (status == TL_OK) {
+        pull_to_start(c);
+        status = tl_optimizer_step(c->optimizer, c->flat, c->grad,
+                                   tl_schedule_rate(&c->schedule, (double)step), err);
+    }
+    if (status == TL_EINVAL) { /* numbers that are not finite: as if the step had not been */
+        memcpy(c->flat, c->backup, c->float_count * sizeof *c->flat);
+        return TL_OK;
+    }
+    if (status != TL_OK) return status;
+    tl_average_update(c->average, c->flat, c->float_count, c->options.average_decay, step);
+    return TL_OK;
+}
+
+tl_status tl_campaign_step(tl_campaign *c, tl_error *err)
+{
+    TL_ASSERT(c->done < tl_campaign_steps(c));
+    tl_status status = TL_OK;
+    if (c->done < c->head_steps) {
+        status = step_features(c, err);
+        if (status == TL_OK && c->done + 1 == c->head_steps) {
+            status = fit_head(c, err);
+            head_free(&c->head);
+            if (status == TL_OK) status = start_tuning(c, err);
+        }
+    } else {
+        status = step_tuning(c, c->done - c->head_steps, err);
+    }
+    if (status == TL_OK) c->done++;
+    return status;
+}
+
+/* ---- Facts ----------------------------------------------------------------------------------- */
+
+uint64_t tl_campaign_done(const tl_campaign *campaign)
+{
+    return campaign->done;
+}
+
+uint64_t tl_campaign_steps(const tl_campaign *campaign)
+{
+    return campaign->head_steps + campaign->tune_steps;
+}
+
+uint64_t tl_campaign_skipped(const tl_campaign *campaign)
+{
+    return campaign->skipped;
+}
+
+double tl_campaign_loss(const tl_campaign *campaign)
+{
+    return campaign->loss;
+}
+
+const float *tl_campaign_result(const tl_campaign *campaign)
+{
+    return campaign->average;
+}
+
+size_t tl_campaign_bytes(const tl_campaign *campaign)
+{
+    size_t plans = campaign->plan != NULL ? tl_plan_bytes(campaign->plan) : 0;
+    if (campaign->head.plan != NULL) plans += tl_plan_bytes(campaign->head.plan);
+    return sizeof *campaign + plans + 7 * campaign->float_count * sizeof(float);
+}

@@ -1,0 +1,122 @@
+/* What becomes of a candidate: its evidence on the golden set, the gate, and the version. */
+#include "loop/version/trainer_internal.h"
+
+#include <stdlib.h>
+
+static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, uint32_t *errors,
+                               uint32_t *count, tl_error *err)
+{
+    size_t golden = trainer->golden.count;
+    size_t features = tl_graph_feature_count(trainer->graph);
+    size_t outputs = tl_shape_count(tl_graph_output_shape(trainer->graph, 0));
+    *errors = *count = 0;
+    if (golden == 0) return TL_OK;
+    uint64_t *keys = malloc(golden * sizeof *keys);
+    float *rows = malloc(golden * (features + outputs) * sizeof *rows);
+    bool *found = malloc(golden);
+    tl_status status = TL_OK;
+    if (keys == NULL || rows == NULL || found == NULL)
+        status = tl_fail(err, TL_ENOMEM, "golden set");
+    if (status == TL_OK) {
+        tl_keymap_sorted_keys(&trainer->golden, keys);
+        status = tl_featurizer_run(trainer->featurizer, weights, keys, golden, rows,
+                                   rows + golden * features, found, err);
+    }
+    for (size_t i = 0; status == TL_OK && i < golden; i++) {
+        uint32_t label = 0;
+        if (!found[i]) continue;
+        tl_keymap_get(&trainer->golden, keys[i], &label);
+        const float *logits = rows + golden * features + i * outputs;
+        *errors += tl_model_most_likely(logits, trainer->config.info.class_count) != label;
+        (*count)++;
+    }
+    free(keys);
+    free(rows);
+    free(found);
+    return status;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    uint64_t x = ((const tl_replay_entry *)a)->key, y = ((const tl_replay_entry *)b)->key;
+    return (x < y) - (x > y);
+}
+
+/* The newest items of each class, at most an equal share of kept_max each. */
+static tl_status choose_kept(tl_trainer *trainer, size_t kept_max, uint64_t *keys, uint32_t *labels,
+                             size_t *count, tl_error *err)
+{
+    const tl_replay *replay = tl_trainer_memory(trainer);
+    size_t total = tl_replay_count(replay), kept = 0;
+    size_t share = kept_max / trainer->config.info.class_count;
+    size_t taken[TL_CLASS_COUNT_MAX] = { 0 };
+    tl_replay_entry *entries = malloc((total + 1) * sizeof *entries);
+    if (entries == NULL) return tl_fail(err, TL_ENOMEM, "kept items");
+    for (size_t i = 0; i < total; i++) entries[i] = *tl_replay_at(replay, i);
+    if (total > 1) qsort(entries, total, sizeof *entries, newest_first);
+    for (size_t i = 0; i < total; i++) {
+        const tl_replay_entry *entry = &entries[i];
+        if (entry->excluded || taken[entry->label] >= share) continue;
+        taken[entry->label]++;
+        keys[kept] = entry->key;
+        labels[kept++] = entry->label;
+    }
+    free(entries);
+    *count = kept;
+    return TL_OK;
+}
+
+static tl_status make_version(tl_trainer *trainer, const float *flat, size_t kept_max,
+                              tl_version **out, tl_error *err)
+{
+    uint64_t *keys = malloc(kept_max * sizeof *keys);
+    uint32_t *labels = malloc(kept_max * sizeof *labels);
+    size_t kept = 0;
+    tl_status status =
+        keys == NULL || labels == NULL ? tl_fail(err, TL_ENOMEM, "kept items") : TL_OK;
+    if (status == TL_OK) status = choose_kept(trainer, kept_max, keys, labels, &kept, err);
+    if (status == TL_OK)
+        status = tl_version_create(trainer->graph, flat, trainer->next_version, trainer->parent,
+                                   trainer->ops, keys, labels, kept, out, err);
+    free(keys);
+    free(labels);
+    return status;
+}
+
+static tl_status warm(tl_trainer *trainer, tl_version *version, tl_error *err)
+{
+    if (tl_graph_param_count(trainer->graph) <= 2) return TL_OK; /* features are the input */
+    return tl_version_warm(version, trainer->graph, trainer->featurizer, &trainer->config.info,
+                           trainer->config.feature_range, trainer->config.info.class_count, err);
+}
+
+tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_max,
+                           tl_judgement *judgement, tl_error *err)
+{
+    tl_gate_evidence *evidence = &judgement->evidence;
+    tl_version *version = NULL;
+    tl_status status = make_version(trainer, flat, kept_max, &version, err);
+    if (status == TL_OK)
+        status = golden_errors(trainer, trainer->parent_weights, &evidence->golden_champion_errors,
+                               &evidence->golden_count, err);
+    if (status == TL_OK)
+        status = golden_errors(trainer, version->weights, &evidence->golden_candidate_errors,
+                               &evidence->golden_count, err);
+    judgement->verdict = tl_gate_decide(evidence);
+    bool publish = status == TL_OK && judgement->verdict.publish;
+    if (publish) status = warm(trainer, version, err);
+    if (status != TL_OK || !publish) tl_version_destroy(&version);
+    if (status != TL_OK) return status;
+    if (publish) {
+        tl_weights_release(&trainer->parent_weights);
+        trainer->parent_weights = version->weights;
+        tl_weights_retain(version->weights);
+        trainer->parent = trainer->next_version++;
+    }
+    judgement->version = version;
+    judgement->ops = trainer->ops;
+    judgement->position = trainer->newest_key;
+    judgement->skipped = trainer->skipped;
+    trainer->skipped = 0;
+    return TL_OK;
+}
