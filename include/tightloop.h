@@ -152,25 +152,25 @@ typedef enum tl_learning {
 } tl_learning;
 
 typedef struct tl_loop_options {
-    const char *name;              /* [A-Za-z0-9._-], 1..63 characters */
-    tl_input_form input;           /* default TL_INPUT_IMAGE */
-    uint32_t height, width;        /* image pixels; default 64 x 64 */
-    uint32_t channels;             /* 1 grey (default) or 3 colour */
-    bool has_template;             /* each image comes with its template (golden sample) */
-    uint32_t feature_count;        /* for TL_INPUT_FEATURES */
-    float feature_range;           /* |value| above this is clamped; default 16 */
-    const char *const *classes;    /* class names; the first one is "nothing to flag" */
-    size_t class_count;            /* 2..TL_CLASS_COUNT_MAX */
-    const char *model_path;        /* ONNX file, or the name of a built-in network; NULL: the
+    const char *name;           /* [A-Za-z0-9._-], 1..63 characters */
+    tl_input_form input;        /* default TL_INPUT_IMAGE */
+    uint32_t height, width;     /* image pixels; default 64 x 64 */
+    uint32_t channels;          /* 1 grey (default) or 3 colour */
+    bool has_template;          /* each image comes with its template (golden sample) */
+    uint32_t feature_count;     /* for TL_INPUT_FEATURES */
+    float feature_range;        /* |value| above this is clamped; default 16 */
+    const char *const *classes; /* class names; the first one is "nothing to flag" */
+    size_t class_count;         /* 2..TL_CLASS_COUNT_MAX */
+    const char *model_path;     /* ONNX file, or the name of a built-in network; NULL: the
                                       built-in small network, or what the journal has */
-    bool keep_head;                /* the model's own last layer must have these classes, and stays */
-    const char *normalisation;     /* how pixels become the model's numbers: symmetric, unit,
+    bool keep_head;             /* the model's own last layer must have these classes, and stays */
+    const char *normalisation;  /* how pixels become the model's numbers: symmetric, unit,
                                       imagenet, efficientnet_lite, or "MEAN,.../STD,..."; NULL: symmetric,
                                       or what the journal has */
-    tl_learning learning;          /* of the network; default TL_LEARNING_AUTO */
-    uint32_t campaign_labels;      /* new labels before the first campaign; default 256 */
-    uint64_t seed;                 /* of weights, sampling and audit; default 1 */
-    uint32_t replay_per_label;     /* images replayed for each new label; default 16 */
+    tl_learning learning;       /* of the network; default TL_LEARNING_AUTO */
+    uint32_t campaign_labels;   /* new labels before the first campaign; default 256 */
+    uint64_t seed;              /* of weights, sampling and audit; default 1 */
+    uint32_t replay_per_label;  /* images replayed for each new label; default 16 */
     uint32_t publish_every_labels; /* slow learner offers its weights that often; default 32 */
     uint32_t cold_labels;          /* everything is put up for review until then; default 400 */
     double audit_rate;             /* share of passed items put up for review; default 0.02 */
@@ -354,8 +354,18 @@ typedef struct tl_loop_state {
                                              label was learned; among reviewed items, see the docs */
     double label_to_served_ms_p50, label_to_served_ms_p99; /* feedback arrival to published head */
     double answer_ms_p50, answer_ms_p99;                   /* arrival to durable answer */
-    uint64_t digest; /* chained over everything learned, for replay --verify */
+    uint64_t digest;                    /* chained over everything learned, for replay --verify */
+    char network[TL_TEXT_BYTES_MAX];    /* the end of the model's path; "small" or "linear" */
+    uint64_t parameters, multiply_adds; /* of the network; multiply-adds for one item */
+    uint32_t network_features;          /* what the fast head learns on */
+    tl_learning learns;                 /* how the network learns; never TL_LEARNING_AUTO */
+    uint64_t campaigns;                 /* judged so far */
+    uint64_t campaign_done, campaign_steps; /* of the one under way; 0 of 0: none is */
+    uint64_t next_campaign_labels; /* labels at which the next starts; 0: not in campaigns */
 } tl_loop_state;
+
+/* "auto", "continuous", "campaign", "off". Static. */
+TL_API const char *tl_learning_text(tl_learning learning);
 
 TL_API void tl_loop_status(tl_loop *loop, tl_loop_state *out);
 

@@ -40,7 +40,9 @@ static tl_loop_options options_of(const tl_loop_config *config, const char *clas
     options.feature_range = config->feature_range;
     options.classes = classes;
     options.class_count = config->info.class_count;
-    options.model_path = config->model_path[0] != '\0' ? config->model_path : NULL;
+    /* The model is what the journal has, whatever became of its file. */
+    options.learning = config->learning;
+    options.campaign_labels = config->campaign_labels;
     options.seed = config->seed;
     options.replay_per_label = config->replay_per_label;
     options.publish_every_labels = config->publish_every_labels;

@@ -43,9 +43,6 @@ tl_status tl_loop_config_agree(const tl_loop_config *recorded, const tl_loop_con
 bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b);
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from);
 
-/* "continuous", "campaign", ... Static. */
-const char *tl_learning_text(tl_learning learning);
-
 /* A name of a loop, class, site, ...: 1..63 bytes of printable UTF-8 without control characters. */
 bool tl_name_is_valid(const char *name);
 

@@ -63,12 +63,34 @@ static void print_span(const char *name, double p50_ms, double p99_ms)
     if (p99_ms > 0.0) printf("  %-18s p50 %.1f ms, p99 %.1f ms\n", name, p50_ms, p99_ms);
 }
 
+static void print_network(const tl_json *s)
+{
+    const tl_json *network = tl_json_get(s, "network"), *campaign = tl_json_get(s, "campaign");
+    if (network == NULL) return; /* an older server */
+    const char *learning = tl_json_get_text(network, "learning", "?");
+    printf("  %-18s %s (%" PRIu64 " parameters, %" PRIu64 " features); learns %s\n", "network",
+           tl_json_get_text(network, "name", "?"), count_of(network, "parameters"),
+           count_of(network, "features"),
+           strcmp(learning, "campaign") == 0 ? "in campaigns"
+           : strcmp(learning, "off") == 0    ? "nothing: only the fast head does"
+                                             : "continuously");
+    if (campaign == NULL) return;
+    uint64_t steps = count_of(campaign, "steps");
+    if (steps > 0)
+        printf("  %-18s step %" PRIu64 " of %" PRIu64 " of the one under way\n", "campaigns",
+               count_of(campaign, "done"), steps);
+    else
+        printf("  %-18s %" PRIu64 " so far; the next one starts at %" PRIu64 " labels\n",
+               "campaigns", count_of(campaign, "judged"), count_of(campaign, "next_labels"));
+}
+
 static void print_state(const tl_json *s)
 {
     printf("Loop %s: version %" PRIu64 " answers, learning is %s%s\n",
            tl_json_get_text(s, "name", "?"), count_of(s, "champion"),
            flag_of(s, "learning") ? "on" : "paused",
            flag_of(s, "cold") ? "; cold: everything is put up for review" : "");
+    print_network(s);
     print_share("precision", tl_json_get(s, "precision"));
     print_share("recall", tl_json_get(s, "recall"));
     print_share("accuracy", tl_json_get(s, "accuracy"));

@@ -1,5 +1,6 @@
 /* init.c - `tightloop init`: a commented configuration to start from. */
 #include "cli/command.h"
+#include "cli/model.h"
 #include "cli/terminal/terminal.h"
 
 #include <errno.h>
@@ -9,15 +10,10 @@
 #include <unistd.h>
 
 static struct {
-    const char *output, *loop, *classes, *input, *model, *journal;
+    const char *output, *loop, *classes, *input, *model, *normalisation, *learning, *journal;
     uint64_t height, width, channels, features;
-    bool has_template, force, json;
-} values = { .loop = "inspection",
-             .classes = "ok,defect",
-             .input = "image",
-             .height = 64,
-             .width = 64,
-             .channels = 1 };
+    bool has_template, keep_head, force, json;
+} values = { .loop = "inspection", .classes = "ok,defect", .input = "image", .learning = "auto" };
 
 static const tl_option options[] = {
     { "output", 'o', TL_OPTION_FILE, "FILE", "Where to write; \"-\" prints it. [tightloop.yaml]",
@@ -27,10 +23,13 @@ static const tl_option options[] = {
       "Names of the classes; the first one means nothing to flag.", &values.classes, 0, 0 },
     { "input", 'i', TL_OPTION_CHOICE, "image|features", "What the loop predicts on.", &values.input,
       0, 0 },
-    { "height", 0, TL_OPTION_WHOLE, "N", "Pixels of height; images are scaled on the way in.",
-      &values.height, 8, TL_IMAGE_SIDE_MAX },
-    { "width", 0, TL_OPTION_WHOLE, "N", "Pixels of width.", &values.width, 8, TL_IMAGE_SIDE_MAX },
-    { "channels", 0, TL_OPTION_WHOLE, "N", "1 grey or 3 colour.", &values.channels, 1, 3 },
+    { "height", 0, TL_OPTION_WHOLE, "N",
+      "Pixels of height; images are scaled on the way in. [64, or the model's]", &values.height, 8,
+      TL_IMAGE_SIDE_MAX },
+    { "width", 0, TL_OPTION_WHOLE, "N", "Pixels of width. [64, or the model's]", &values.width, 8,
+      TL_IMAGE_SIDE_MAX },
+    { "channels", 0, TL_OPTION_WHOLE, "N", "1 grey or 3 colour. [1, or the model's]",
+      &values.channels, 1, 3 },
     { "template", 't', TL_OPTION_FLAG, NULL, "Each image comes with its template, a golden sample.",
       &values.has_template, 0, 0 },
     { "features", 0, TL_OPTION_WHOLE, "N", "How many numbers, for --input features.",
@@ -38,12 +37,24 @@ static const tl_option options[] = {
     { "model", 'm', TL_OPTION_FILE, "FILE",
       "ONNX model to start from; without one the built-in network learns from nothing.",
       &values.model, 0, 0 },
+    { "keep-head", 0, TL_OPTION_FLAG, NULL,
+      "Keep the model's own last layer, which must have as many classes.", &values.keep_head, 0,
+      0 },
+    { "normalisation", 0, TL_OPTION_TEXT, "HOW",
+      "How pixels become the model's numbers: symmetric, unit, imagenet, efficientnet_lite, or "
+      "MEAN,MEAN,MEAN/STD,STD,STD. [guessed by the model's name]",
+      &values.normalisation, 0, 0 },
+    { "learning", 0, TL_OPTION_CHOICE, "auto|continuous|campaign|off",
+      "How the network learns: a little with each label, in campaigns, or not at all.",
+      &values.learning, 0, 0 },
     { "journal", 'j', TL_OPTION_FOLDER, "DIR", "Folder of the journal. [./tightloop-journal]",
       &values.journal, 0, 0 },
     { "force", 'f', TL_OPTION_FLAG, NULL, "Overwrite the file when it is there.", &values.force, 0,
       0 },
     { "json", 0, TL_OPTION_FLAG, NULL, "Print what was done as JSON.", &values.json, 0, 0 },
 };
+
+static char about_model[512]; /* what was found in it, for people */
 
 /* Cut "a,b" up in place. */
 static tl_status split_classes(char *text, const char **out, size_t *count, tl_error *err)
@@ -78,13 +89,22 @@ static tl_status make_options(char *classes, const char **names, tl_loop_options
     if (out->input == TL_INPUT_FEATURES && values.features == 0)
         return tl_fail(err, TL_EINVAL, "--input features wants --features N");
     if (values.channels == 2) return tl_fail(err, TL_EINVAL, "--channels is 1 or 3");
+    static const char *const LEARNING[] = { "auto", "continuous", "campaign", "off" };
+    for (int i = 0; i < 4; i++)
+        if (strcmp(values.learning, LEARNING[i]) == 0) out->learning = (tl_learning)i;
+    out->keep_head = values.keep_head;
+    out->normalisation = values.normalisation;
     out->height = (uint32_t)values.height;
     out->width = (uint32_t)values.width;
     out->channels = (uint32_t)values.channels;
     out->has_template = values.has_template;
     out->feature_count = (uint32_t)values.features;
     out->model_path = values.model;
-    return TL_OK;
+    if (values.model != NULL) return tl_model_choose(out, about_model, sizeof about_model, err);
+    if (out->height == 0) out->height = 64;
+    if (out->width == 0) out->width = 64;
+    if (out->channels == 0) out->channels = 1;
+    return values.keep_head ? tl_fail(err, TL_EINVAL, "--keep-head wants a --model") : TL_OK;
 }
 
 static tl_status write_file(const char *path, const tl_text *text, tl_error *err)
@@ -118,14 +138,15 @@ static int tell(const char *path)
         tl_json_string(&w, path);
         tl_json_key(&w, "loop");
         tl_json_string(&w, values.loop);
+        if (values.model != NULL) tl_json_key(&w, "model"), tl_json_string(&w, about_model);
         tl_json_object_end(&w);
         int code = tl_command_print(&tl_command_init, &text);
         tl_text_destroy(&text);
         return code;
     }
-    printf("Wrote %s: the loop \"%s\" with the classes %s.\n"
-           "Look through it, then start it with: tightloop serve --config %s\n",
-           path, values.loop, values.classes, path);
+    printf("Wrote %s: the loop \"%s\" with the classes %s.\n", path, values.loop, values.classes);
+    if (values.model != NULL) printf("%s: %s.\n", values.model, about_model);
+    printf("Look through it, then start it with: tightloop serve --config %s\n", path);
     return TL_EXIT_OK;
 }
 
@@ -145,7 +166,9 @@ static int run(const tl_arguments *arguments)
     tl_text text;
     tl_text_init(&text, TL_CONFIG_BYTES_MAX);
     if (make_options(classes, names, &loop, &err) != TL_OK) {
-        code = tl_command_misuse(&tl_command_init, &err);
+        code = values.model != NULL && err.status != TL_EINVAL
+                   ? tl_command_fail(&tl_command_init, &err)
+                   : tl_command_misuse(&tl_command_init, &err);
         goto done;
     }
     /* Read back what was written: a name with odd characters is refused here, not by `serve`. */
@@ -174,6 +197,7 @@ const tl_command tl_command_init = {
         "Writes a configuration with every setting, what it means, and one loop. It refuses to "
         "overwrite a file unless told to.",
     .example = "tightloop init --loop boards --classes ok,open,short --template\n"
+               "tightloop init --model efficientnet_lite0.onnx --classes ok,scratch,dent\n"
                "tightloop serve",
     .options = options,
     .option_count = TL_COUNT_OF(options),

@@ -16,9 +16,9 @@
 enum { TABLE_EVERY_LABELS = 500, PREVALENCE_PER_MILLE = 8 };
 
 static struct {
-    const char *data, *order, *holdout, *journal, *loop;
+    const char *data, *order, *holdout, *journal, *loop, *model, *normalisation;
     bool verify, json;
-    uint64_t seed, limit, delay, replay;
+    uint64_t seed, limit, delay, replay, side;
 } values = { .order = "site", .seed = 1 };
 
 static const tl_option options[] = {
@@ -36,6 +36,13 @@ static const tl_option options[] = {
       &values.replay, 0, 511 },
     { "seed", 0, TL_OPTION_WHOLE, "N", "Seed of the first weights and of sampling.", &values.seed,
       0, 4294967295.0 },
+    { "model", 'm', TL_OPTION_FILE, "FILE",
+      "With --data: an ONNX model to start from, instead of the small network.", &values.model, 0,
+      0 },
+    { "normalisation", 0, TL_OPTION_TEXT, "HOW",
+      "How pixels become the model's numbers, as for init.", &values.normalisation, 0, 0 },
+    { "side", 0, TL_OPTION_WHOLE, "N", "Scale images to N x N; 0: as they are, or as the model is.",
+      &values.side, 0, TL_IMAGE_SIDE_MAX },
     { "verify", 'v', TL_OPTION_FLAG, NULL,
       "Rebuild the state of --journal from its events and compare digests.", &values.verify, 0, 0 },
     { "journal", 'j', TL_OPTION_FOLDER, "DIR",
@@ -166,6 +173,9 @@ static int run_data(void)
     o.limit_items = values.limit;
     o.seed = values.seed;
     o.replay_per_label = (uint32_t)values.replay;
+    o.model = values.model;
+    o.normalisation = values.normalisation;
+    o.side = (uint32_t)values.side;
     o.judge_every_labels = TABLE_EVERY_LABELS;
     o.on_point = values.json ? NULL : show_point;
     o.on_progress = show_progress;

@@ -1,5 +1,7 @@
 #include "cli/data/stream.h"
 
+#include "cli/model.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,7 +129,19 @@ static tl_status open_loop(stream *s, tl_error *err)
     loop.classes = classes;
     loop.class_count = s->info.class_count;
     loop.seed = s->options->seed;
+    loop.learning = s->options->learning;
     if (s->options->replay_per_label > 0) loop.replay_per_label = s->options->replay_per_label;
+    if (s->options->campaign_labels > 0) loop.campaign_labels = s->options->campaign_labels;
+    if (s->options->side > 0) loop.height = loop.width = s->options->side;
+    if (s->options->model != NULL) {
+        char about[512];
+        loop.model_path = s->options->model;
+        loop.normalisation = s->options->normalisation;
+        loop.channels = 0;
+        if (s->options->side == 0) loop.height = loop.width = 0;
+        status = tl_model_choose(&loop, about, sizeof about, err);
+        if (status != TL_OK) return status;
+    }
     return tl_loop_open(s->runtime, &loop, &s->loop, err);
 }
 

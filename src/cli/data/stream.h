@@ -36,8 +36,13 @@ typedef struct tl_stream_options {
     uint32_t window_items;       /* default 1,000 */
     uint32_t judge_every_labels; /* 0: only at the end */
     uint32_t replay_per_label;   /* 0: the loop's default */
-    double precision, recall;    /* of "labels needed"; default .994 and .95 */
-    uint32_t sustain_items;      /* and stays so for these; default 500 */
+    const char *model;           /* ONNX file; NULL: the small network */
+    const char *normalisation;   /* NULL: guessed by the model's name */
+    uint32_t side;               /* images are scaled to side x side; 0: the model's, the data's */
+    tl_learning learning;
+    uint32_t campaign_labels; /* 0: the loop's default */
+    double precision, recall; /* of "labels needed"; default .994 and .95 */
+    uint32_t sustain_items;   /* and stays so for these; default 500 */
     void (*on_point)(void *context, const tl_stream_point *point); /* may be NULL */
     void (*on_progress)(void *context, uint64_t done, uint64_t total);
     void *context;

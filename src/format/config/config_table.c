@@ -10,6 +10,11 @@
 static const char *const DURABILITIES[] = {
     [TL_DURABILITY_FULL] = "full", [TL_DURABILITY_RELAXED] = "relaxed", NULL
 };
+static const char *const LEARNING[] = { [TL_LEARNING_AUTO] = "auto",
+                                        [TL_LEARNING_CONTINUOUS] = "continuous",
+                                        [TL_LEARNING_CAMPAIGN] = "campaign",
+                                        [TL_LEARNING_OFF] = "off",
+                                        NULL };
 static const char *const INPUTS[] = {
     [TL_INPUT_IMAGE] = "image", [TL_INPUT_FEATURES] = "features", NULL
 };
@@ -93,7 +98,18 @@ static const tl_config_field LOOP_FIELDS[] = {
     { "classes", TL_CONFIG_CLASSES, 0, 2, TL_CLASS_COUNT_MAX, NULL, NULL, NULL,
       "Class names; the first one is \"nothing to flag\"." },
     { "model", TL_CONFIG_TEXT, L(model_path), 0, 0, NULL, NULL, "model.onnx",
-      "ONNX file to start from; without it a small network learns from nothing." },
+      "ONNX file to start from; without it a small network learns from nothing. The journal keeps "
+      "a copy." },
+    { "keep_head", TL_CONFIG_BOOL, L(keep_head), 0, 0, NULL, NULL, NULL,
+      "The model's own last layer must have as many classes, and is kept." },
+    { "normalisation", TL_CONFIG_TEXT, L(normalisation), 0, 0, NULL, NULL, "imagenet",
+      "How pixels become the model's numbers: symmetric (the default), unit, imagenet, "
+      "efficientnet_lite, or MEAN,MEAN,MEAN/STD,STD,STD of bytes 0 to 255." },
+    { "learning", TL_CONFIG_CHOICE, L(learning), 0, 0, LEARNING, NULL, NULL,
+      "How the network learns: a little with each label, in campaigns, not at all, or as suits its "
+      "size. The fast head learns in any case." },
+    { "campaign_labels", TL_CONFIG_UINT32, L(campaign_labels), 16, 1000000, NULL, NULL, NULL,
+      "New labels before the first campaign; the next ones come when there are twice as many." },
     { "seed", TL_CONFIG_UINT64, L(seed), 0, 0, NULL, NULL, NULL,
       "Of initial weights, sampling and audit." },
     { "replay_per_label", TL_CONFIG_UINT32, L(replay_per_label), 0, 1024, NULL, NULL, NULL,

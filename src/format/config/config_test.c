@@ -23,6 +23,7 @@ static const tl_config_defaults DEFAULTS = {
               .replay_per_label = 16,
               .publish_every_labels = 32,
               .cold_labels = 400,
+              .campaign_labels = 256,
               .audit_rate = 0.02,
               .target_precision = 0.994 },
 };
@@ -266,6 +267,9 @@ static void the_template_reads_back(void **state)
         loop.input = round == 0 ? TL_INPUT_IMAGE : TL_INPUT_FEATURES;
         loop.feature_count = round == 0 ? 0 : 30;
         loop.model_path = round == 0 ? NULL : "m.onnx";
+        loop.normalisation = round == 0 ? NULL : "127/128";
+        loop.keep_head = round == 1;
+        loop.learning = round == 0 ? TL_LEARNING_AUTO : TL_LEARNING_CAMPAIGN;
         tl_text text;
         tl_text_init(&text, 1 << 16);
         tl_config_write_template(&defaults, &loop, &text);
@@ -288,6 +292,10 @@ static void the_template_reads_back(void **state)
         assert_true(l->target_precision == 0.994 && l->audit_rate == 0.02 && l->seed == 1);
         if (round == 0) assert_null(l->model_path);
         if (round == 1) assert_string_equal(l->model_path, "m.onnx");
+        if (round == 1) assert_string_equal(l->normalisation, "127/128");
+        assert_int_equal(l->keep_head, loop.keep_head);
+        assert_int_equal(l->learning, loop.learning);
+        assert_int_equal(l->campaign_labels, 256);
         assert_int_equal(c->runtime.quota_bytes, 50000000000);
         assert_string_equal(c->runtime.path, defaults.runtime.path);
         assert_int_equal(c->server.max_body_bytes, 16 << 20);

@@ -59,7 +59,7 @@ tl_campaign_options tl_campaign_options_default(void)
                                   .head_items = 1024,
                                   .epochs = 8.0,
                                   .steps_min = 200,
-                                  .rate = 1e-3,
+                                  .rate = 3e-3,
                                   .backbone_factor = 1.0f,
                                   .l2_to_start = 1e-4f,
                                   .average_decay = 0.99,

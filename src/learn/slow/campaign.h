@@ -30,7 +30,7 @@ typedef struct tl_campaign_options {
     uint32_t head_items;   /* at most so many for the last layer alone; default 1,024 */
     double epochs;         /* passes of the full fine-tune; default 8 */
     uint32_t steps_min;    /* but at least so many steps; default 200 */
-    double rate;           /* peak, of the last layer; default 1e-3 */
+    double rate;           /* peak; default 3e-3 */
     float backbone_factor; /* of the rate for all others; default 1 */
     float l2_to_start;     /* default 1e-4 */
     double average_decay;  /* default 0.99 */

@@ -5,6 +5,30 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The end of a path that fits, or the built-in network's name. */
+static void name_network(const tl_loop_config *config, char out[TL_TEXT_BYTES_MAX])
+{
+    const char *path = config->model_path, *slash = strrchr(path, '/');
+    if (slash != NULL && slash[1] != '\0') path = slash + 1;
+    if (*path == '\0') path = config->info.input == TL_INPUT_FEATURES ? "linear" : "small";
+    snprintf(out, TL_TEXT_BYTES_MAX, "%s", path);
+}
+
+static void describe_network(tl_loop *loop, tl_loop_state *out)
+{
+    name_network(&loop->config, out->network);
+    out->parameters = loop->network.parameters;
+    out->multiply_adds = loop->network.macs;
+    out->network_features = loop->network.head.features;
+    out->learns = loop->config.learning;
+    pthread_mutex_lock(&loop->train_mutex);
+    out->campaigns = loop->campaign.campaigns;
+    out->campaign_done = loop->campaign.done;
+    out->campaign_steps = loop->campaign.steps;
+    out->next_campaign_labels = loop->campaign.next_labels;
+    pthread_mutex_unlock(&loop->train_mutex);
+}
+
 void tl_loop_status(tl_loop *loop, tl_loop_state *out)
 {
     pthread_mutex_lock(&loop->mutex);
@@ -13,6 +37,7 @@ void tl_loop_status(tl_loop *loop, tl_loop_state *out)
     out->flagged = loop->shared.seen.flagged;
     out->reviews_wanted = loop->shared.seen.reviews;
     pthread_mutex_unlock(&loop->mutex);
+    describe_network(loop, out);
     out->trained_labels = atomic_load(&loop->trained_labels);
     out->label_to_served_ms_p50 = tl_histogram_quantile_ns(&loop->applied_ns, 0.50) / 1e6;
     out->label_to_served_ms_p99 = tl_histogram_quantile_ns(&loop->applied_ns, 0.99) / 1e6;

@@ -49,6 +49,28 @@ static void write_counts(tl_json_writer *w, const tl_loop_state *state)
     write_uint(w, "golden", state->golden);
 }
 
+static void write_network(tl_json_writer *w, const tl_loop_state *state)
+{
+    tl_json_key(w, "network");
+    tl_json_object(w);
+    tl_json_key(w, "name");
+    tl_json_string(w, state->network);
+    write_uint(w, "parameters", state->parameters);
+    write_uint(w, "multiply_adds", state->multiply_adds);
+    write_uint(w, "features", state->network_features);
+    tl_json_key(w, "learning");
+    tl_json_string(w, tl_learning_text(state->learns));
+    tl_json_object_end(w);
+    if (state->next_campaign_labels == 0) return;
+    tl_json_key(w, "campaign");
+    tl_json_object(w);
+    write_uint(w, "judged", state->campaigns);
+    write_uint(w, "done", state->campaign_done);
+    write_uint(w, "steps", state->campaign_steps);
+    write_uint(w, "next_labels", state->next_campaign_labels);
+    tl_json_object_end(w);
+}
+
 void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state)
 {
     char digest[24];
@@ -70,6 +92,7 @@ void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *st
     write_double(w, "label_to_served_ms_p99", state->label_to_served_ms_p99);
     write_double(w, "answer_ms_p50", state->answer_ms_p50);
     write_double(w, "answer_ms_p99", state->answer_ms_p99);
+    write_network(w, state);
     tl_json_key(w, "digest");
     tl_json_string(w, digest);
     tl_json_object_end(w);
