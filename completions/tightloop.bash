@@ -23,6 +23,8 @@ _tightloop() {
         init:--channels) COMPREPLY=(); return ;;
         init:--features) COMPREPLY=(); return ;;
         init:--model|init:-m) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        init:--normalisation) COMPREPLY=(); return ;;
+        init:--learning) COMPREPLY=($(compgen -W 'auto continuous campaign off' -- "$word")); return ;;
         init:--journal|init:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         serve:--config|serve:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         serve:--journal|serve:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -62,6 +64,9 @@ _tightloop() {
         replay:--limit|replay:-n) COMPREPLY=(); return ;;
         replay:--replay) COMPREPLY=(); return ;;
         replay:--seed) COMPREPLY=(); return ;;
+        replay:--model|replay:-m) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        replay:--normalisation) COMPREPLY=(); return ;;
+        replay:--side) COMPREPLY=(); return ;;
         replay:--journal|replay:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         replay:--loop|replay:-l) COMPREPLY=(); return ;;
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -79,14 +84,14 @@ _tightloop() {
     esac
     case $command in
         demo) COMPREPLY=($(compgen -W '--seconds --lines --rate --defects --delay --seed --keep --json --help' -- "$word")) ;;
-        init) COMPREPLY=($(compgen -W '--output --loop --classes --input --height --width --channels --template --features --model --journal --force --json --help' -- "$word")) ;;
+        init) COMPREPLY=($(compgen -W '--output --loop --classes --input --height --width --channels --template --features --model --keep-head --normalisation --learning --journal --force --json --help' -- "$word")) ;;
         serve) COMPREPLY=($(compgen -W '--config --journal --listen --ready-fd --allow-unauthenticated --log --json --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         versions) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --limit --json --help' -- "$word")) ;;
         promote) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
-        replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --verify --journal --loop --json --help' -- "$word")) ;;
+        replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;

@@ -1,5 +1,7 @@
 #include "cli/model.h"
 
+#include "networks/networks.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,8 @@ static const char *guess_normalisation(const char *path, uint32_t channels)
                   { "mobilenet", "imagenet" },
                   { "resnet", "imagenet" },
                   { "yolo", "unit" } };
+    const tl_network *network = tl_network_find(path);
+    if (network != NULL) return network->pixels;
     char plain[512];
     size_t count = 0;
     const char *name = strrchr(path, '/');
@@ -42,14 +46,15 @@ tl_status tl_model_choose(tl_loop_options *loop, char *text, size_t bytes, tl_er
     if (loop->width == 0) loop->width = facts.width;
     bool pair = loop->has_template && facts.channels == 3;
     if (loop->channels == 0) loop->channels = pair || facts.channels != 3 ? 1 : 3;
-    bool guessed = loop->normalisation == NULL;
-    if (guessed) loop->normalisation = guess_normalisation(loop->model_path, facts.channels);
+    bool given = loop->normalisation != NULL || tl_network_find(loop->model_path) != NULL;
+    if (loop->normalisation == NULL)
+        loop->normalisation = guess_normalisation(loop->model_path, facts.channels);
     size_t used = strlen(text);
     snprintf(text + used, bytes - used, ". Images of %ux%u, %s, pixels as %s%s", loop->height,
              loop->width,
              pair                  ? "as three planes: image, template and difference"
              : loop->channels == 3 ? "in colour"
                                    : "grey",
-             loop->normalisation, guessed ? " (a guess: check it against how it was trained)" : "");
+             loop->normalisation, !given ? " (a guess: check it against how it was trained)" : "");
     return TL_OK;
 }

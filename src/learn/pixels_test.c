@@ -143,6 +143,32 @@ static void converting_moved_or_registered_is_the_same(void **state)
     }
 }
 
+static void networks_have_their_own_numbers(void **state)
+{
+    (void)state;
+    tl_pixels_form form = { .height = 1, .width = 2, .channels = 1, .repeat = true };
+    const uint8_t image[2] = { 0, 255 }, reference[2] = { 255, 245 };
+    float out[6];
+    assert_int_equal(tl_pixels_normalise(&form, "imagenet", NULL), TL_OK);
+    assert_int_equal(tl_pixels_input_channels(&form), 3);
+    tl_pixels_convert(&form, image, NULL, 0, out);
+    assert_float_equal(out[0], -2.1179039, 1e-5); /* torchvision's (0 / 255 - 0.485) / 0.229 */
+    assert_float_equal(out[2], -1.8044444, 1e-5);
+    assert_float_equal(out[4], 2.4285714, 1e-5);
+    form.has_template = true; /* image, template, difference: the three of a grey pair */
+    form.repeat = false;
+    assert_int_equal(tl_pixels_normalise(&form, "10,20,30/1,2,4", NULL), TL_OK);
+    tl_pixels_convert(&form, image, reference, 0, out);
+    const float wanted[6] = { -10, 117.5f, 31.875f, 245, 112.5f, 1.25f };
+    for (int i = 0; i < 6; i++) assert_float_equal(out[i], wanted[i], 1e-4);
+    assert_int_equal(tl_pixels_normalise(&form, "127/128", NULL), TL_OK);
+    assert_float_equal(form.mean[2], 127, 0);
+    static const char *const WRONG[] = { "bright", "1,2/3", "1,2,3", "1/0", "/", "1/2x", "nan/1" };
+    for (size_t i = 0; i < TL_COUNT_OF(WRONG); i++)
+        assert_int_equal(tl_pixels_normalise(&form, WRONG[i], NULL), TL_EINVAL);
+    assert_float_equal(form.mean[2], 127, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +177,7 @@ int main(void)
         cmocka_unit_test(a_moved_template_is_found),
         cmocka_unit_test(equal_fits_take_the_shortest_shift),
         cmocka_unit_test(converting_moved_or_registered_is_the_same),
+        cmocka_unit_test(networks_have_their_own_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

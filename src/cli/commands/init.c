@@ -35,7 +35,8 @@ static const tl_option options[] = {
     { "features", 0, TL_OPTION_WHOLE, "N", "How many numbers, for --input features.",
       &values.features, 0, TL_FEATURE_COUNT_MAX },
     { "model", 'm', TL_OPTION_FILE, "FILE",
-      "ONNX model to start from; without one the built-in network learns from nothing.",
+      "ONNX model to start from, or the name of a built-in network; without one a small network "
+      "learns from nothing.",
       &values.model, 0, 0 },
     { "keep-head", 0, TL_OPTION_FLAG, NULL,
       "Keep the model's own last layer, which must have as many classes.", &values.keep_head, 0,

@@ -37,7 +37,7 @@ static const tl_option options[] = {
     { "seed", 0, TL_OPTION_WHOLE, "N", "Seed of the first weights and of sampling.", &values.seed,
       0, 4294967295.0 },
     { "model", 'm', TL_OPTION_FILE, "FILE",
-      "With --data: an ONNX model to start from, instead of the small network.", &values.model, 0,
+      "With --data: an ONNX model to start from, or a built-in network's name.", &values.model, 0,
       0 },
     { "normalisation", 0, TL_OPTION_TEXT, "HOW",
       "How pixels become the model's numbers, as for init.", &values.normalisation, 0, 0 },

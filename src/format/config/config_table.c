@@ -98,8 +98,8 @@ static const tl_config_field LOOP_FIELDS[] = {
     { "classes", TL_CONFIG_CLASSES, 0, 2, TL_CLASS_COUNT_MAX, NULL, NULL, NULL,
       "Class names; the first one is \"nothing to flag\"." },
     { "model", TL_CONFIG_TEXT, L(model_path), 0, 0, NULL, NULL, "model.onnx",
-      "ONNX file to start from; without it a small network learns from nothing. The journal keeps "
-      "a copy." },
+      "ONNX file to start from, of which the journal keeps a copy, or the name of a built-in "
+      "network (tightloop models); without it a small network learns from nothing." },
     { "keep_head", TL_CONFIG_BOOL, L(keep_head), 0, 0, NULL, NULL, NULL,
       "The model's own last layer must have as many classes, and is kept." },
     { "normalisation", TL_CONFIG_TEXT, L(normalisation), 0, 0, NULL, NULL, "imagenet",

@@ -1,6 +1,6 @@
 #include "learn/slow/campaign.h"
 
-#include "learn/slow/loss.h"
+#include "learn/train/step.h"
 #include "networks/small.h"
 
 #include <math.h>
@@ -37,14 +37,14 @@ struct tl_campaign {
     uint32_t classes[TL_CLASS_COUNT_MAX], seen_classes;
     size_t float_count, input_count;
     uint32_t width, batch;
-    float *start, *flat, *average, *grad, *backup;
-    tl_plan *plan; /* of training; made when the head is done */
+    float *start, *flat, *average;
+    tl_step *step; /* of everything; made when the head is done */
     tl_optimizer *optimizer;
     tl_schedule schedule;
     head_phase head;
     uint64_t head_steps, tune_steps, done, skipped;
     uint8_t *pixels;
-    float *output_grad, *weights;
+    float *weights;
     uint32_t *targets;
     double loss;
 };
@@ -118,21 +118,19 @@ static tl_status allocate(tl_campaign *c, const tl_campaign_entry *entries, cons
     size_t bytes = c->float_count * sizeof(float);
     c->entries = malloc(c->count * sizeof *c->entries);
     c->by_class = malloc(c->count * sizeof *c->by_class);
-    float **const vectors[] = { &c->start, &c->flat, &c->average, &c->grad, &c->backup };
+    float **const vectors[] = { &c->start, &c->flat, &c->average };
     bool ok = c->entries != NULL && c->by_class != NULL;
     for (size_t i = 0; i < TL_COUNT_OF(vectors); i++) {
         *vectors[i] = malloc(bytes + 1);
         ok = ok && *vectors[i] != NULL;
-        if (ok && i < 3) memcpy(*vectors[i], start, bytes);
+        if (ok) memcpy(*vectors[i], start, bytes);
     }
     size_t item_bytes = tl_pixels_item_bytes(&c->options.pixels);
     c->pixels = malloc(item_bytes);
     size_t batch = c->options.batch > HEAD_BATCH ? c->options.batch : HEAD_BATCH;
-    c->output_grad = calloc(batch * c->width, sizeof(float));
     c->weights = calloc(batch, sizeof(float));
     c->targets = calloc(batch, sizeof *c->targets);
-    ok = ok && c->pixels != NULL && c->output_grad != NULL && c->weights != NULL &&
-         c->targets != NULL;
+    ok = ok && c->pixels != NULL && c->weights != NULL && c->targets != NULL;
     if (!ok) return tl_fail(err, TL_ENOMEM, "a campaign over %zu labels", c->count);
     arrange(c, entries);
     return TL_OK;
@@ -211,12 +209,11 @@ void tl_campaign_destroy(tl_campaign **campaign)
     *campaign = NULL;
     if (c == NULL) return;
     head_free(&c->head);
-    tl_plan_destroy(&c->plan);
+    tl_step_destroy(&c->step);
     tl_optimizer_destroy(&c->optimizer);
     tl_graph_release(&c->graph);
-    void *const owned[] = { c->entries,     c->by_class, c->start,  c->flat,
-                            c->average,     c->grad,     c->backup, c->pixels,
-                            c->output_grad, c->weights,  c->targets };
+    void *const owned[] = { c->entries, c->by_class, c->start,   c->flat,
+                            c->average, c->pixels,   c->weights, c->targets };
     for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
     free(c);
 }
@@ -277,9 +274,9 @@ static bool find_last_layer(const tl_campaign *c, size_t *weights, size_t *biase
 
 typedef struct head_fit {
     tl_graph *graph; /* one Gemm: its weights, then its biases */
-    tl_plan *plan;
+    tl_step *step;
     tl_optimizer *optimizer;
-    float *flat, *grad;
+    float *flat;
 } head_fit;
 
 static tl_status fit_step(const tl_campaign *c, head_fit *fit, uint64_t step, uint64_t steps,
@@ -287,25 +284,23 @@ static tl_status fit_step(const tl_campaign *c, head_fit *fit, uint64_t step, ui
 {
     const head_phase *head = &c->head;
     size_t d = tl_graph_feature_count(c->graph);
+    float *input = tl_plan_input(tl_step_plan(fit->step), 0);
     tl_rng rng;
     tl_rng_seed(&rng, ~c->options.seed, step);
     for (uint32_t i = 0; i < HEAD_BATCH; i++) {
         size_t pick = (size_t)tl_rng_below(&rng, head->found);
-        memcpy(tl_plan_input(fit->plan, 0) + i * d, head->features + pick * d, d * sizeof(float));
+        memcpy(input + i * d, head->features + pick * d, d * sizeof *input);
         c->targets[i] = head->labels[pick];
     }
-    const tl_loss_options loss = { .width = c->width, .class_count = c->options.class_count };
     const tl_schedule schedule = { .kind = TL_SCHEDULE_COSINE,
                                    .base = HEAD_RATE,
                                    .scale = (double)steps };
-    tl_status status = tl_plan_train_forward(fit->plan, fit->flat, HEAD_BATCH, err);
-    if (status != TL_OK) return status;
-    tl_loss_cross_entropy(&loss, tl_plan_output(fit->plan, 0), c->targets, NULL, HEAD_BATCH, NULL,
-                          c->output_grad);
-    status = tl_plan_train_backward(fit->plan, fit->flat, c->output_grad, fit->grad, err);
-    if (status != TL_OK) return status;
-    status = tl_optimizer_step(fit->optimizer, fit->flat, fit->grad,
-                               tl_schedule_rate(&schedule, (double)step), err);
+    const tl_step_update update = { .optimizer = fit->optimizer,
+                                    .rate = tl_schedule_rate(&schedule, (double)step) };
+    tl_step_loss loss;
+    tl_status status = tl_step_gradient(fit->step, fit->flat,
+                                        &(tl_step_targets){ .labels = c->targets }, &loss, err);
+    if (status == TL_OK) status = tl_step_apply(fit->step, &update, fit->flat, err);
     return status == TL_EINVAL ? TL_OK : status; /* not finite: nothing moved */
 }
 
@@ -314,14 +309,12 @@ static tl_status fit_run(tl_campaign *c, head_fit *fit, size_t weights, size_t b
 {
     size_t d = tl_graph_feature_count(c->graph), count = c->width * d;
     tl_optimizer_options adam = tl_optimizer_options_default(TL_OPTIMIZER_ADAMW);
-    const tl_plan_options plan = { .batch_max = HEAD_BATCH,
-                                   .mode = TL_PLAN_TRAIN_FROZEN,
-                                   .threads = 1 };
+    const tl_step_options options = { .batch = HEAD_BATCH,
+                                      .threads = 1,
+                                      .class_count = c->options.class_count };
     tl_status status = tl_network_linear((uint32_t)d, c->width, &fit->graph, &fit->flat, err);
-    if (status == TL_OK) status = tl_plan_create(fit->graph, &plan, &fit->plan, err);
+    if (status == TL_OK) status = tl_step_create(fit->graph, &options, &fit->step, err);
     if (status == TL_OK) status = tl_optimizer_create(fit->graph, &adam, &fit->optimizer, err);
-    if (status == TL_OK) fit->grad = calloc(tl_graph_float_count(fit->graph), sizeof(float));
-    if (status == TL_OK && fit->grad == NULL) status = tl_fail(err, TL_ENOMEM, "last layer");
     if (status != TL_OK) return status;
     memcpy(fit->flat, c->flat + weights, count * sizeof(float));
     memcpy(fit->flat + count, c->flat + biases, c->width * sizeof(float));
@@ -343,16 +336,15 @@ static tl_status fit_head(tl_campaign *c, tl_error *err)
     if (c->head.found == 0 || !find_last_layer(c, &weights, &biases)) return TL_OK;
     tl_status status = fit_run(c, &fit, weights, biases, err);
     tl_optimizer_destroy(&fit.optimizer);
-    tl_plan_destroy(&fit.plan);
+    tl_step_destroy(&fit.step);
     tl_graph_release(&fit.graph);
     free(fit.flat);
-    free(fit.grad);
     return status;
 }
 
 /* ---- Everything ------------------------------------------------------------------------------ */
 
-/* A plan for as many items as memory allows. */
+/* A step over as many items as memory allows. */
 static tl_status start_tuning(tl_campaign *c, tl_error *err)
 {
     memcpy(c->average, c->flat, c->float_count * sizeof *c->flat);
@@ -363,13 +355,14 @@ static tl_status start_tuning(tl_campaign *c, tl_error *err)
     adam.backbone_factor = c->options.backbone_factor;
     tl_status status = tl_optimizer_create(c->graph, &adam, &c->optimizer, err);
     while (status == TL_OK) {
-        const tl_plan_options plan = { .batch_max = c->batch,
-                                       .mode = TL_PLAN_TRAIN_LIVE,
-                                       .threads = c->options.threads };
-        status = tl_plan_create(c->graph, &plan, &c->plan, err);
-        if (status != TL_OK || tl_plan_bytes(c->plan) <= c->options.bytes_max || c->batch <= 2)
+        const tl_step_options step = { .batch = c->batch,
+                                       .live_norm = true,
+                                       .threads = c->options.threads,
+                                       .class_count = c->options.class_count };
+        status = tl_step_create(c->graph, &step, &c->step, err);
+        if (status != TL_OK || tl_step_bytes(c->step) <= c->options.bytes_max || c->batch <= 2)
             break;
-        tl_plan_destroy(&c->plan);
+        tl_step_destroy(&c->step);
         c->batch /= 2;
     }
     return status;
@@ -390,12 +383,12 @@ static bool fill(tl_campaign *c, tl_rng *rng)
     for (uint32_t i = 0; i < c->batch; i++) {
         const tl_campaign_entry *entry = draw(c, rng, i % 2 == 0);
         uint32_t transform = (uint32_t)tl_rng_below(rng, transforms); /* drawn, fetched or not */
-        bool got = put(c, c->plan, i, entry, transform);
+        bool got = put(c, tl_step_plan(c->step), i, entry, transform);
         c->weights[i] = got ? 1.0f : 0.0f;
         c->targets[i] = entry->label;
         if (got && good == UINT32_MAX) good = i;
     }
-    float *input = tl_plan_input(c->plan, 0);
+    float *input = tl_plan_input(tl_step_plan(c->step), 0);
     for (uint32_t i = 0; i < c->batch && good != UINT32_MAX; i++)
         if (!(c->weights[i] > 0.0f))
             memcpy(input + i * c->input_count, input + good * c->input_count,
@@ -403,47 +396,24 @@ static bool fill(tl_campaign *c, tl_rng *rng)
     return good != UINT32_MAX;
 }
 
-/* grad += pull * (flat - start), but for running statistics. */
-static void pull_to_start(const tl_campaign *c)
-{
-    for (size_t i = 0; i < tl_graph_param_count(c->graph); i++) {
-        const tl_param *param = tl_graph_param(c->graph, i);
-        if (param->role == TL_PARAM_RUNNING) continue;
-        for (size_t k = param->offset; k < param->offset + param->count; k++)
-            c->grad[k] += c->options.l2_to_start * (c->flat[k] - c->start[k]);
-    }
-}
-
-static tl_status gradient(tl_campaign *c, tl_error *err)
-{
-    const tl_loss_options options = { .width = c->width, .class_count = c->options.class_count };
-    tl_status status = tl_plan_train_forward(c->plan, c->flat, c->batch, err);
-    if (status != TL_OK) return status;
-    c->loss = tl_loss_cross_entropy(&options, tl_plan_output(c->plan, 0), c->targets, c->weights,
-                                    c->batch, NULL, c->output_grad);
-    if (!isfinite(c->loss)) return tl_fail(err, TL_EINVAL, "the loss is not finite");
-    return tl_plan_train_backward(c->plan, c->flat, c->output_grad, c->grad, err);
-}
-
 static tl_status step_tuning(tl_campaign *c, uint64_t step, tl_error *err)
 {
     tl_rng rng;
     tl_rng_seed(&rng, c->options.seed, step);
     if (!fill(c, &rng)) return TL_OK;
-    memcpy(c->backup, c->flat, c->float_count * sizeof *c->flat);
-    tl_status status = gradient(c, err);
-    if (status == TL_OK) {
-        pull_to_start(c);
-        status = tl_optimizer_step(c->optimizer, c->flat, c->grad,
-                                   tl_schedule_rate(&c->schedule, (double)step), err);
-    }
-    if (status == TL_EINVAL) { /* numbers that are not finite: as if the step had not been */
-        memcpy(c->flat, c->backup, c->float_count * sizeof *c->flat);
-        return TL_OK;
-    }
-    if (status != TL_OK) return status;
-    tl_average_update(c->average, c->flat, c->float_count, c->options.average_decay, step);
-    return TL_OK;
+    const tl_step_targets targets = { .labels = c->targets, .weights = c->weights };
+    const tl_step_update update = { .optimizer = c->optimizer,
+                                    .rate = tl_schedule_rate(&c->schedule, (double)step),
+                                    .start = c->start,
+                                    .pull = c->options.l2_to_start,
+                                    .average = c->average,
+                                    .average_decay = c->options.average_decay,
+                                    .updates = step };
+    tl_step_loss loss = { 0 };
+    tl_status status = tl_step_gradient(c->step, c->flat, &targets, &loss, err);
+    c->loss = loss.total;
+    if (status == TL_OK) status = tl_step_apply(c->step, &update, c->flat, err);
+    return status == TL_EINVAL ? TL_OK : status; /* not finite: as if the step had not been */
 }
 
 tl_status tl_campaign_step(tl_campaign *c, tl_error *err)
@@ -493,7 +463,7 @@ const float *tl_campaign_result(const tl_campaign *campaign)
 
 size_t tl_campaign_bytes(const tl_campaign *campaign)
 {
-    size_t plans = campaign->plan != NULL ? tl_plan_bytes(campaign->plan) : 0;
+    size_t plans = campaign->step != NULL ? tl_step_bytes(campaign->step) : 0;
     if (campaign->head.plan != NULL) plans += tl_plan_bytes(campaign->head.plan);
-    return sizeof *campaign + plans + 7 * campaign->float_count * sizeof(float);
+    return sizeof *campaign + plans + 5 * campaign->float_count * sizeof(float);
 }

@@ -4,7 +4,7 @@
  *
  * Continuously: for each new labelled item it first predicts it with the averaged weights (its
  * prequential score), then takes one or more steps on the new item and replayed ones. The caller
- * publishes tl_learner_average when it sees fit. In campaigns: tl_learner_finetune. */
+ * publishes tl_learner_average when it sees fit. In campaigns: campaign.h. */
 #ifndef TL_LEARN_LEARNER_H
 #define TL_LEARN_LEARNER_H
 
@@ -107,29 +107,5 @@ tl_status tl_learner_save(const tl_learner *learner, tl_blob *blob, tl_error *er
 /* Into a learner of the same graph and options. TL_ECORRUPT, TL_EVERSION, TL_ENOMEM; unchanged
  * then. */
 tl_status tl_learner_load(tl_learner *learner, tl_blob_reader *reader, tl_error *err);
-
-/* ---- Campaigns ------------------------------------------------------------------------------- */
-
-typedef struct tl_finetune_options {
-    uint64_t seed;
-    double epochs; /* passes over the replay memory's size, class-balanced; default 5 */
-    tl_optimizer_options optimizer; /* default AdamW, 1e-3 head, 1e-4 backbone */
-    double rate;                    /* peak; default 1e-3 */
-    double warmup_share;            /* of all steps; default 0.05; then a cosine to 0 */
-    double average_decay;           /* default 0.999 */
-    float l2_to_start;              /* L2-SP: pull towards the starting weights; default 1e-3 */
-    double interpolation;           /* a of start + a (result - start); default 0.5 */
-} tl_finetune_options;
-
-tl_finetune_options tl_finetune_options_default(void);
-
-/* Fine-tune from `start` [tl_graph_float_count] on what the replay memory holds; writes the result
- * to out [tl_graph_float_count]. The learner's own weights, momenta and losses do not change.
- * `stop` (may be NULL) is asked between steps; true ends it with TL_ECLOSED. Uses the learner's
- * plan. */
-tl_status tl_learner_finetune(tl_learner *learner, const float *start,
-                              const tl_finetune_options *options, tl_learner_fetch fetch,
-                              void *context, bool (*stop)(void *context), float *out,
-                              tl_error *err);
 
 #endif

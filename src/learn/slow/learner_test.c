@@ -1,5 +1,6 @@
 /* The learner as a state machine: it learns, repeats itself bit for bit, goes on after loading, and
  * heeds withdrawals, golden items, new classes and items that cannot be had. */
+#include "learn/slow/campaign.h"
 #include "learn/slow/learner.h"
 
 #include "learn/slow/loss.h"
@@ -472,12 +473,6 @@ static void impossible_options_are_refused(void **state)
 
 /* ---- Campaigns ------------------------------------------------------------------------------- */
 
-static bool stop_now(void *context)
-{
-    (void)context;
-    return true;
-}
-
 /* Mean log loss of `flat` on keys that were never learned. */
 static double held_out_loss(const float *flat)
 {
@@ -516,52 +511,85 @@ static double distance(const float *a, const float *b, size_t count)
     return sqrt(sum);
 }
 
+enum { CAMPAIGN_LABELS = 150 };
+
+/* The result, which the caller frees; *skipped may be NULL. */
+static float *run_campaign(const tl_campaign_options *options, world *w, uint64_t *skipped)
+{
+    tl_campaign_entry entries[CAMPAIGN_LABELS];
+    for (uint64_t i = 0; i < CAMPAIGN_LABELS; i++)
+        entries[i] = (tl_campaign_entry){ i + 1, label_of(i + 1), i >= CAMPAIGN_LABELS / 2 };
+    float *start = NULL;
+    tl_graph *graph = make_graph(&start);
+    tl_campaign *campaign = NULL;
+    tl_error err = { 0 };
+    if (tl_campaign_create(graph, start, entries, CAMPAIGN_LABELS, options, fetch, w, &campaign,
+                           &err) != TL_OK)
+        fail_msg("%s", err.text);
+    while (tl_campaign_done(campaign) < tl_campaign_steps(campaign))
+        assert_int_equal(tl_campaign_step(campaign, NULL), TL_OK);
+    size_t bytes = tl_graph_float_count(graph) * sizeof(float);
+    float *out = malloc(bytes);
+    assert_non_null(out);
+    memcpy(out, tl_campaign_result(campaign), bytes);
+    if (skipped != NULL) *skipped = tl_campaign_skipped(campaign);
+    tl_campaign_destroy(&campaign);
+    tl_graph_release(&graph);
+    free(start);
+    return out;
+}
+
 static void a_campaign_improves_on_its_start(void **state)
 {
     (void)state;
-    tl_learner_options options = make_options();
-    tl_learner *learner = make(&options);
     world w = { 0 };
-    for (uint64_t key = 1; key <= 150; key++) step(learner, key, &w);
-    uint64_t digest = tl_learner_digest(learner);
+    tl_campaign_options options = tl_campaign_options_default();
+    options.pixels = make_options().pixels;
+    options.class_count = 3;
+    options.rate = 0.01;
+    options.epochs = 30;
     float *start = NULL;
     tl_graph *graph = make_graph(&start);
     size_t count = tl_graph_float_count(graph);
-    float *out = calloc(count, sizeof *out), *again = calloc(count, sizeof *again);
-    tl_finetune_options campaign = tl_finetune_options_default();
-    campaign.rate = 0.01;
-    campaign.average_decay = 0.9;
-    campaign.interpolation = 1.0;
-    campaign.epochs = 10;
-    campaign.optimizer.backbone_factor = 1;
-    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, stop_now, out, NULL),
-                     TL_ECLOSED);
-    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, out, NULL),
-                     TL_OK);
-    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, again, NULL),
-                     TL_OK);
+    float *out = run_campaign(&options, &w, NULL), *again = run_campaign(&options, &w, NULL);
     assert_memory_equal(out, again, count * sizeof *out);
     assert_true(held_out_loss(start) > 1.0);
     assert_true(held_out_loss(out) < 0.6);
-    double free_distance = distance(out, start, count);
-    campaign.l2_to_start = 1000;
-    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, again, NULL),
-                     TL_OK);
-    assert_true(distance(again, start, count) < 0.5 * free_distance);
-    campaign.interpolation = 0.0;
-    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, again, NULL),
-                     TL_OK);
-    for (size_t i = 0; i < count; i++) assert_float_equal(again[i], start[i], 0);
-    assert_true(tl_learner_digest(learner) == digest);
-    tl_learner_destroy(&learner);
-    learner = make(&options);
-    assert_int_equal(tl_learner_finetune(learner, start, &campaign, fetch, &w, NULL, out, NULL),
-                     TL_ENOTFOUND);
-    tl_learner_destroy(&learner);
+    free(again);
+    options.l2_to_start = 1000;
+    again = run_campaign(&options, &w, NULL);
+    assert_true(distance(again, start, count) < 0.5 * distance(out, start, count));
+    free(again);
     tl_graph_release(&graph);
     free(start);
     free(out);
-    free(again);
+}
+
+static void a_campaign_does_without_items_that_are_gone(void **state)
+{
+    (void)state;
+    world w = { .missing = { 3 } };
+    uint64_t skipped = 0;
+    tl_campaign_options options = tl_campaign_options_default();
+    options.pixels = make_options().pixels;
+    options.class_count = 3;
+    float *out = run_campaign(&options, &w, &skipped);
+    assert_true(skipped > 0);
+    free(out);
+    tl_campaign *none = NULL;
+    float *start = NULL;
+    tl_graph *graph = make_graph(&start);
+    const tl_campaign_entry wrong = { 1, 3, true };
+    assert_int_equal(tl_campaign_create(graph, start, &wrong, 0, &options, fetch, &w, &none, NULL),
+                     TL_EINVAL);
+    assert_int_equal(tl_campaign_create(graph, start, &wrong, 1, &options, fetch, &w, &none, NULL),
+                     TL_EINVAL);
+    options.pixels.height = 2 * SIDE;
+    assert_int_equal(tl_campaign_create(graph, start, &wrong, 1, &options, fetch, &w, &none, NULL),
+                     TL_ESHAPE);
+    assert_null(none);
+    tl_graph_release(&graph);
+    free(start);
 }
 
 int main(void)
@@ -579,6 +607,7 @@ int main(void)
         cmocka_unit_test(vectors_are_learned_too),
         cmocka_unit_test(impossible_options_are_refused),
         cmocka_unit_test(a_campaign_improves_on_its_start),
+        cmocka_unit_test(a_campaign_does_without_items_that_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,12 +55,16 @@ tl_status tl_loop_make_graph(tl_loop *loop, tl_item_reader *items, tl_graph **gr
 static tl_status check_file(const tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
 {
     const tl_loop_config *recorded = &loop->config;
-    if (!tl_network_from_file(wanted) || loop->runtime->options.read_only) return TL_OK;
-    if (!tl_network_from_file(recorded))
-        return tl_fail(err, TL_ECONFLICT,
-                       "loop \"%s\" was made with the small network; leave out its model, or use "
-                       "another name",
-                       recorded->info.name);
+    if (wanted->model_path[0] == '\0' || loop->runtime->options.read_only) return TL_OK;
+    if (!tl_network_from_file(wanted) || !tl_network_from_file(recorded))
+        return strcmp(wanted->model_path, recorded->model_path) == 0
+                   ? TL_OK
+                   : tl_fail(err, TL_ECONFLICT,
+                             "loop \"%s\" was made with %s; leave its model as it was, or use "
+                             "another name",
+                             recorded->info.name,
+                             recorded->model_path[0] == '\0' ? "the small network"
+                                                             : recorded->model_path);
     tl_loop_config named = *recorded;
     memcpy(named.model_path, wanted->model_path, sizeof named.model_path);
     void *data = NULL;

@@ -3,6 +3,7 @@
 #include "format/file.h"
 #include "graph/onnx.h"
 #include "loop/item/featurizer.h"
+#include "networks/networks.h"
 #include "networks/small.h"
 
 #include <sodium.h>
@@ -17,7 +18,7 @@ enum {
 
 bool tl_network_from_file(const tl_loop_config *config)
 {
-    return config->model_path[0] != '\0';
+    return config->model_path[0] != '\0' && tl_network_find(config->model_path) == NULL;
 }
 
 tl_status tl_network_read_file(const char *path, void **data, size_t *bytes,
@@ -25,6 +26,11 @@ tl_status tl_network_read_file(const char *path, void **data, size_t *bytes,
 {
     uint8_t digest[(TL_MODEL_HASH_BYTES - 1) / 2];
     tl_status status = tl_file_read(path, TL_MODEL_BYTES_MAX, data, bytes, err);
+    if (status == TL_ENOTFOUND)
+        return tl_fail(err, status,
+                       "model \"%.120s\" is neither a file nor a built-in network; `tightloop "
+                       "models` lists those",
+                       path);
     if (status != TL_OK) return status;
     crypto_generichash(digest, sizeof digest, *data, *bytes, NULL, 0);
     sodium_bin2hex(hash, TL_MODEL_HASH_BYTES, digest, sizeof digest);
@@ -37,21 +43,43 @@ static uint32_t output_count(size_t class_count)
     return outputs < TL_CLASS_COUNT_MAX ? outputs : TL_CLASS_COUNT_MAX;
 }
 
-/* The imported network with the loop's last layer. */
+/* Any network with the loop's last layer. Takes over the whole one. */
+static tl_status with_last_layer(tl_graph *whole, float *numbers, uint32_t classes, bool keep_head,
+                                 tl_graph **graph, float **flat, tl_network_facts *facts,
+                                 tl_error *err)
+{
+    const tl_classifier_options options = { .outputs = output_count(classes),
+                                            .keep = classes,
+                                            .keep_or_fail = keep_head };
+    tl_status status =
+        tl_graph_classifier(whole, numbers, &options, graph, flat, &facts->head, err);
+    tl_graph_release(&whole);
+    free(numbers);
+    return status;
+}
+
 static tl_status import(const void *data, size_t bytes, const tl_onnx_options *size,
                         uint32_t classes, bool keep_head, tl_graph **graph, float **flat,
                         tl_network_facts *facts, tl_error *err)
 {
     tl_graph *whole = NULL;
     float *numbers = NULL;
-    const tl_classifier_options options = { .outputs = output_count(classes),
-                                            .keep = classes,
-                                            .keep_or_fail = keep_head };
     tl_status status = tl_onnx_import(data, bytes, size, &whole, &numbers, err);
     if (status != TL_OK) return status;
-    status = tl_graph_classifier(whole, numbers, &options, graph, flat, &facts->head, err);
-    tl_graph_release(&whole);
-    free(numbers);
+    return with_last_layer(whole, numbers, classes, keep_head, graph, flat, facts, err);
+}
+
+/* One of the built-in architectures; its weights are drawn from the seed. */
+static tl_status make_architecture(const tl_network *network, const tl_network_options *options,
+                                   uint32_t classes, tl_graph **graph, float **flat,
+                                   tl_network_facts *facts, tl_error *err)
+{
+    tl_graph *whole = NULL;
+    float *numbers = NULL;
+    tl_status status = tl_network_create(network, options, &whole, &numbers, err);
+    if (status != TL_OK) return status;
+    status = with_last_layer(whole, numbers, classes, false, graph, flat, facts, err);
+    if (status == TL_OK) facts->head.kept = false; /* it had learned nothing */
     return status;
 }
 
@@ -90,8 +118,19 @@ tl_status tl_network_make(const tl_loop_config *config, const void *data, size_t
     tl_network_facts found = { 0 };
     const tl_loop_info *info = &config->info;
     const tl_onnx_options size = { .height = info->height, .width = info->width };
+    const tl_network *network = tl_network_find(config->model_path);
     tl_status status;
-    if (tl_network_from_file(config))
+    if (network != NULL) {
+        tl_pixels_form form = tl_items_pixels_form(config);
+        const tl_network_options options = { .height = info->height,
+                                             .width = info->width,
+                                             .channels = tl_pixels_input_channels(&form),
+                                             .seed = config->seed };
+        if (info->input != TL_INPUT_IMAGE)
+            return tl_fail(err, TL_ESHAPE, "%s takes images; set input: image", network->name);
+        status = make_architecture(network, &options, (uint32_t)info->class_count, graph, flat,
+                                   &found, err);
+    } else if (tl_network_from_file(config))
         status = import(data, bytes, &size, (uint32_t)info->class_count, config->keep_head, graph,
                         flat, &found, err);
     else
@@ -129,14 +168,23 @@ tl_status tl_network_probe(const char *model, uint32_t height, uint32_t width, u
     void *data = NULL;
     size_t bytes = 0;
     char hash[TL_MODEL_HASH_BYTES];
-    tl_status status = tl_network_read_file(model, &data, &bytes, hash, err);
+    const tl_network *network = tl_network_find(model);
+    const tl_network_options own = { .height = height, .width = width, .seed = 1 };
+    if (network != NULL && keep_head)
+        return tl_fail(err, TL_EINVAL, "%s has no last layer to keep: it has learned nothing yet",
+                       model);
+    tl_status status = TL_OK;
+    if (network == NULL) status = tl_network_read_file(model, &data, &bytes, hash, err);
     if (status != TL_OK) return status;
     const tl_onnx_options size = { .height = height > 0 ? height : DEFAULT_SIDE,
                                    .width = width > 0 ? width : DEFAULT_SIDE };
     tl_graph *graph = NULL;
     float *flat = NULL;
     tl_network_facts facts = { 0 };
-    status = import(data, bytes, &size, classes, keep_head, &graph, &flat, &facts, err);
+    if (network != NULL)
+        status = make_architecture(network, &own, classes, &graph, &flat, &facts, err);
+    else
+        status = import(data, bytes, &size, classes, keep_head, &graph, &flat, &facts, err);
     if (status == TL_OK) fill_facts(graph, &facts);
     if (status == TL_OK) *out = facts;
     tl_graph_release(&graph);
