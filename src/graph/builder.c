@@ -471,19 +471,24 @@ static const tl_node *before_scores(const tl_graph *graph, const tl_node *node)
     }
 }
 
-/* The input of the head: of the Gemm, or the convolution of an image of one pixel, that makes the
- * first output; else of the last Gemm. */
+const tl_node *tl_graph_head(const tl_graph *graph)
+{
+    const tl_node *node = maker_of(graph, graph->outputs[0]);
+    while (node != NULL && node->kind != TL_OP_GEMM && node->kind != TL_OP_CONV)
+        node = before_scores(graph, node);
+    if (node == NULL) return NULL;
+    bool head = node->kind == TL_OP_GEMM || tl_shape_pixels(&graph->tensors[node->inputs[0]]) == 1;
+    return head ? node : NULL;
+}
+
+/* The input of the head; else of the last Gemm. */
 static void set_features(tl_graph *graph)
 {
     graph->features = TL_NONE;
     for (size_t n = 0; n < graph->node_count; n++)
         if (graph->nodes[n].kind == TL_OP_GEMM) graph->features = graph->nodes[n].inputs[0];
-    const tl_node *node = maker_of(graph, graph->outputs[0]);
-    while (node != NULL && node->kind != TL_OP_GEMM && node->kind != TL_OP_CONV)
-        node = before_scores(graph, node);
-    if (node == NULL) return;
-    if (node->kind == TL_OP_GEMM || tl_shape_pixels(&graph->tensors[node->inputs[0]]) == 1)
-        graph->features = node->inputs[0];
+    const tl_node *head = tl_graph_head(graph);
+    if (head != NULL) graph->features = head->inputs[0];
 }
 
 static void hash_u64(uint64_t *hash, uint64_t value)

@@ -35,6 +35,18 @@ static bool makes_map(tl_op_kind kind)
     case TL_OP_ADD:
     case TL_OP_SUB:
     case TL_OP_MUL:
+    case TL_OP_LEAKY_RELU:
+    case TL_OP_PRELU:
+    case TL_OP_TANH:
+    case TL_OP_ELU:
+    case TL_OP_GELU:
+    case TL_OP_GELU_TANH:
+    case TL_OP_MISH:
+    case TL_OP_DIV:
+    case TL_OP_PAD:
+    case TL_OP_RESIZE:
+    case TL_OP_CONV_TRANSPOSE:
+    case TL_OP_AVERAGE_POOL:
     case TL_OP_MAX_POOL:
     case TL_OP_CONCAT: return true;
     default: return false;
@@ -79,20 +91,21 @@ static void survey_free(survey *s)
     free(s->pooled);
 }
 
-/* The last layer with weights, when only one-to-one functions come after it; else NULL. */
+/* A head that a feature vector goes into; NULL: none. */
 static const tl_node *last_layer(const survey *s)
 {
-    const tl_node *node = s->maker[s->graph->outputs[0]];
-    while (
-        node != NULL && node->input_count == 1 &&
-        (node->kind == TL_OP_SOFTMAX || node->kind == TL_OP_SIGMOID || node->kind == TL_OP_FLATTEN))
-        node = s->maker[node->inputs[0]];
+    const tl_node *node = tl_graph_head(s->graph);
     if (node == NULL) return NULL;
-    const tl_shape *from = &s->graph->tensors[node->inputs[0]];
-    if (node->kind == TL_OP_GEMM && from->rank == 1) return node;
-    bool on_vector = node->kind == TL_OP_CONV && tl_shape_pixels(from) == 1 &&
-                     s->pooled[node->inputs[0]] && node->attrs.groups == 1;
-    return on_vector ? node : NULL;
+    if (node->kind == TL_OP_GEMM) return s->graph->tensors[node->inputs[0]].rank == 1 ? node : NULL;
+    return s->pooled[node->inputs[0]] && node->attrs.groups == 1 ? node : NULL;
+}
+
+/* Nothing but one-to-one functions without numbers of their own between it and the output. */
+static bool is_whole(const survey *s, const tl_node *last)
+{
+    const tl_node *node = s->maker[s->graph->outputs[0]];
+    while (node != last && node->input_count == 1) node = s->maker[node->inputs[0]];
+    return node == last;
 }
 
 /* The map of lowest resolution; of several, the one with the most channels; of several, the last.
@@ -211,13 +224,13 @@ static tl_status copy(const tl_graph *graph, const float *flat, uint32_t feature
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-static tl_status check_keep(const tl_node *last, const tl_classifier_options *options, bool *keep,
-                            tl_error *err)
+static tl_status check_keep(const survey *s, const tl_node *last,
+                            const tl_classifier_options *options, bool *keep, tl_error *err)
 {
-    *keep = options->keep > 0 && last != NULL && last->kind == TL_OP_GEMM &&
+    *keep = options->keep > 0 && last != NULL && last->kind == TL_OP_GEMM && is_whole(s, last) &&
             last->attrs.channels == options->keep;
     if (*keep || !options->keep_or_fail) return TL_OK;
-    if (last == NULL || last->kind != TL_OP_GEMM)
+    if (last == NULL || last->kind != TL_OP_GEMM || !is_whole(s, last))
         return tl_fail(err, TL_ESHAPE,
                        "the network's last layer is no Gemm, so that it cannot be kept; leave out "
                        "keep_head: a new last layer learns from the loop's labels");
@@ -261,7 +274,7 @@ tl_status tl_graph_classifier(const tl_graph *graph, const float *flat,
     tl_classifier_report found = { 0 };
     tl_status status = survey_make(graph, &s, err);
     const tl_node *last = status == TL_OK ? last_layer(&s) : NULL;
-    if (status == TL_OK) status = check_keep(last, options, &found.kept, err);
+    if (status == TL_OK) status = check_keep(&s, last, options, &found.kept, err);
     if (status == TL_OK) status = choose(&s, last, &found, &features, err);
     if (status == TL_OK)
         status = copy(graph, flat, features, found.pooled, found.kept ? last : NULL, options, out,

@@ -44,6 +44,12 @@ struct tl_graph {
     tl_packer *packer;
 };
 
+/* ---- builder.c ------------------------------------------------------------------------------- */
+
+/* The Gemm, or the convolution of an image of one pixel, behind the first output, with nothing after
+ * it that changes a ranking of classes; NULL: the network has none. */
+const tl_node *tl_graph_head(const tl_graph *graph);
+
 /* ---- fuse.c ---------------------------------------------------------------------------------- */
 
 /* A program is a graph's nodes as one mode runs them: some folded into others. Steps are nodes

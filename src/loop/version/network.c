@@ -117,7 +117,11 @@ tl_status tl_network_make(const tl_loop_config *config, const void *data, size_t
 {
     tl_network_facts found = { 0 };
     const tl_loop_info *info = &config->info;
-    const tl_onnx_options size = { .height = info->height, .width = info->width };
+    const tl_onnx_size sides[2] = { { .axis = 2, .size = info->height },
+                                    { .axis = 3, .size = info->width } };
+    const tl_onnx_options size = { .sizes = sides,
+                                   .size_count = info->input == TL_INPUT_IMAGE ? 2 : 0,
+                                   .reading = TL_ONNX_ITEMS };
     const tl_network *network = tl_network_find(config->model_path);
     tl_status status;
     if (network != NULL) {
@@ -176,8 +180,12 @@ tl_status tl_network_probe(const char *model, uint32_t height, uint32_t width, u
     tl_status status = TL_OK;
     if (network == NULL) status = tl_network_read_file(model, &data, &bytes, hash, err);
     if (status != TL_OK) return status;
-    const tl_onnx_options size = { .height = height > 0 ? height : DEFAULT_SIDE,
-                                   .width = width > 0 ? width : DEFAULT_SIDE };
+    const tl_onnx_size sides[2] = { { .axis = 2, .size = height }, { .axis = 3, .size = width } };
+    const tl_onnx_options size = { .sizes = sides,
+                                   .size_count = height > 0 && width > 0 ? 2 : 0,
+                                   .height = height > 0 ? height : DEFAULT_SIDE,
+                                   .width = width > 0 ? width : DEFAULT_SIDE,
+                                   .reading = TL_ONNX_ITEMS };
     tl_graph *graph = NULL;
     float *flat = NULL;
     tl_network_facts facts = { 0 };
