@@ -95,6 +95,8 @@ tl_status tl_shape_check(const tl_shape *shape, tl_error *err);
  *               inside, and ends past the padding, counts too
  *   AVERAGE_POOL window; padding does not count, unless count_include_pad; ceil_mode likewise (what
  *               is past the padding never counts)
+ *               Pools of three dimensions are two of these: over [d, h, w, c], then over the same
+ *               numbers as [d, h * w, c]
  *   GLOBAL_AVERAGE_POOL GLOBAL_MAX_POOL  [h, w, c] -> [1, 1, c]
  *   RESIZE      resize: to [resize.height, resize.width, c]
  *
