@@ -9,7 +9,7 @@
  * onnx_table.c    the operators
  * onnx_order.c    how a tensor lies in the engine: order of axes, reshaping, transposing
  * onnx_array.c    arithmetic of such tensors, and constants as tensors
- * onnx_fold.c     nodes whose operands are all constants
+ * onnx_fold.c     nodes whose operands are all constants; onnx_fold_engine.c by the engine
  * onnx_layer.c    operators with weights          onnx_pool.c    windows
  * onnx_math.c     functions of one or two numbers onnx_reduce.c  sums and the like, softmax
  * onnx_norm.c     normalisations by the item's own numbers
@@ -333,6 +333,7 @@ tl_status onnx_pad(onnx_import *import, const onnx_node *node, onnx_array *x,
 
 /* Compute a node all of whose operands are constants: integers exactly, the rest by the engine. */
 tl_status onnx_fold(onnx_import *import, onnx_node *node);
+tl_status onnx_fold_by_engine(onnx_import *import, onnx_node *node);
 /* A checked constant in the arena; exactly one of *integers and *floats is for the caller to fill,
  * by the type. NULL when out of memory or over a bound (reported). */
 Onnx__TensorProto *onnx_constant_new(const onnx_import *import, int32_t type, uint32_t rank,
