@@ -44,6 +44,7 @@ static bool makes_map(tl_op_kind kind)
     case TL_OP_MISH:
     case TL_OP_DIV:
     case TL_OP_PAD:
+    case TL_OP_SLICE:
     case TL_OP_RESIZE:
     case TL_OP_CONV_TRANSPOSE:
     case TL_OP_AVERAGE_POOL:
