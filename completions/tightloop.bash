@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay backup export doctor token completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train backup export doctor token completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -69,6 +69,17 @@ _tightloop() {
         replay:--side) COMPREPLY=(); return ;;
         replay:--journal|replay:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         replay:--loop|replay:-l) COMPREPLY=(); return ;;
+        train:--data|train:-d) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        train:--model|train:-m) COMPREPLY=(); return ;;
+        train:--output|train:-o) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        train:--side) COMPREPLY=(); return ;;
+        train:--channels) COMPREPLY=(); return ;;
+        train:--epochs|train:-e) COMPREPLY=(); return ;;
+        train:--batch|train:-b) COMPREPLY=(); return ;;
+        train:--rate|train:-r) COMPREPLY=(); return ;;
+        train:--stages) COMPREPLY=(); return ;;
+        train:--threads|train:-t) COMPREPLY=(); return ;;
+        train:--seed) COMPREPLY=(); return ;;
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         backup:--config|backup:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         backup:--to|backup:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -92,6 +103,7 @@ _tightloop() {
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
         replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
+        train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --epochs --batch --rate --stages --threads --seed --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
