@@ -117,6 +117,64 @@ static tl_weights *make_weights(const network *n)
 
 /* ---- Inference ------------------------------------------------------------------------------- */
 
+/* Every kernel that only serves: strided, depthwise, pointwise with an addition; last layers whose
+ * weights outweigh their activations. */
+static network make_wide(void)
+{
+    network n = { NULL, NULL };
+    tl_builder *b = NULL;
+    assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+    const tl_shape shape = tl_shape_image(13, 12, 3);
+    const tl_conv_options down = tl_conv_square(3, 2, 1), point = tl_conv_square(1, 1, 1);
+    const tl_conv_options depth3 = tl_conv_square(3, 1, 24), depth5 = tl_conv_square(5, 2, 24);
+    tl_tensor_index x = tl_builder_conv(b, "c1", tl_builder_input(b, "x", &shape), 24, &down);
+    x = tl_builder_unary(b, TL_OP_RELU, x);
+    tl_tensor_index y = tl_builder_conv(b, "d1", x, 24, &depth3);
+    y = tl_builder_conv(b, "p1", tl_builder_unary(b, TL_OP_HARD_SWISH, y), 24, &point);
+    x = tl_builder_binary(b, TL_OP_ADD, x, tl_builder_unary(b, TL_OP_SILU, y));
+    x = tl_builder_unary(b, TL_OP_RELU, tl_builder_conv(b, "d2", x, 24, &depth5));
+    x = tl_builder_unary(b, TL_OP_HARD_SWISH, tl_builder_conv(b, "p2", x, 217, &point));
+    x = tl_builder_unary(b, TL_OP_HARD_SIGMOID, tl_builder_conv(b, "c2", x, 17, &down));
+    tl_builder_output(b, tl_builder_gemm(b, "fc", tl_builder_unary(b, TL_OP_FLATTEN, x), OUTPUTS));
+    assert_int_equal(tl_builder_finish(b, 5, &n.graph, &n.flat, NULL), TL_OK);
+    tl_builder_destroy(&b);
+    return n;
+}
+
+/* The same numbers in any batch and with any threads, and those of the kernels that train. */
+static void test_serving_kernels(void **state)
+{
+    (void)state;
+    enum { ITEMS = 9 };
+    network n = make_wide();
+    tl_weights *weights = make_weights(&n);
+    const size_t count = count_of(&n);
+    tl_plan *trains = make_plan(&n, ITEMS, TL_PLAN_TRAIN_FROZEN, 1);
+    fill(tl_plan_input(trains, 0), ITEMS * count, 3);
+    assert_int_equal(tl_plan_train_forward(trains, n.flat, ITEMS, NULL), TL_OK);
+    float first[ITEMS * OUTPUTS];
+    const uint32_t batches[] = { 1, 9, 4, 1, 9, 2 }, threads[] = { 1, 1, 1, TEAM, TEAM, 2 };
+    for (size_t b = 0; b < TL_COUNT_OF(batches); b++) {
+        tl_plan *plan = make_plan(&n, batches[b], TL_PLAN_INFER, threads[b]);
+        for (uint32_t from = 0; from < ITEMS; from += batches[b]) {
+            const uint32_t items = ITEMS - from < batches[b] ? ITEMS - from : batches[b];
+            memcpy(tl_plan_input(plan, 0), tl_plan_input(trains, 0) + from * count,
+                   items * count * sizeof(float));
+            assert_int_equal(tl_plan_infer(plan, weights, items, NULL), TL_OK);
+            float *to = first + (size_t)from * OUTPUTS;
+            if (b == 0) memcpy(to, tl_plan_output(plan, 0), items * OUTPUTS * sizeof(float));
+            assert_memory_equal(tl_plan_output(plan, 0), to, items * OUTPUTS * sizeof(float));
+        }
+        tl_plan_destroy(&plan);
+    }
+    for (size_t i = 0; i < ITEMS * OUTPUTS; i++)
+        assert_true(fabsf(first[i] - tl_plan_output(trains, 0)[i]) <=
+                    1e-4f * (1 + fabsf(first[i])));
+    tl_plan_destroy(&trains);
+    tl_weights_release(&weights);
+    free_network(&n);
+}
+
 static void test_batch_and_threads_do_not_matter(void **state)
 {
     (void)state;
@@ -125,7 +183,7 @@ static void test_batch_and_threads_do_not_matter(void **state)
     const size_t count = count_of(&n);
     float first[32 * OUTPUTS], features[32 * 32];
     assert_int_equal(tl_graph_feature_count(n.graph), 32);
-    const uint32_t batches[] = { 32, 1, 7, 16 }, threads[] = { 1, 1, TEAM, TEAM };
+    const uint32_t batches[] = { 32, 1, 7, 16, 1 }, threads[] = { 1, 1, TEAM, TEAM, TEAM };
     for (size_t b = 0; b < TL_COUNT_OF(batches); b++) {
         tl_plan *plan = make_plan(&n, batches[b], TL_PLAN_INFER, threads[b]);
         for (uint32_t from = 0; from < 32; from += batches[b]) {
@@ -602,6 +660,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_and_threads_do_not_matter),
+        cmocka_unit_test(test_serving_kernels),
         cmocka_unit_test(test_running_again_gives_the_same),
         cmocka_unit_test(test_serving_agrees_with_training),
         cmocka_unit_test(test_fusing_keeps_what_others_read),

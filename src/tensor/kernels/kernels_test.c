@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { ROOM = 1 << 14 };
+enum { ROOM = 1 << 15 };
 
 static const char *const sets[] = { "base", "avx2", "avx512" };
 static tl_rng rng;
@@ -93,6 +93,83 @@ static void check_gemm(const tl_kernels *k)
                     assert_near("gemm", k, r * columns + n, c[r * columns + n], sum, 2e-5);
                 }
             }
+        }
+    }
+}
+
+/* Panels of all widths, whole and with columns missing; blocks of all heights; an addition. */
+static void check_panel(const tl_kernels *k)
+{
+    static float x[ROOM], w[ROOM], y[ROOM], more[ROOM], bias[TL_PANEL_MAX];
+    static const size_t widths[] = { 32, 16, 8 };
+    static const tl_op_kind kinds[] = { TL_OP_COUNT, TL_OP_RELU, TL_OP_CLIP, TL_OP_HARD_SWISH,
+                                        TL_OP_SILU };
+    fill(bias, TL_PANEL_MAX);
+    for (size_t n = 0; n < 3 * 5 * 31; n++) {
+        const tl_activation act = { kinds[n % 5], -0.5f, 2.25f };
+        const size_t width = widths[n % 3], rows = 1 + n % 31, inner = 1 + n % 7;
+        const size_t columns = n % 2 == 0 ? width : 1 + n % width;
+        tl_panel_args args = { .rows = rows,
+                               .x = x,
+                               .x_step = 5,
+                               .segments = 2,
+                               .segment_floats = inner,
+                               .segment_step = 200,
+                               .weights = w,
+                               .bias = bias,
+                               .width = width,
+                               .columns = columns,
+                               .act = &act,
+                               .add = n % 4 == 0 ? more : NULL,
+                               .add_step = 34,
+                               .y = y,
+                               .y_step = 33 };
+        fill(x, 1024), fill(w, 2 * inner * width), fill(more, 2048), fill(y, 2048);
+        const float after = y[(rows - 1) * 33 + columns];
+        k->panel(&args);
+        for (size_t at = 0; at < rows * columns; at++) {
+            const size_t r = at / columns, c = at % columns;
+            double sum = (double)bias[c];
+            for (size_t i = 0; i < 2 * inner; i++)
+                sum += (double)x[r * 5 + i / inner * 200 + i % inner] * (double)w[i * width + c];
+            sum = activation(act.kind, sum, -0.5, 2.25);
+            if (args.add != NULL) sum += (double)more[r * 34 + c];
+            assert_near("panel", k, at, y[r * 33 + c], sum, 2e-5);
+        }
+        assert_true(y[(rows - 1) * 33 + columns] == after); /* nothing past the columns */
+    }
+}
+
+static void check_depthwise_row(const tl_kernels *k)
+{
+    static float x[ROOM], w[ROOM], y[ROOM], bias[64];
+    static const uint32_t channels[] = { 16, 24, 37, 64 };
+    for (size_t n = 0; n < 4 * 4 * 17; n++) {
+        const tl_activation act = { n % 2 == 0 ? TL_OP_RELU : TL_OP_SILU, 0, 0 };
+        const size_t kernel = n % 4 < 2 ? 3 : 5, stride = 1 + n % 2, pixels = 1 + n % 17;
+        const size_t c = channels[n / 17 % 4], columns = (pixels - 1) * stride + kernel;
+        const tl_depthwise_row row = { .x = x,
+                                       .x_row = columns * c,
+                                       .kernel = kernel,
+                                       .stride = stride,
+                                       .channels = c,
+                                       .pixels = pixels,
+                                       .begin = c > 32 ? 16 : 0,
+                                       .end = c,
+                                       .weights = w,
+                                       .bias = bias,
+                                       .act = &act,
+                                       .y = y };
+        fill(x, kernel * columns * c), fill(w, kernel * kernel * c), fill(bias, c);
+        k->depthwise_row(&row);
+        for (size_t at = 0; at < pixels * c; at++) {
+            if (at % c < row.begin) continue;
+            double sum = (double)bias[at % c];
+            for (size_t t = 0; t < kernel * kernel; t++)
+                sum += (double)
+                           x[t / kernel * row.x_row + (at / c * stride + t % kernel) * c + at % c] *
+                       (double)w[t * c + at % c];
+            assert_near("depthwise row", k, at, y[at], activation(act.kind, sum, 0, 0), 2e-5);
         }
     }
 }
@@ -191,10 +268,12 @@ static void test_activations(void **state)
 static void test_gemm(void **state)
 {
     (void)state, for_each_set(check_gemm);
+    for_each_set(check_panel);
 }
 static void test_depthwise(void **state)
 {
     (void)state, for_each_set(check_depthwise);
+    for_each_set(check_depthwise_row);
 }
 static void test_groups(void **state)
 {
