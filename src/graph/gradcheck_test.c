@@ -145,7 +145,7 @@ static double objective(fixture *f)
     size_t channels = live ? tl_shape_count(&f->specs[2].shape) : 0;
     for (int i = 0; i < 2 && live; i++) memcpy(kept[i], f->params[2 + i], channels * sizeof(float));
     tl_error err;
-    assert_int_equal(tl_op_get(f->is->kind)->forward(&f->state, &f->run, &err), TL_OK);
+    assert_int_equal(tl_op_forward(f->is->kind, &f->state, &f->run, &err), TL_OK);
     for (int i = 0; i < 2 && live; i++) memcpy(f->params[2 + i], kept[i], channels * sizeof(float));
     double sum = 0;
     for (size_t n = 0; n < f->output_count; n++) sum += (double)f->y[n] * (double)f->dy[n];
@@ -188,7 +188,7 @@ static void run_case(const grad_case *is, size_t number)
     setup(&f, is, &rng);
     tl_error err;
     objective(&f);
-    assert_int_equal(tl_op_get(is->kind)->backward(&f.state, &f.run, &err), TL_OK);
+    assert_int_equal(tl_op_backward(is->kind, &f.state, &f.run, &err), TL_OK);
     for (size_t i = 0; i < is->input_count; i++) {
         if (is->fixed[i]) continue;
         const size_t count = BATCH * tl_shape_count(&is->inputs[i]);

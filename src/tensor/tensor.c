@@ -214,6 +214,41 @@ tl_status tl_op_prepare(tl_op_kind kind, tl_op_state *state, tl_error *err)
     return status;
 }
 
+bool tl_op_sums_batch(tl_op_kind kind, tl_op_mode mode)
+{
+    return tl_op_get(kind)->sums_batch && mode == TL_MODE_TRAIN_LIVE;
+}
+
+tl_status tl_op_forward(tl_op_kind kind, const tl_op_state *state, const tl_op_run *run,
+                        tl_error *err)
+{
+    const tl_op *op = tl_op_get(kind);
+    tl_op_run all = *run;
+    all.items = state->batch;
+    all.first_item = 0;
+    tl_status status = TL_OK;
+    if (tl_op_sums_batch(kind, state->mode))
+        status = op->phase(state, &all, TL_PHASE_GATHER_FORWARD, err);
+    if (status == TL_OK && op->phase != NULL && state->mode != TL_MODE_INFER)
+        status = op->phase(state, &all, TL_PHASE_SETTLE_FORWARD, err);
+    return status == TL_OK ? op->forward(state, &all, err) : status;
+}
+
+tl_status tl_op_backward(tl_op_kind kind, const tl_op_state *state, const tl_op_run *run,
+                         tl_error *err)
+{
+    const tl_op *op = tl_op_get(kind);
+    tl_op_run all = *run;
+    all.items = state->batch;
+    all.first_item = 0;
+    if (op->phase == NULL) return op->backward(state, &all, err);
+    const bool sums = tl_op_sums_batch(kind, state->mode);
+    tl_status status = sums ? op->phase(state, &all, TL_PHASE_GATHER_BACKWARD, err)
+                            : op->backward(state, &all, err);
+    if (status == TL_OK) status = op->phase(state, &all, TL_PHASE_SETTLE_BACKWARD, err);
+    return status == TL_OK && sums ? op->backward(state, &all, err) : status;
+}
+
 void tl_op_release(tl_op_kind kind, tl_op_state *state)
 {
     const tl_op *op = tl_op_get(kind);

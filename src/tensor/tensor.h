@@ -364,7 +364,23 @@ typedef struct tl_op_run {
     const float *dy;            /* [batch, ...output] */
     float *dx[TL_OP_INPUT_MAX]; /* written, not added to; NULL when not wanted */
     float *dparams[TL_OP_PARAM_MAX]; /* written; canonical layout; not aligned */
+    /* Training, operators with phases: how many items these are, and how many came before. */
+    uint32_t items, first_item;
 } tl_op_run;
+
+/* What an operator does beside forward and backward in training when something of it is of the
+ * whole batch: its parameters' gradient, moments. Training runs some items at a time, so that they
+ * stay in the cache from one operator to the next. The order is
+ *   SETTLE_FORWARD once, forward for all items; backward for all items, SETTLE_BACKWARD once;
+ * and where it sums over the batch (`sums_batch`) in live training
+ *   GATHER_FORWARD for all items, SETTLE_FORWARD once, forward for all items;
+ *   GATHER_BACKWARD for all items, SETTLE_BACKWARD once, backward for all items. */
+typedef enum tl_op_phase {
+    TL_PHASE_GATHER_FORWARD,
+    TL_PHASE_SETTLE_FORWARD,
+    TL_PHASE_GATHER_BACKWARD,
+    TL_PHASE_SETTLE_BACKWARD /* writes dparams, which backward leaves alone */
+} tl_op_phase;
 
 typedef struct tl_op {
     const char *name; /* as in TL_OP_MAP */
@@ -389,6 +405,11 @@ typedef struct tl_op {
     tl_status (*forward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
     /* NULL: no gradient comes through, as if the output were constant. */
     tl_status (*backward)(const tl_op_state *state, const tl_op_run *run, tl_error *err);
+    /* NULL: no phases. With phases, `saved` is of the whole batch, and so is the state's batch where
+     * `sums_batch` counts. */
+    tl_status (*phase)(const tl_op_state *state, const tl_op_run *run, tl_op_phase phase,
+                       tl_error *err);
+    bool sums_batch; /* live training needs all items before forward, and before backward */
     /* Free what `own` holds, not own itself; copes with what a failed prepare left. NULL: nothing.
      */
     void (*destroy)(tl_op_state *state);
@@ -401,6 +422,13 @@ tl_op_kind tl_op_find(const char *name);
 /* prepare and destroy by way of these: needs and own start cleared, and a failure leaves nothing.
  */
 tl_status tl_op_prepare(tl_op_kind kind, tl_op_state *state, tl_error *err);
+/* Whether it must see all items before it goes on. */
+bool tl_op_sums_batch(tl_op_kind kind, tl_op_mode mode);
+/* Training: all items of the state's batch at once, phases included. */
+tl_status tl_op_forward(tl_op_kind kind, const tl_op_state *state, const tl_op_run *run,
+                        tl_error *err);
+tl_status tl_op_backward(tl_op_kind kind, const tl_op_state *state, const tl_op_run *run,
+                         tl_error *err);
 void tl_op_release(tl_op_kind kind, tl_op_state *state);
 
 #endif

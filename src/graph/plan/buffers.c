@@ -193,6 +193,21 @@ static void place_gradients(tl_plan *plan)
     }
 }
 
+/* Into how many calls the batch is divided; one for a step with phases, whose `saved` is of all. */
+static uint32_t calls_of(const tl_plan *plan, const plan_step *step)
+{
+    if (!tl_plan_trains(plan) || tl_op_get(step->node->kind)->phase != NULL) return 1;
+    return plan->batch_max / plan->groups[step->group].chunk;
+}
+
+static size_t params_bytes(const tl_plan *plan, const tl_node *node)
+{
+    size_t count = 0;
+    for (uint32_t p = 0; p < node->param_count; p++)
+        count += plan->graph->params[node->params[p]].count;
+    return count * sizeof(float);
+}
+
 static void place_private(tl_plan *plan)
 {
     for (size_t s = 0; s < plan->step_count; s++) {
@@ -200,13 +215,23 @@ static void place_private(tl_plan *plan)
         const tl_op_needs *needs = &step->state.needs;
         const size_t back = backward_time(plan, s);
         step->saved = step->forward_scratch = step->backward_scratch = TL_NO_BUFFER;
-        if (needs->saved > 0)
-            step->saved = add_buffer(plan, needs->saved, s, step->active ? back : s);
+        if (needs->saved > 0) {
+            const uint32_t calls = calls_of(plan, step);
+            step->saved_stride =
+                (needs->saved + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+            /* of a step that sums: from its first phase on, in the group before it */
+            step->saved = add_buffer(plan, calls * step->saved_stride,
+                                     step->sums && s > 0 ? s - 1 : s, step->active ? back : s);
+            if (calls == 1) step->saved_stride = 0;
+        }
         if (needs->forward_scratch > 0)
             step->forward_scratch =
                 add_buffer(plan, needs->forward_scratch * (needs->parts ? plan->threads : 1), s, s);
         if (needs->backward_scratch > 0 && step->active)
             step->backward_scratch = add_buffer(plan, needs->backward_scratch, back, back);
+        step->params_aside = TL_NO_BUFFER;
+        if (step->active && step->node->param_count > 0 && calls_of(plan, step) > 1)
+            step->params_aside = add_buffer(plan, params_bytes(plan, step->node), back, back);
     }
 }
 
@@ -221,17 +246,24 @@ static size_t stride_of(const tl_plan *plan, uint32_t tensor)
                                                                                          : 0;
 }
 
+/* Training keeps all items of every tensor. */
+static size_t step_stride(const tl_plan *plan, uint32_t tensor)
+{
+    return tl_plan_trains(plan) ? tl_shape_count(&plan->graph->tensors[tensor])
+                                : stride_of(plan, tensor);
+}
+
 static void bind_step(tl_plan *plan, plan_step *step)
 {
     const tl_node *node = step->node;
     tl_op_run *f = &step->forward, *b = &step->backward;
     for (uint32_t i = 0; i < node->input_count; i++) {
         f->x[i] = tl_plan_tensor(plan, node->inputs[i]);
-        step->x_stride[i] = stride_of(plan, node->inputs[i]);
+        step->x_stride[i] = step_stride(plan, node->inputs[i]);
         step->x_outside[i] = plan->external[node->inputs[i]];
     }
     f->y = tl_plan_tensor(plan, node->output);
-    step->y_stride = stride_of(plan, node->output);
+    step->y_stride = step_stride(plan, node->output);
     step->y_outside = plan->external[node->output];
     f->saved = tl_plan_at(plan, step->saved);
     f->scratch = tl_plan_at(plan, step->forward_scratch);
@@ -239,8 +271,11 @@ static void bind_step(tl_plan *plan, plan_step *step)
     *b = *f;
     b->scratch = tl_plan_at(plan, step->backward_scratch);
     b->dy = tl_plan_at(plan, plan->gradient_buffer[node->output]);
-    for (uint32_t i = 0; i < node->input_count; i++)
-        if (step->state.wants_grad[i]) b->dx[i] = tl_plan_at(plan, step->dx[i]);
+    for (uint32_t i = 0; i < node->input_count; i++) {
+        if (!step->state.wants_grad[i]) continue;
+        b->dx[i] = tl_plan_at(plan, step->dx[i]);
+        step->dx_stride[i] = step->adds[i] ? 0 : step->x_stride[i];
+    }
 }
 
 static tl_status make_arena(tl_plan *plan, tl_error *err)
@@ -261,6 +296,8 @@ tl_status tl_plan_place(tl_plan *plan, tl_error *err)
     share_in_place(plan);
     place_gradients(plan);
     place_private(plan);
+    for (size_t b = 0; tl_plan_trains(plan) && b < plan->buffer_count; b++)
+        tl_plan_widen(plan, &plan->buffers[b].first, &plan->buffers[b].last);
     tl_status status = make_arena(plan, err);
     if (status != TL_OK) return status;
     for (size_t s = 0; s < plan->step_count; s++) {

@@ -25,7 +25,9 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
     for (size_t s = 0; s < plan->step_count; s++) {
         plan_step *step = &plan->steps[s];
         tl_op_state described = step->state; /* wants_grad is already there */
-        tl_step_describe(plan->graph, step->node, plan->op_mode, plan->chunk, plan->stream,
+        const bool parts = tl_plan_trains(plan) && !step->sums;
+        tl_step_describe(plan->graph, step->node, plan->op_mode,
+                         parts ? plan->groups[step->group].chunk : plan->chunk, plan->stream,
                          &step->state);
         memcpy(step->state.wants_grad, described.wants_grad, sizeof described.wants_grad);
         step->state.exchange = plan->exchange;
@@ -51,7 +53,7 @@ tl_status tl_plan_compile(tl_plan *plan, tl_error *err)
     if (status == TL_OK) status = tl_device_create_stream(&plan->stream, err);
     if (status != TL_OK) return status;
     plan->steps = calloc(plan->step_count + 1, sizeof *plan->steps);
-    plan->buffer_room += plan->step_count * (TL_OP_INPUT_MAX + 4);
+    plan->buffer_room += plan->step_count * (TL_OP_INPUT_MAX + 5);
     free(plan->buffers);
     plan->buffers = calloc(plan->buffer_room, sizeof *plan->buffers);
     bool *depends = calloc(g->tensor_count + 1, sizeof *depends);
@@ -61,7 +63,8 @@ tl_status tl_plan_compile(tl_plan *plan, tl_error *err)
     } else {
         for (size_t s = 0; s < plan->step_count; s++) plan->steps[s].node = &plan->nodes[s];
         tl_plan_mark_active(plan, depends, reaches);
-        status = prepare_steps(plan, packer, err);
+        status = tl_plan_trains(plan) ? tl_plan_make_groups(plan, err) : TL_OK;
+        if (status == TL_OK) status = prepare_steps(plan, packer, err);
         tl_plan_choose_joint(plan);
         if (status == TL_OK) status = tl_plan_place(plan, err);
     }
@@ -146,6 +149,7 @@ void tl_plan_destroy(tl_plan **plan)
     tl_device_destroy_stream(&old->stream);
     free(old->nodes);
     free(old->steps);
+    free(old->groups);
     free(old->buffers);
     free(old->tensor_buffer);
     free(old->gradient_buffer);

@@ -25,15 +25,29 @@ typedef struct plan_step {
     const tl_node *node;
     tl_op_state state;
     tl_op_run forward, backward;
-    size_t x_stride[TL_OP_INPUT_MAX], y_stride; /* floats from item to item; 0: reused */
-    bool x_outside[TL_OP_INPUT_MAX], y_outside; /* ... of the whole batch, not of a group */
+    size_t x_stride[TL_OP_INPUT_MAX], y_stride;      /* floats from item to item; 0: reused */
+    bool x_outside[TL_OP_INPUT_MAX], y_outside;      /* ... of the whole batch, not of a group */
+    size_t dx_stride[TL_OP_INPUT_MAX], saved_stride; /* saved: bytes from call to call */
+    uint32_t group; /* training: see tl_plan_group; of a step that sums, the one before it */
+    bool sums;      /* it ends its group */
     size_t packed_offset;
     bool active;                                      /* takes part in backward */
     int32_t saved, forward_scratch, backward_scratch; /* buffers */
+    int32_t params_aside;                             /* gradients of all items but the first */
     int32_t dx[TL_OP_INPUT_MAX];                      /* buffer that backward writes */
     bool adds[TL_OP_INPUT_MAX]; /* ... and that is then added to the tensor's gradient */
     double forward_s, backward_s;
 } plan_step;
+
+/* Training runs a stretch of steps for `chunk` items, then for the next ones, so that what one step
+ * writes is still in the cache when the next reads it. Stretches end at steps that sum over the
+ * batch: forward, the one before goes first in it and the one at the end gathers; backward the
+ * other way round. */
+typedef struct tl_plan_group {
+    uint32_t first, end;    /* steps, without those that sum */
+    uint32_t before, after; /* the steps that sum, TL_NONE: there is none */
+    uint32_t chunk;         /* items; divides the batch */
+} tl_plan_group;
 
 struct tl_plan {
     tl_graph *graph;
@@ -46,6 +60,8 @@ struct tl_plan {
     tl_node *nodes; /* the program */
     plan_step *steps;
     size_t step_count;
+    tl_plan_group *groups;
+    uint32_t group_count;
     struct dnnl_stream *stream;
     tl_buffer *buffers;
     size_t buffer_count, buffer_room;
@@ -71,6 +87,14 @@ struct tl_plan {
     float **outside;    /* of each external tensor: its part of the plan's array; else NULL */
     float *grad;        /* of its items; NULL: member 0, which writes the caller's */
 };
+
+/* ---- groups.c -------------------------------------------------------------------------------- */
+
+/* The groups of a plan that trains; tells each step its own. TL_ENOMEM. */
+tl_status tl_plan_make_groups(tl_plan *plan, tl_error *err);
+/* Steps of a group run for some items before the next ones: what lives in a part of its time lives
+ * in all of it. Widen `first` and `last`, times of forward or backward, accordingly. */
+void tl_plan_widen(const tl_plan *plan, uint32_t *first, uint32_t *last);
 
 /* ---- train.c --------------------------------------------------------------------------------- */
 

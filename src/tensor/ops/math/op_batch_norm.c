@@ -48,9 +48,8 @@ static uint64_t norm_macs(const tl_attrs *attrs, const tl_shape *inputs, const t
     return tl_shape_count(output);
 }
 
-/* Buffers: saved holds three groups (scale, shift, center) and, by channel, 1 / deviation. */
 typedef struct norm_sizes {
-    size_t channels, group, item, count; /* count: numbers in the batch */
+    size_t channels, group, item;
 } norm_sizes;
 
 static norm_sizes sizes_of(const tl_op_state *state)
@@ -59,7 +58,6 @@ static norm_sizes sizes_of(const tl_op_state *state)
     s.channels = tl_shape_channels(&state->output);
     s.group = tl_group_floats((uint32_t)s.channels);
     s.item = tl_shape_count(&state->output);
-    s.count = state->batch * s.item;
     return s;
 }
 
@@ -69,22 +67,38 @@ static size_t totals_count(const norm_sizes *s)
     return (2 * s->channels + 1 + 7) / 8 * 8;
 }
 
+/* What training keeps from its first phase to its last. */
+typedef struct norm_saved {
+    double *total;                 /* of sum and dot, by channel, then the number of pixels */
+    float *scale, *shift, *center; /* groups */
+    float *h, *k;                  /* groups; backward */
+    float *first;                  /* group: the first pixel */
+    float *sum, *dot;              /* groups: sums of a block */
+    float *inverse;                /* [channels] 1 / deviation */
+} norm_saved;
+
+static norm_saved saved_of(const norm_sizes *s, void *saved)
+{
+    norm_saved v = { .total = saved };
+    float *at = (float *)(v.total + totals_count(s));
+    float **const groups[] = { &v.scale, &v.shift, &v.center, &v.h,      &v.k,
+                               &v.first, &v.sum,   &v.dot,    &v.inverse };
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++, at += s->group) *groups[i] = at;
+    return v;
+}
+
 static tl_status norm_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
     const norm_sizes s = sizes_of(state);
-    state->needs.in_place = true;
     if (state->mode == TL_MODE_INFER) {
+        state->needs.in_place = true;
         state->needs.packed = 2 * s.group * sizeof(float);
         return TL_OK;
     }
-    state->needs.in_place = false;
     state->needs.keeps_input[0] = true;
     state->needs.backward_in_place = true;
-    state->needs.saved = (3 * s.group + s.channels) * sizeof(float);
-    const size_t totals = totals_count(&s) * sizeof(double);
-    state->needs.forward_scratch = 3 * s.group * sizeof(float) + totals;
-    state->needs.backward_scratch = 4 * s.group * sizeof(float) + totals;
+    state->needs.saved = totals_count(&s) * sizeof(double) + 9 * s.group * sizeof(float);
     return TL_OK;
 }
 
@@ -120,48 +134,51 @@ static tl_status norm_pack(const tl_op_state *state, const float *const *params,
     return TL_OK;
 }
 
-/* Mean and biased variance of the batch, by channel. The first pixel is taken off before squaring,
- * so that a large mean costs no precision. */
-static void batch_moments(const norm_sizes *s, const float *x, void *scratch, double *mean,
-                          double *variance)
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+static void clear_sums(const norm_sizes *s, const norm_saved *v)
 {
-    float *first = (float *)((double *)scratch + totals_count(s));
-    float *sum = first + s->group, *square = sum + s->group;
-    memcpy(first, x, s->channels * sizeof *first);
-    spread(s, first);
-    memset(sum, 0, 2 * s->group * sizeof *sum);
-    memset(mean, 0, s->channels * sizeof *mean);
-    memset(variance, 0, s->channels * sizeof *variance);
-    const size_t block = GROUPS_A_BLOCK * s->group;
-    for (size_t at = 0; at < s->count; at += block) {
-        size_t n = s->count - at < block ? s->count - at : block;
-        tl_kernels_get()->norm_moments(n, s->group, x + at, first, sum, square);
-        flush(s, sum, mean);
-        flush(s, square, variance);
+    memset(v->total, 0, 2 * s->channels * sizeof *v->total);
+    memset(v->sum, 0, s->group * sizeof *v->sum);
+    memset(v->dot, 0, s->group * sizeof *v->dot);
+}
+
+/* Sums of these items and of their squares. The first pixel is taken off before squaring, so that a
+ * large mean costs no precision. */
+static void gather_forward(const norm_sizes *s, const tl_op_run *run, const norm_saved *v)
+{
+    if (run->first_item == 0) {
+        clear_sums(s, v);
+        memcpy(v->first, run->x[0], s->channels * sizeof *v->first);
+        spread(s, v->first);
     }
-    const double pixels = (double)(s->count / s->channels);
-    for (size_t c = 0; c < s->channels; c++) {
-        double shifted = mean[c] / pixels;
-        variance[c] = fmax(variance[c] / pixels - shifted * shifted, 0.0);
-        mean[c] = shifted + (double)first[c];
+    const size_t block = GROUPS_A_BLOCK * s->group, count = run->items * s->item;
+    for (size_t at = 0; at < count; at += block) {
+        size_t n = count - at < block ? count - at : block;
+        tl_kernels_get()->norm_moments(n, s->group, run->x[0] + at, v->first, v->sum, v->dot);
+        flush(s, v->sum, v->total);
+        flush(s, v->dot, v->total + s->channels);
     }
 }
 
-/* Moments of this thread's items become those of all. Returns how many pixels there are. */
-static double share_moments(const tl_op_state *state, const norm_sizes *s, double *mean,
-                            double *variance)
+/* Sums become mean and biased variance, of all threads' items. Returns how many pixels there are. */
+static double share_moments(const tl_op_state *state, const norm_sizes *s, const norm_saved *v)
 {
-    double pixels = (double)(s->count / s->channels);
+    double *mean = v->total, *variance = mean + s->channels;
+    double pixels = (double)(state->batch * s->item / s->channels);
+    for (size_t c = 0; c < s->channels; c++) {
+        double shifted = mean[c] / pixels;
+        variance[c] = fmax(variance[c] / pixels - shifted * shifted, 0.0);
+        mean[c] = shifted + (double)v->first[c];
+    }
     if (state->exchange == NULL) return pixels;
-    double *all = mean; /* mean, variance and one more number lie together */
-    TL_ASSERT(variance == mean + s->channels);
     for (size_t c = 0; c < s->channels; c++) {
         variance[c] = (variance[c] + mean[c] * mean[c]) * pixels;
         mean[c] *= pixels;
     }
-    all[2 * s->channels] = pixels;
-    tl_exchange_sum(state->exchange, state->member, all, 2 * s->channels + 1);
-    pixels = all[2 * s->channels];
+    v->total[2 * s->channels] = pixels;
+    tl_exchange_sum(state->exchange, state->member, v->total, 2 * s->channels + 1);
+    pixels = v->total[2 * s->channels];
     for (size_t c = 0; c < s->channels; c++) {
         mean[c] /= pixels;
         variance[c] = fmax(variance[c] / pixels - mean[c] * mean[c], 0.0);
@@ -170,10 +187,11 @@ static double share_moments(const tl_op_state *state, const norm_sizes *s, doubl
 }
 
 static void move_running(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
-                         const double *mean, const double *variance, double pixels)
+                         const double *moments, double pixels)
 {
     if (state->member != 0) return;
-    const double m = (double)state->attrs->momentum;
+    const double m = (double)state->attrs->momentum, *mean = moments,
+                 *variance = moments + s->channels;
     const double unbiased = pixels > 1 ? pixels / (pixels - 1) : 1;
     for (size_t c = 0; c < s->channels; c++) {
         float *old_mean = &run->params[MEAN][c], *old_variance = &run->params[VARIANCE][c];
@@ -182,102 +200,135 @@ static void move_running(const tl_op_state *state, const norm_sizes *s, const tl
     }
 }
 
-static tl_status norm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+static void settle_forward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                           const norm_saved *v)
 {
-    (void)err;
-    const norm_sizes s = sizes_of(state);
-    if (state->mode == TL_MODE_INFER) {
-        const float *packed = run->packed;
-        const tl_norm_coefficients by = { .scale = packed, .shift = packed + s.group };
-        tl_kernels_get()->norm_forward(&state->attrs->activation, s.count, s.group, run->x[0], &by,
-                                       run->y);
-        return TL_OK;
-    }
-    double *mean = run->scratch, *variance = mean + s.channels;
+    double *mean = v->total, *variance = mean + s->channels;
     if (state->mode == TL_MODE_TRAIN_LIVE) {
-        batch_moments(&s, run->x[0], run->scratch, mean, variance);
-        move_running(state, &s, run, mean, variance, share_moments(state, &s, mean, variance));
+        double pixels = share_moments(state, s, v);
+        move_running(state, s, run, v->total, pixels);
     } else {
-        for (size_t c = 0; c < s.channels; c++) {
+        for (size_t c = 0; c < s->channels; c++) {
             mean[c] = (double)run->params[MEAN][c];
             variance[c] = (double)run->params[VARIANCE][c];
         }
     }
-    float *scale = run->saved, *shift = scale + s.group, *center = shift + s.group;
-    float *inverse = center + s.group;
-    for (size_t c = 0; c < s.channels; c++) {
+    for (size_t c = 0; c < s->channels; c++) {
         double factor = 1.0 / sqrt(variance[c] + (double)state->attrs->epsilon);
-        inverse[c] = (float)factor;
-        center[c] = (float)mean[c];
-        scale[c] = (float)(factor * (double)run->params[SCALE][c]);
-        shift[c] = (float)((double)run->params[SHIFT][c] - mean[c] * (double)scale[c]);
+        v->inverse[c] = (float)factor;
+        v->center[c] = (float)mean[c];
+        v->scale[c] = (float)(factor * (double)run->params[SCALE][c]);
+        v->shift[c] = (float)((double)run->params[SHIFT][c] - mean[c] * (double)v->scale[c]);
     }
-    spread(&s, scale);
-    spread(&s, shift);
-    spread(&s, center);
-    const tl_norm_coefficients by = { .scale = scale, .shift = shift };
-    tl_kernels_get()->norm_forward(&state->attrs->activation, s.count, s.group, run->x[0], &by,
-                                   run->y);
+    spread(s, v->scale);
+    spread(s, v->shift);
+    spread(s, v->center);
+}
+
+static tl_status norm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+{
+    (void)err;
+    const norm_sizes s = sizes_of(state);
+    const bool serves = state->mode == TL_MODE_INFER;
+    const float *packed = run->packed;
+    tl_norm_coefficients by = { .scale = packed };
+    if (serves) {
+        by.shift = packed + s.group;
+    } else {
+        const norm_saved v = saved_of(&s, run->saved);
+        by = (tl_norm_coefficients){ .scale = v.scale, .shift = v.shift };
+    }
+    const size_t items = serves ? state->batch : run->items;
+    tl_kernels_get()->norm_forward(&state->attrs->activation, items * s.item, s.group, run->x[0],
+                                   &by, run->y);
     return TL_OK;
 }
 
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+static tl_norm_coefficients backward_coefficients(const norm_saved *v)
+{
+    return (tl_norm_coefficients){ .scale = v->scale,
+                                   .shift = v->shift,
+                                   .center = v->center,
+                                   .g = v->scale,
+                                   .h = v->h,
+                                   .k = v->k };
+}
+
 /* Sums of dz and dz * (x - mean) by channel; in frozen mode also dx. */
-static void reduce(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
-                   const tl_norm_coefficients *by, double *total, float *sums)
+static void gather_backward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                            const norm_saved *v)
 {
     const tl_kernels *k = tl_kernels_get();
-    const size_t block = GROUPS_A_BLOCK * s->group;
-    float *sum = sums, *dot = sums + s->group;
-    memset(total, 0, 2 * s->channels * sizeof *total);
-    memset(sums, 0, 2 * s->group * sizeof *sums);
-    for (size_t at = 0; at < s->count; at += block) {
-        size_t n = s->count - at < block ? s->count - at : block;
+    const tl_activation *act = &state->attrs->activation;
+    const tl_norm_coefficients by = backward_coefficients(v);
+    const size_t block = GROUPS_A_BLOCK * s->group, count = run->items * s->item;
+    if (run->first_item == 0) clear_sums(s, v);
+    for (size_t at = 0; at < count; at += block) {
+        size_t n = count - at < block ? count - at : block;
         const float *x = run->x[0] + at, *dy = run->dy + at;
         if (state->mode == TL_MODE_TRAIN_LIVE)
-            k->norm_reduce(&state->attrs->activation, n, s->group, x, dy, by, sum, dot);
+            k->norm_reduce(act, n, s->group, x, dy, &by, v->sum, v->dot);
         else
-            k->norm_backward_frozen(&state->attrs->activation, n, s->group, x, dy, by, sum, dot,
+            k->norm_backward_frozen(act, n, s->group, x, dy, &by, v->sum, v->dot,
                                     run->dx[0] == NULL ? NULL : run->dx[0] + at);
-        flush(s, sum, total);
-        flush(s, dot, total + s->channels);
+        flush(s, v->sum, v->total);
+        flush(s, v->dot, v->total + s->channels);
     }
+}
+
+static void settle_backward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                            const norm_saved *v)
+{
+    double *total = v->total, *total_dot = total + s->channels;
+    for (size_t c = 0; c < s->channels; c++) {
+        run->dparams[SCALE][c] = (float)(total_dot[c] * (double)v->inverse[c]);
+        run->dparams[SHIFT][c] = (float)total[c];
+        run->dparams[MEAN][c] = 0.0f;
+        run->dparams[VARIANCE][c] = 0.0f;
+    }
+    if (state->mode != TL_MODE_TRAIN_LIVE) return;
+    total[2 * s->channels] = (double)(state->batch * s->item / s->channels);
+    if (state->exchange != NULL)
+        tl_exchange_sum(state->exchange, state->member, total, 2 * s->channels + 1);
+    const double pixels = total[2 * s->channels];
+    for (size_t c = 0; c < s->channels; c++) {
+        double factor = (double)v->scale[c] / pixels, r = (double)v->inverse[c];
+        v->h[c] = (float)(-factor * r * r * total_dot[c]);
+        v->k[c] = (float)(-factor * total[c]);
+    }
+    spread(s, v->h);
+    spread(s, v->k);
 }
 
 static tl_status norm_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
     const norm_sizes s = sizes_of(state);
-    const float *scale = run->saved, *inverse = scale + 3 * s.group;
-    double *total = run->scratch, *total_dot = total + s.channels;
-    float *sums = (float *)(total + totals_count(&s));
-    float *h = sums + 2 * s.group, *k = h + s.group;
-    const tl_norm_coefficients by = { .scale = scale,
-                                      .shift = scale + s.group,
-                                      .center = scale + 2 * s.group,
-                                      .g = scale,
-                                      .h = h,
-                                      .k = k };
-    reduce(state, &s, run, &by, total, sums);
-    for (size_t c = 0; c < s.channels; c++) {
-        run->dparams[SCALE][c] = (float)(total_dot[c] * (double)inverse[c]);
-        run->dparams[SHIFT][c] = (float)total[c];
-        run->dparams[MEAN][c] = 0.0f;
-        run->dparams[VARIANCE][c] = 0.0f;
+    const norm_saved v = saved_of(&s, run->saved);
+    if (state->mode != TL_MODE_TRAIN_LIVE) {
+        gather_backward(state, &s, run, &v);
+    } else if (run->dx[0] != NULL) {
+        const tl_norm_coefficients by = backward_coefficients(&v);
+        tl_kernels_get()->norm_backward(&state->attrs->activation, run->items * s.item, s.group,
+                                        run->x[0], run->dy, &by, run->dx[0]);
     }
-    if (state->mode != TL_MODE_TRAIN_LIVE || run->dx[0] == NULL) return TL_OK;
-    total[2 * s.channels] = (double)(s.count / s.channels);
-    if (state->exchange != NULL)
-        tl_exchange_sum(state->exchange, state->member, total, 2 * s.channels + 1);
-    const double pixels = total[2 * s.channels];
-    for (size_t c = 0; c < s.channels; c++) {
-        double factor = (double)scale[c] / pixels, r = (double)inverse[c];
-        h[c] = (float)(-factor * r * r * total_dot[c]);
-        k[c] = (float)(-factor * total[c]);
+    return TL_OK;
+}
+
+static tl_status norm_phase(const tl_op_state *state, const tl_op_run *run, tl_op_phase phase,
+                            tl_error *err)
+{
+    (void)err;
+    const norm_sizes s = sizes_of(state);
+    const norm_saved v = saved_of(&s, run->saved);
+    switch (phase) {
+    case TL_PHASE_GATHER_FORWARD: gather_forward(&s, run, &v); break;
+    case TL_PHASE_SETTLE_FORWARD: settle_forward(state, &s, run, &v); break;
+    case TL_PHASE_GATHER_BACKWARD: gather_backward(state, &s, run, &v); break;
+    case TL_PHASE_SETTLE_BACKWARD: settle_backward(state, &s, run, &v); break;
     }
-    spread(&s, h);
-    spread(&s, k);
-    tl_kernels_get()->norm_backward(&state->attrs->activation, s.count, s.group, run->x[0], run->dy,
-                                    &by, run->dx[0]);
     return TL_OK;
 }
 
@@ -294,4 +345,6 @@ const tl_op tl_op_batch_norm = {
     .pack = norm_pack,
     .forward = norm_forward,
     .backward = norm_backward,
+    .phase = norm_phase,
+    .sums_batch = true,
 };
