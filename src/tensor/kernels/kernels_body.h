@@ -20,6 +20,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Loops of a constant count over arrays that are to be registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
 /* ---- Elementwise functions ------------------------------------------------------------------- */
 
 /* exp(x), relative error below 2e-7, for |x| up to 87 (clamped). Cody-Waite reduction by ln 2 in
@@ -782,6 +789,8 @@ static void k_gemm(const tl_gemm_args *g)
 
 /* ---- Depthwise convolution ------------------------------------------------------------------- */
 
+#include "tensor/kernels/kernels_depthwise.h"
+
 static void run_row(const row *r)
 {
 #define CALL(width) row_channels_##width(r, c)
@@ -791,6 +800,10 @@ static void run_row(const row *r)
 
 static void k_depthwise_forward(const tl_depthwise_args *d, const float *x, float *y)
 {
+    if (lines_fit(d)) {
+        lines_forward(d, x, y);
+        return;
+    }
     const tl_window *w = d->window;
     const size_t c = d->channels;
     row r; /* 8 KiB: not worth clearing */
@@ -858,6 +871,10 @@ static void backward_data_phase(const tl_depthwise_args *d, const float *dy, flo
 
 static void k_depthwise_backward_data(const tl_depthwise_args *d, const float *dy, float *dx)
 {
+    if (lines_fit(d)) {
+        lines_backward_data(d, dy, dx);
+        return;
+    }
     for (size_t iy = 0; iy < d->height; iy++)
         for (size_t phase = 0; phase < d->window->stride_w && phase < d->width; phase++)
             backward_data_phase(d, dy, dx, iy, phase);
@@ -866,9 +883,10 @@ static void k_depthwise_backward_data(const tl_depthwise_args *d, const float *d
 static void k_depthwise_backward_weights(const tl_depthwise_args *d, const float *x,
                                          const float *dy, float *dw)
 {
+    const size_t done = lines_fit(d) ? lines_backward_weights(d, x, dy, dw) : 0;
     for (size_t ky = 0; ky < d->window->kernel_h; ky++) {
-#define CALL(width) depthwise_weights_##width(d, x, dy, dw, ky, c)
-        FOR_WIDTHS(c, (size_t)d->channels, CALL)
+#define CALL(width) depthwise_weights_##width(d, x, dy, dw, ky, done + c)
+        FOR_WIDTHS(c, (size_t)d->channels - done, CALL)
 #undef CALL
     }
 }

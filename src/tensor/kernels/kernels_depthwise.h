@@ -1,0 +1,223 @@
+/* kernels_depthwise.h - depthwise convolutions of 3x3 and 5x5 with stride 1 and 2, forward and
+ * backward: what training spends on them. Included by kernels_body.h after kernels_width.h has
+ * defined the widths; LANES is the width of what registers hold. Layer: tensor.
+ *
+ * Forward and the gradient by the input are the same: a line of pixels, each the sum over some
+ * source rows of a few taps. Seven pixels are summed at once, so that each number of the source and
+ * each weight is loaded once for several products; feature maps are mostly multiples of seven wide. */
+
+#if GEMM_VECTORS == 4
+#define LANES 16
+typedef vec16 lanes;
+#elif defined(__AVX2__)
+#define LANES 8
+typedef vec8 lanes;
+#else
+#define LANES 4
+typedef vec4 lanes;
+#endif
+
+enum { LINE_PIXELS = 7, LINE_TAPS_MAX = 5, STRIP_BYTES = 96 << 10 };
+
+/* A line of output pixels. Tap t of pixel j reads column j * stride + left + t of each source row;
+ * columns outside count as 0. */
+typedef struct depthwise_line {
+    const float *sources[LINE_TAPS_MAX], *weights[LINE_TAPS_MAX]; /* of tap 0, by source row */
+    size_t rows;
+    ptrdiff_t weight_step; /* floats from tap to tap */
+    ptrdiff_t left, width; /* of the source */
+    size_t pixels, to_step, channels;
+    const float *bias; /* [c] or NULL */
+    float *to;
+} depthwise_line;
+
+INLINE void line_block(const depthwise_line *l, size_t pixel, size_t c, const int taps,
+                       const int stride, const bool edge)
+{
+    const lanes zero = { 0 };
+    const ptrdiff_t channels = (ptrdiff_t)l->channels;
+    const ptrdiff_t left = (ptrdiff_t)pixel * stride + l->left;
+    lanes sum[LINE_PIXELS], start = zero;
+    if (l->bias != NULL) start = *(const lanes *)(l->bias + c);
+    UNROLL for (int i = 0; i < LINE_PIXELS; i++) sum[i] = start;
+    for (size_t r = 0; r < l->rows; r++) {
+        const float *source = l->sources[r] + (left * channels + (ptrdiff_t)c);
+        lanes weight[LINE_TAPS_MAX];
+        UNROLL for (int t = 0; t < taps; t++) weight[t] =
+            *(const lanes *)(l->weights[r] + t * l->weight_step + c);
+        UNROLL for (int j = 0; j < (LINE_PIXELS - 1) * stride + taps; j++)
+        {
+            lanes value = zero;
+            if (!edge || (left + j >= 0 && left + j < l->width))
+                value = *(const lanes *)(source + j * channels);
+            UNROLL for (int t = 0; t < taps;
+                        t++) if (j >= t && (j - t) % stride == 0 && (j - t) / stride < LINE_PIXELS)
+                sum[(j - t) / stride] += value * weight[t];
+        }
+    }
+    float *to = l->to + pixel * l->to_step + c;
+    UNROLL for (int i = 0; i < LINE_PIXELS; i++) if (!edge || pixel + (size_t)i < l->pixels) *
+        (lanes *)(to + (size_t)i * l->to_step) = sum[i];
+}
+
+INLINE void line_channels(const depthwise_line *l, size_t c, const int taps, const int stride)
+{
+    const ptrdiff_t reach = (LINE_PIXELS - 1) * stride + taps;
+    for (size_t pixel = 0; pixel < l->pixels; pixel += LINE_PIXELS) {
+        const ptrdiff_t left = (ptrdiff_t)pixel * stride + l->left;
+        if (left < 0 || left + reach > l->width || pixel + LINE_PIXELS > l->pixels)
+            line_block(l, pixel, c, taps, stride, true);
+        else
+            line_block(l, pixel, c, taps, stride, false);
+    }
+}
+
+/* At least LANES channels; the last ones may be done twice, with the same result. */
+INLINE void line_all(const depthwise_line *l, const int taps, const int stride)
+{
+    size_t c = 0;
+    for (; c + LANES <= l->channels; c += LANES) line_channels(l, c, taps, stride);
+    if (c < l->channels) line_channels(l, l->channels - LANES, taps, stride);
+}
+
+static void run_line(const depthwise_line *l, int taps, int stride)
+{
+    switch (taps * 2 + stride) {
+    case 3: line_all(l, 1, 1); break;
+    case 5: line_all(l, 2, 1); break;
+    case 7: line_all(l, 3, 1); break;
+    case 8: line_all(l, 3, 2); break;
+    case 11: line_all(l, 5, 1); break;
+    default: line_all(l, 5, 2); break;
+    }
+}
+
+static bool lines_fit(const tl_depthwise_args *d)
+{
+    const tl_window *w = d->window;
+    return d->channels >= LANES && w->kernel_h == w->kernel_w &&
+           (w->kernel_h == 3 || w->kernel_h == 5) && w->stride_h == w->stride_w &&
+           w->stride_h <= 2 && w->dilation_h == 1 && w->dilation_w == 1;
+}
+
+static void lines_forward(const tl_depthwise_args *d, const float *x, float *y)
+{
+    const tl_window *w = d->window;
+    const size_t c = d->channels, k = w->kernel_h;
+    depthwise_line l = { .weight_step = (ptrdiff_t)c,
+                         .left = -(ptrdiff_t)w->pad_left,
+                         .width = d->width,
+                         .pixels = d->out_width,
+                         .to_step = c,
+                         .channels = c,
+                         .bias = d->bias };
+    for (size_t oy = 0; oy < d->out_height; oy++) {
+        l.rows = 0;
+        l.to = y + oy * d->out_width * c;
+        for (size_t ky = 0; ky < k; ky++) {
+            const ptrdiff_t iy = (ptrdiff_t)(oy * w->stride_h + ky) - w->pad_top;
+            if (iy < 0 || iy >= (ptrdiff_t)d->height) continue;
+            l.sources[l.rows] = x + (size_t)iy * d->width * c;
+            l.weights[l.rows++] = d->weights + ky * k * c;
+        }
+        run_line(&l, (int)k, (int)w->stride_w);
+    }
+}
+
+/* Pixel stride * j + phase of a row gets the taps whose distance is a whole number of strides; the
+ * last tap reads the first column. */
+static void lines_backward_data(const tl_depthwise_args *d, const float *dy, float *dx)
+{
+    const tl_window *w = d->window;
+    const size_t c = d->channels, k = w->kernel_h, stride = w->stride_w;
+    for (size_t at = 0; at < d->height * stride; at++) {
+        const size_t iy = at / stride, phase = at % stride;
+        if (phase >= d->width) continue;
+        const size_t first = (phase + w->pad_left) % stride; /* tap */
+        const size_t taps = (k - first + stride - 1) / stride;
+        const size_t last = first + (taps - 1) * stride;
+        depthwise_line l = { .weight_step = -(ptrdiff_t)(stride * c),
+                             .left = ((ptrdiff_t)(phase + w->pad_left) - (ptrdiff_t)last) /
+                                     (ptrdiff_t)stride,
+                             .width = d->out_width,
+                             .pixels = (d->width - phase + stride - 1) / stride,
+                             .to_step = stride * c,
+                             .channels = c,
+                             .to = dx + (iy * d->width + phase) * c };
+        for (size_t ky = (iy + w->pad_top) % stride; ky < k; ky += stride) {
+            const ptrdiff_t oy = ((ptrdiff_t)(iy + w->pad_top) - (ptrdiff_t)ky) / (ptrdiff_t)stride;
+            if (iy + w->pad_top < ky || oy >= (ptrdiff_t)d->out_height) continue;
+            l.sources[l.rows] = dy + (size_t)oy * d->out_width * c;
+            l.weights[l.rows++] = d->weights + (ky * k + last) * c;
+        }
+        run_line(&l, (int)taps, 1);
+    }
+}
+
+/* ---- Gradient by the weights ----------------------------------------------------------------- */
+
+/* One output pixel: sum[taps] += g * x. `at`: input of tap (0, 0), in column `ix`; kernel rows
+ * ky0..ky1-1 lie inside. */
+INLINE void tap_pixel(const tl_depthwise_args *d, lanes *sum, lanes g, const float *at,
+                      ptrdiff_t ix, int ky0, int ky1, const int k, const bool edge)
+{
+    const ptrdiff_t channels = d->channels, width = d->width;
+    UNROLL for (int ky = 0; ky < k; ky++)
+    {
+        if (edge && (ky < ky0 || ky >= ky1)) continue;
+        UNROLL for (int kx = 0; kx < k; kx++)
+        {
+            if (edge && (ix + kx < 0 || ix + kx >= width)) continue;
+            sum[ky * k + kx] += g * *(const lanes *)(at + (ky * width + kx) * channels);
+        }
+    }
+}
+
+/* Output rows oy..end-1, LANES channels from c; all sums stay in registers. */
+INLINE void tap_rows(const tl_depthwise_args *d, const float *x, const float *dy, float *dw,
+                     size_t oy, size_t end, size_t c, const int k)
+{
+    const tl_window *w = d->window;
+    const ptrdiff_t channels = d->channels, width = d->width, height = d->height;
+    const ptrdiff_t stride = w->stride_w, pixels = d->out_width;
+    lanes sum[LINE_TAPS_MAX * LINE_TAPS_MAX];
+    UNROLL for (int t = 0; t < k * k; t++) sum[t] = *(const lanes *)(dw + t * channels + c);
+    for (; oy < end; oy++) {
+        const ptrdiff_t iy = (ptrdiff_t)oy * stride - w->pad_top;
+        const int ky0 = iy < 0 ? (int)-iy : 0, ky1 = iy + k > height ? (int)(height - iy) : k;
+        const bool inside = ky0 == 0 && ky1 == k;
+        const float *line = x + (iy * width * channels + (ptrdiff_t)c);
+        const float *grad = dy + oy * d->out_width * d->channels + c;
+        for (ptrdiff_t ox = 0; ox < pixels; ox++, grad += channels) {
+            const ptrdiff_t ix = ox * stride - w->pad_left;
+            const lanes g = *(const lanes *)grad;
+            if (inside && ix >= 0 && ix + k <= width)
+                tap_pixel(d, sum, g, line + ix * channels, ix, 0, k, k, false);
+            else
+                tap_pixel(d, sum, g, line + ix * channels, ix, ky0, ky1, k, true);
+        }
+    }
+    UNROLL for (int t = 0; t < k * k; t++) * (lanes *)(dw + t * channels + c) = sum[t];
+}
+
+/* The channels that make whole vectors; returns how many. In strips of rows that stay in the cache
+ * from one vector of channels to the next. */
+static size_t lines_backward_weights(const tl_depthwise_args *d, const float *x, const float *dy,
+                                     float *dw)
+{
+    const size_t whole = d->channels / LANES * LANES;
+    const size_t bytes = (size_t)d->width * d->channels * d->window->stride_h * sizeof(float);
+    const size_t strip = bytes < STRIP_BYTES ? STRIP_BYTES / bytes : 1;
+    for (size_t oy = 0; oy < d->out_height; oy += strip) {
+        const size_t end = oy + strip < d->out_height ? oy + strip : d->out_height;
+        for (size_t c = 0; c < whole; c += LANES) {
+            if (d->window->kernel_h == 3)
+                tap_rows(d, x, dy, dw, oy, end, c, 3);
+            else
+                tap_rows(d, x, dy, dw, oy, end, c, 5);
+        }
+    }
+    return whole;
+}
+
+#undef LANES
