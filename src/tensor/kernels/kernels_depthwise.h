@@ -20,7 +20,8 @@ typedef vec4 lanes;
 enum { LINE_PIXELS = 7, LINE_TAPS_MAX = 5, STRIP_BYTES = 96 << 10 };
 
 /* A line of output pixels. Tap t of pixel j reads column j * stride + left + t of each source row;
- * columns outside count as 0. */
+ * columns outside count as 0. A pixel's sum takes the taps from left to right or (`down`) from right
+ * to left: in the order of the kernel's columns, forward and backward. */
 typedef struct depthwise_line {
     const float *sources[LINE_TAPS_MAX], *weights[LINE_TAPS_MAX]; /* of tap 0, by source row */
     size_t rows;
@@ -32,7 +33,7 @@ typedef struct depthwise_line {
 } depthwise_line;
 
 INLINE void line_block(const depthwise_line *l, size_t pixel, size_t c, const int taps,
-                       const int stride, const bool edge)
+                       const int stride, const bool down, const bool edge)
 {
     const lanes zero = { 0 };
     const ptrdiff_t channels = (ptrdiff_t)l->channels;
@@ -45,8 +46,10 @@ INLINE void line_block(const depthwise_line *l, size_t pixel, size_t c, const in
         lanes weight[LINE_TAPS_MAX];
         UNROLL for (int t = 0; t < taps; t++) weight[t] =
             *(const lanes *)(l->weights[r] + t * l->weight_step + c);
-        UNROLL for (int j = 0; j < (LINE_PIXELS - 1) * stride + taps; j++)
+        const int columns = (LINE_PIXELS - 1) * stride + taps;
+        UNROLL for (int i = 0; i < columns; i++)
         {
+            const int j = down ? columns - 1 - i : i;
             lanes value = zero;
             if (!edge || (left + j >= 0 && left + j < l->width))
                 value = *(const lanes *)(source + j * channels);
@@ -60,35 +63,44 @@ INLINE void line_block(const depthwise_line *l, size_t pixel, size_t c, const in
         (lanes *)(to + (size_t)i * l->to_step) = sum[i];
 }
 
-INLINE void line_channels(const depthwise_line *l, size_t c, const int taps, const int stride)
+INLINE void line_channels(const depthwise_line *l, size_t c, const int taps, const int stride,
+                          const bool down)
 {
     const ptrdiff_t reach = (LINE_PIXELS - 1) * stride + taps;
     for (size_t pixel = 0; pixel < l->pixels; pixel += LINE_PIXELS) {
         const ptrdiff_t left = (ptrdiff_t)pixel * stride + l->left;
         if (left < 0 || left + reach > l->width || pixel + LINE_PIXELS > l->pixels)
-            line_block(l, pixel, c, taps, stride, true);
+            line_block(l, pixel, c, taps, stride, down, true);
         else
-            line_block(l, pixel, c, taps, stride, false);
+            line_block(l, pixel, c, taps, stride, down, false);
     }
 }
 
 /* At least LANES channels; the last ones may be done twice, with the same result. */
-INLINE void line_all(const depthwise_line *l, const int taps, const int stride)
+INLINE void line_all(const depthwise_line *l, const int taps, const int stride, const bool down)
 {
     size_t c = 0;
-    for (; c + LANES <= l->channels; c += LANES) line_channels(l, c, taps, stride);
-    if (c < l->channels) line_channels(l, l->channels - LANES, taps, stride);
+    for (; c + LANES <= l->channels; c += LANES) line_channels(l, c, taps, stride, down);
+    if (c < l->channels) line_channels(l, l->channels - LANES, taps, stride, down);
 }
 
-static void run_line(const depthwise_line *l, int taps, int stride)
+static void forward_line(const depthwise_line *l, size_t kernel, size_t stride)
 {
-    switch (taps * 2 + stride) {
-    case 3: line_all(l, 1, 1); break;
-    case 5: line_all(l, 2, 1); break;
-    case 7: line_all(l, 3, 1); break;
-    case 8: line_all(l, 3, 2); break;
-    case 11: line_all(l, 5, 1); break;
-    default: line_all(l, 5, 2); break;
+    switch (kernel + stride) {
+    case 4: line_all(l, 3, 1, false); break;
+    case 5: line_all(l, 3, 2, false); break;
+    case 6: line_all(l, 5, 1, false); break;
+    default: line_all(l, 5, 2, false); break;
+    }
+}
+
+static void backward_line(const depthwise_line *l, size_t taps)
+{
+    switch (taps) {
+    case 1: line_all(l, 1, 1, true); break;
+    case 2: line_all(l, 2, 1, true); break;
+    case 3: line_all(l, 3, 1, true); break;
+    default: line_all(l, 5, 1, true); break;
     }
 }
 
@@ -120,7 +132,7 @@ static void lines_forward(const tl_depthwise_args *d, const float *x, float *y)
             l.sources[l.rows] = x + (size_t)iy * d->width * c;
             l.weights[l.rows++] = d->weights + ky * k * c;
         }
-        run_line(&l, (int)k, (int)w->stride_w);
+        forward_line(&l, k, w->stride_w);
     }
 }
 
@@ -150,7 +162,7 @@ static void lines_backward_data(const tl_depthwise_args *d, const float *dy, flo
             l.sources[l.rows] = dy + (size_t)oy * d->out_width * c;
             l.weights[l.rows++] = d->weights + (ky * k + last) * c;
         }
-        run_line(&l, (int)taps, 1);
+        backward_line(&l, taps);
     }
 }
 

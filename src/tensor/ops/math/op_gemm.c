@@ -67,10 +67,15 @@ static size_t rows_of(const tl_op_state *state)
     return state->batch * tl_shape_pixels(&state->output);
 }
 
+/* In blocks whose lines stay in the first-level cache. */
 static void transpose(size_t out, size_t in, const float *from, float *to)
 {
-    for (size_t o = 0; o < out; o++)
-        for (size_t i = 0; i < in; i++) to[i * out + o] = from[o * in + i];
+    const size_t block = 16;
+    for (size_t o0 = 0; o0 < out; o0 += block) {
+        const size_t o1 = o0 + block < out ? o0 + block : out;
+        for (size_t i = 0; i < in; i++)
+            for (size_t o = o0; o < o1; o++) to[i * out + o] = from[o * in + i];
+    }
 }
 
 static tl_status gemm_pack(const tl_op_state *state, const float *const *params, void *packed,
