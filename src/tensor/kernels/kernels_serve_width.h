@@ -1,8 +1,6 @@
 /* kernels_serve_width.h - the part of kernels_width.h that only serving needs: blocks of sums that
  * stay in registers and leave them with their activation. Layer: tensor. */
 
-#define UNROLL _Pragma("GCC unroll 16")
-
 INLINE VEC NAME(larger)(VEC a, VEC b)
 {
     const __typeof__(a > b) mask = a > b;
@@ -116,4 +114,3 @@ INLINE void NAME(depthwise_pixels)(const tl_depthwise_row *d, size_t c, const in
     }
 }
 
-#undef UNROLL
