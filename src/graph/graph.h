@@ -126,7 +126,9 @@ tl_status tl_plan_train_backward(tl_plan *plan, const float *flat, const float *
 typedef struct tl_node_cost {
     char name[64], op[32];
     double forward_s, backward_s;
-    uint64_t macs; /* one item, forward */
+    uint64_t macs;   /* one item, forward */
+    uint64_t bytes;  /* one item, forward: operands, result and parameters, each once */
+    tl_shape output; /* one item */
 } tl_node_cost;
 size_t tl_plan_node_count(const tl_plan *plan);
 void tl_plan_node_cost(const tl_plan *plan, size_t index, tl_node_cost *out);

@@ -161,6 +161,10 @@ typedef struct tl_kernels {
                         float *dx);
     /* Softmax of one row. */
     void (*softmax)(size_t n, const float *x, float *y);
+
+    /* Multiply-adds in registers and nothing else, to measure the processor's peak; returns how
+     * many, and some sum of them. */
+    size_t (*fma_loop)(size_t rounds, float *sum);
 } tl_kernels;
 
 /* The best set for this processor. */

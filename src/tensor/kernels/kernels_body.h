@@ -961,6 +961,29 @@ static void k_softmax(size_t n, const float *x, float *y)
     IVDEP for (size_t i = 0; i < n; i++) y[i] *= factor;
 }
 
+/* The widest vectors of the instruction set, as many sums as hide the latency of one. */
+#if GEMM_VECTORS == 4
+typedef vec16 widest;
+#elif GEMM_ROWS == 6
+typedef vec8 widest;
+#else
+typedef vec4 widest;
+#endif
+
+static size_t k_fma_loop(size_t rounds, float *sum)
+{
+    enum { SUMS = 12, LANES = sizeof(widest) / sizeof(float) };
+    widest sums[SUMS], factor = { 0 }, step = { 0 };
+    factor += 0.999f;
+    step += 0.001f;
+    for (int k = 0; k < SUMS; k++) sums[k] = step * (float)k;
+    for (size_t r = 0; r < rounds; r++)
+        for (int k = 0; k < SUMS; k++) sums[k] = sums[k] * factor + step;
+    for (int k = 1; k < SUMS; k++) sums[0] += sums[k];
+    *sum = sums[0][0];
+    return rounds * SUMS * LANES;
+}
+
 const tl_kernels TL_KERNELS = {
     .name = TL_KERNELS_NAME,
     .activate = k_activate,
@@ -994,4 +1017,5 @@ const tl_kernels TL_KERNELS = {
     .max_update = k_max_update,
     .max_scatter = k_max_scatter,
     .softmax = k_softmax,
+    .fma_loop = k_fma_loop,
 };
