@@ -123,6 +123,15 @@ complete -c tightloop -n '__fish_seen_subcommand_from token' -l file -s f -r -F 
 complete -c tightloop -n '__fish_seen_subcommand_from token' -l config -s c -r -F -d 'The configuration. [tightloop.yaml]'
 complete -c tightloop -n '__fish_seen_subcommand_from token' -l rights -s r -x -d 'For create: predict, feedback, admin, with commas between.'
 complete -c tightloop -n '__fish_seen_subcommand_from token' -l json -d 'Print JSON.'
+complete -c tightloop -n __fish_use_subcommand -a bench -d 'how fast networks run here, and which layers take the time'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l model -s m -r -F -d 'A built-in network (see `tightloop models`) or an ONNX file; without it, those that people put on lines.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l size -s s -x -d 'Height and width of the input; without it, what the network was designed for.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l batch -s b -x -d 'Items in one run.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l threads -s t -x -d 'Threads of one run.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l train -d 'Time forward and backward of a training step, not inference.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l layers -s l -d 'Add a table of the layers, the slowest first.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l seconds -x -d 'How long each network is measured.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l json -d 'Print JSON, layers included.'
 complete -c tightloop -n __fish_use_subcommand -a completion -d 'a script that makes your shell complete commands and options'
 complete -c tightloop -n '__fish_seen_subcommand_from completion' -a bash
 complete -c tightloop -n '__fish_seen_subcommand_from completion' -a zsh

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS = 5, FMA_ROUNDS = 2000000 };
+enum { ROUNDS = 25, FMA_ROUNDS = 2000000 };
 static const size_t MEMORY_BYTES = (size_t)256 << 20; /* of all threads together */
 
 typedef struct peak_work {
@@ -36,8 +36,7 @@ static void multiply_add(void *arg, uint32_t member)
 static void read_memory(void *arg, uint32_t member)
 {
     peak_work *work = arg;
-    const tl_range range =
-        tl_team_range(work->word_count, 8, member, tl_team_members(work->team));
+    const tl_range range = tl_team_range(work->word_count, 8, member, tl_team_members(work->team));
     uint64_t sums[8] = { 0 };
     for (size_t i = range.begin; i + 8 <= range.end; i += 8)
         for (size_t k = 0; k < 8; k++) sums[k] += work->words[i + k];

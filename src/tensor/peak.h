@@ -6,8 +6,8 @@
 #include "base/status.h"
 
 typedef struct tl_peak {
-    double flops;  /* a second, float32: two for a multiply-add */
-    double bytes;  /* a second, read from memory */
+    double flops;        /* a second, float32: two for a multiply-add */
+    double bytes;        /* a second, read from memory */
     const char *kernels; /* the instruction set; static */
 } tl_peak;
 

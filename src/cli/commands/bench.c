@@ -74,8 +74,8 @@ static tl_status load(subject *s, tl_error *err)
     const tl_network_options wanted = { .height = size,
                                         .width = size,
                                         .seed = 1,
-                                        .form = values.train ? TL_NETWORK_TRAIN
-                                                             : TL_NETWORK_SERVE };
+                                        .form =
+                                            values.train ? TL_NETWORK_TRAIN : TL_NETWORK_SERVE };
     return tl_network_create(network, &wanted, &s->graph, &s->flat, err);
 }
 
@@ -274,8 +274,8 @@ static void write_layers(tl_json_writer *w, const subject *s, const layer *layer
 
 static tl_status report(const subject *s, const tl_peak *peak, tl_json_writer *w, tl_error *err)
 {
-    layer *layers;
-    double sum_s;
+    layer *layers = NULL;
+    double sum_s = 0;
     tl_status status = list_layers(s, &layers, &sum_s, err);
     if (status != TL_OK) return status;
     const double flops = total_flops(s), rate = share_of(flops, s->run_s);

@@ -31,4 +31,11 @@ void tl_plan_node_cost(const tl_plan *plan, size_t index, tl_node_cost *out)
     out->forward_s = step->forward_s;
     out->backward_s = step->backward_s;
     if (op->macs != NULL) out->macs = op->macs(attrs, step->state.inputs, &step->state.output);
+    out->output = step->state.output;
+    size_t floats = tl_shape_count(&out->output);
+    for (size_t i = 0; i < step->state.input_count; i++)
+        floats += tl_shape_count(&step->state.inputs[i]);
+    for (uint32_t p = 0; p < step->node->param_count; p++)
+        floats += plan->graph->params[step->node->params[p]].count;
+    out->bytes = floats * sizeof(float);
 }

@@ -284,6 +284,20 @@ static void test_softmax(void **state)
     (void)state, for_each_set(check_softmax);
 }
 
+/* All sums go to the fixed point of x * 0.999 + 0.001. */
+static void check_fma_loop(const tl_kernels *kernels)
+{
+    float sum = 0;
+    const size_t done = kernels->fma_loop(100000, &sum);
+    assert_int_equal(done % (12 * 100000), 0);
+    assert_true(fabsf(sum - 12.0f) < 0.01f);
+}
+
+static void test_fma_loop(void **state)
+{
+    (void)state, for_each_set(check_fma_loop);
+}
+
 static void test_base_is_always_there(void **state)
 {
     (void)state;
@@ -301,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_fma_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
