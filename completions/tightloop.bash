@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train backup export doctor token completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train backup export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -92,6 +92,11 @@ _tightloop() {
         token:--file|token:-f) COMPREPLY=($(compgen -f -- "$word")); return ;;
         token:--config|token:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         token:--rights|token:-r) COMPREPLY=(); return ;;
+        bench:--model|bench:-m) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        bench:--size|bench:-s) COMPREPLY=(); return ;;
+        bench:--batch|bench:-b) COMPREPLY=(); return ;;
+        bench:--threads|bench:-t) COMPREPLY=(); return ;;
+        bench:--seconds) COMPREPLY=(); return ;;
     esac
     case $command in
         demo) COMPREPLY=($(compgen -W '--seconds --lines --rate --defects --delay --seed --keep --json --help' -- "$word")) ;;
@@ -108,6 +113,7 @@ _tightloop() {
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
         token) COMPREPLY=($(compgen -W 'create list revoke --file --config --rights --json --help' -- "$word")) ;;
+        bench) COMPREPLY=($(compgen -W '--model --size --batch --threads --train --layers --seconds --json --help' -- "$word")) ;;
         completion) COMPREPLY=($(compgen -W 'bash zsh fish --help' -- "$word")) ;;
         version) COMPREPLY=($(compgen -W '--json --help' -- "$word")) ;;
         help) COMPREPLY=($(compgen -W '--markdown --help' -- "$word")) ;;
