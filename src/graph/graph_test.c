@@ -132,6 +132,9 @@ static network make_wide(void)
     tl_tensor_index y = tl_builder_conv(b, "d1", x, 24, &depth3);
     y = tl_builder_conv(b, "p1", tl_builder_unary(b, TL_OP_HARD_SWISH, y), 24, &point);
     x = tl_builder_binary(b, TL_OP_ADD, x, tl_builder_unary(b, TL_OP_SILU, y));
+    const tl_conv_options same = tl_conv_square(3, 1, 1);
+    y = tl_builder_unary(b, TL_OP_SILU, tl_builder_conv(b, "w", x, 24, &same));
+    x = tl_builder_binary(b, TL_OP_ADD, x, y);
     x = tl_builder_unary(b, TL_OP_RELU, tl_builder_conv(b, "d2", x, 24, &depth5));
     x = tl_builder_unary(b, TL_OP_HARD_SWISH, tl_builder_conv(b, "p2", x, 217, &point));
     x = tl_builder_unary(b, TL_OP_HARD_SIGMOID, tl_builder_conv(b, "c2", x, 17, &down));

@@ -19,7 +19,7 @@ bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
 extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
 /* 3x3, stride 1, enough channels and pixels. */
 bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input);
-extern const tl_op tl_winograd; /* likewise */
+extern const tl_op tl_winograd; /* likewise; serving, it adds attrs.fused_add itself */
 
 /* Serving: dense, not dilated. Adds the second operand of attrs.fused_add itself. */
 bool tl_panel_fits(const tl_op_state *state);

@@ -109,7 +109,7 @@ static tl_status conv_forward(const tl_op_state *state, const tl_op_run *run, tl
     tl_status status = kernel != NULL                 ? kernel->forward(state, run, err)
                        : state->mode == TL_MODE_INFER ? tl_conv_infer(state, run, err)
                                                       : tl_conv_train_forward(state, run, err);
-    if (status == TL_OK && state->attrs->fused_add && kernel != &tl_panel)
+    if (status == TL_OK && state->attrs->fused_add && kernel != &tl_panel && kernel != &tl_winograd)
         tl_kernels_get()->add(state->batch * tl_shape_count(&state->output), run->y, run->x[1],
                               run->y);
     return status;

@@ -125,6 +125,7 @@ static tl_status winograd_prepare(tl_op_state *state, tl_error *err)
     tl_op_needs *needs = &state->needs;
     needs->forward_scratch = planes_floats(&f, state->batch) * sizeof(float);
     if (state->mode == TL_MODE_INFER) {
+        needs->parts = true;
         needs->packed = (weights_floats(&f) + round16(f.out)) * sizeof(float);
         return TL_OK;
     }
@@ -237,12 +238,18 @@ static void store(const problem *p, const float *bias, size_t first, size_t coun
     }
 }
 
-static void convolve(const problem *p, uint32_t batch, const float *weights, const float *bias,
-                     const float *x, float *planes, float *y)
+static tl_range all_tiles(const problem *p, uint32_t batch)
 {
-    const size_t tiles = batch * p->tiles_h * p->tiles_w, chunk = chunk_of(p, batch);
-    for (size_t first = 0; first < tiles; first += chunk) {
-        const size_t count = tiles - first < chunk ? tiles - first : chunk;
+    return (tl_range){ 0, batch * p->tiles_h * p->tiles_w };
+}
+
+/* The tiles of a range; `batch` gives the size of planes. */
+static void convolve(const problem *p, uint32_t batch, tl_range tiles, const float *weights,
+                     const float *bias, const float *x, float *planes, float *y)
+{
+    const size_t chunk = chunk_of(p, batch);
+    for (size_t first = tiles.begin; first < tiles.end; first += chunk) {
+        const size_t count = tiles.end - first < chunk ? tiles.end - first : chunk;
         float *from = planes, *to = planes + PLANES * tile_plane(count, p->in);
         gather(p, x, first, count, from);
         for (size_t k = 0; k < PLANES; k++) {
@@ -262,22 +269,41 @@ static void convolve(const problem *p, uint32_t batch, const float *weights, con
     }
 }
 
+/* A part is some rows of tiles of one image; then what is done to rows of pixels follows. */
+static void winograd_infer(const tl_op_state *state, const tl_op_run *run, const problem *p)
+{
+    const tl_kernels *k = tl_kernels_get();
+    const uint32_t parts = run->parts == 0 ? 1 : run->parts;
+    const tl_range rows = tl_team_range(state->batch * p->tiles_h, 1, run->part, parts);
+    const tl_range tiles = { rows.begin * p->tiles_w, rows.end * p->tiles_w };
+    const float *weights = run->packed;
+    TL_ASSERT(parts == 1 || state->batch == 1);
+    convolve(p, state->batch, tiles, weights, weights + weights_floats(p), run->x[0], run->scratch,
+             run->y);
+    const size_t all = state->batch * tl_shape_count(&state->output), row = p->out_w * p->out;
+    const size_t begin = run->part == 0 ? 0 : rows.begin * 4 * row;
+    const size_t end = run->part + 1 == parts ? all : rows.end * 4 * row;
+    if (begin >= end) return;
+    float *y = run->y + begin;
+    if (state->attrs->activation.kind != TL_OP_COUNT)
+        k->activate(&state->attrs->activation, end - begin, y, y);
+    if (state->attrs->fused_add) k->add(end - begin, y, run->x[1] + begin, y);
+}
+
 static tl_status winograd_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
     const problem p = forward_problem(state);
     const tl_activation *act = &state->attrs->activation;
     if (state->mode == TL_MODE_INFER) {
-        const float *weights = run->packed;
-        convolve(&p, state->batch, weights, weights + weights_floats(&p), run->x[0], run->scratch,
-                 run->y);
-    } else {
-        float *weights = run->scratch, *taps = weights + weights_floats(&p);
-        transform_forward(&p, run->params[TL_CONV_WEIGHT], taps, weights);
-        convolve(&p, state->batch, weights,
-                 state->attrs->has_bias ? run->params[TL_CONV_BIAS] : NULL, run->x[0],
-                 taps + 2 * taps_floats(&p), run->y);
+        winograd_infer(state, run, &p);
+        return TL_OK;
     }
+    float *weights = run->scratch, *taps = weights + weights_floats(&p);
+    transform_forward(&p, run->params[TL_CONV_WEIGHT], taps, weights);
+    convolve(&p, state->batch, all_tiles(&p, state->batch), weights,
+             state->attrs->has_bias ? run->params[TL_CONV_BIAS] : NULL, run->x[0],
+             taps + 2 * taps_floats(&p), run->y);
     const size_t count = state->batch * tl_shape_count(&state->output);
     if (act->kind != TL_OP_COUNT) tl_kernels_get()->activate(act, count, run->y, run->y);
     return TL_OK;
@@ -353,7 +379,8 @@ static tl_status winograd_backward(const tl_op_state *state, const tl_op_run *ru
     if (run->dx[0] != NULL) {
         split_taps(run->params[TL_CONV_WEIGHT], pairs, taps);
         k->winograd_weights(taps, pairs, true, weights, weights_plane(&b));
-        convolve(&b, state->batch, weights, NULL, run->dy, planes, run->dx[0]);
+        convolve(&b, state->batch, all_tiles(&b, state->batch), weights, NULL, run->dy, planes,
+                 run->dx[0]);
     }
     sum_weights(&f, state->batch, run->x[0], run->dy, planes, weights);
     k->winograd_gradient(weights, weights_plane(&f), taps, pairs);
