@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train backup export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -80,6 +80,10 @@ _tightloop() {
         train:--stages) COMPREPLY=(); return ;;
         train:--threads|train:-t) COMPREPLY=(); return ;;
         train:--seed) COMPREPLY=(); return ;;
+        models:--classes|models:-c) COMPREPLY=(); return ;;
+        models:--size|models:-s) COMPREPLY=(); return ;;
+        models:--channels) COMPREPLY=(); return ;;
+        models:--batch|models:-b) COMPREPLY=(); return ;;
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         backup:--config|backup:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         backup:--to|backup:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -87,6 +91,11 @@ _tightloop() {
         export:--config|export:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         export:--loop|export:-l) COMPREPLY=(); return ;;
         export:--to|export:-t) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        export:--onnx|export:-o) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        export:--model|export:-m) COMPREPLY=(); return ;;
+        export:--classes) COMPREPLY=(); return ;;
+        export:--size) COMPREPLY=(); return ;;
+        export:--seed) COMPREPLY=(); return ;;
         doctor:--journal|doctor:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         doctor:--config|doctor:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         token:--file|token:-f) COMPREPLY=($(compgen -f -- "$word")); return ;;
@@ -109,8 +118,9 @@ _tightloop() {
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
         replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --epochs --batch --rate --stages --threads --seed --json --help' -- "$word")) ;;
+        models) COMPREPLY=($(compgen -W '--classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
-        export) COMPREPLY=($(compgen -W '--journal --config --loop --to --json --help' -- "$word")) ;;
+        export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
         token) COMPREPLY=($(compgen -W 'create list revoke --file --config --rights --json --help' -- "$word")) ;;
         bench) COMPREPLY=($(compgen -W '--model --size --batch --threads --train --layers --seconds --json --help' -- "$word")) ;;

@@ -92,6 +92,8 @@ typedef struct tl_plan_options {
     /* Training: parameters of stages from this one on stay: they get gradient 0, nothing is kept or
      * run backward for them, and their normalisation is frozen in live mode too. 0: all learn. */
     uint32_t trained_stages;
+    bool only_measure; /* for tl_plan_bytes: nothing is allocated for tensors, and nothing can be
+                          run or written */
 } tl_plan_options;
 
 /* Errors: TL_ENOMEM, TL_EUNSUPPORTED (a setting that an operator does not have). */

@@ -135,10 +135,14 @@ static tl_status plan_bytes(tl_graph *graph, uint32_t batch, tl_plan_mode mode, 
                             tl_error *err)
 {
     tl_plan *plan = NULL;
-    const tl_plan_options options = { .batch_max = batch, .mode = mode, .threads = 1 };
+    const tl_plan_options options = { .batch_max = batch,
+                                      .mode = mode,
+                                      .threads = 1,
+                                      .loss_outputs = (uint32_t)tl_graph_output_count(graph),
+                                      .only_measure = true };
     tl_status status = tl_plan_create(graph, &options, &plan, err);
     if (status == TL_OK) *bytes = tl_plan_bytes(plan);
-    tl_plan_destroy(&plan);
+    if (plan != NULL) tl_plan_destroy(&plan);
     return status;
 }
 

@@ -77,7 +77,7 @@ typedef struct tl_network_cost {
     uint32_t features;    /* penultimate; 0: none */
 } tl_network_cost;
 
-/* Plans are made and thrown away; nothing is run. Options as above. `batch` >= 1; of training. */
+/* Plans are laid out, not allocated; nothing is run. Options as above. `batch` >= 1; of training. */
 tl_status tl_network_cost_of(const tl_network *network, const tl_network_options *options,
                              uint32_t batch, tl_network_cost *out, tl_error *err);
 

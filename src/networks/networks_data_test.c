@@ -20,24 +20,8 @@ enum { PATH_BYTES = 512, FILE_BYTES_MAX = 1 << 28 };
 typedef struct oracle {
     const char *network, *model, *input, *output; /* files below the shared data */
     uint32_t side, class_count, items;
-    bool folded; /* normalisation is in weights and biases; layers in the same order */
+    void (*copy)(const tl_graph *theirs, const float *from, const tl_graph *ours, float *to);
 } oracle;
-
-static const oracle ORACLES[] = {
-    { "mobilenet_v3_small", "fixtures/mobilenet_v3_small/mobilenet_v3_small.train.onnx",
-      "fixtures/mobilenet_v3_small/input.npy", "fixtures/mobilenet_v3_small/output.npy", 64, 7, 1,
-      false },
-    { "efficientnet_lite0", "fixtures/efficientnet_lite0_ft7/efficientnet_lite0_ft7.train.onnx",
-      "fixtures/efficientnet_lite0_ft7/input.npy", "fixtures/efficientnet_lite0_ft7/output.npy", 64,
-      7, 1, false },
-    { "efficientnet_lite0", "fixtures/efficientnet_lite0_1000/efficientnet_lite0_1000.infer.onnx",
-      "fixtures/efficientnet_lite0_1000/input.npy", "fixtures/efficientnet_lite0_1000/output.npy",
-      224, 1000, 2, true },
-    { "mobilenet_v3_small", "models/mobilenet_v3_small.onnx", "models/mobilenet_v3_small.in.npy",
-      "models/mobilenet_v3_small.out.npy", 224, 1000, 1, true },
-    { "mobilenet_v3_large", "models/mobilenet_v3_large.onnx", "models/mobilenet_v3_large.in.npy",
-      "models/mobilenet_v3_large.out.npy", 224, 1000, 1, true },
-};
 
 /* The numbers of a file; images [n, c, h, w] become [n, h, w, c]. */
 static float *numbers_of(const char *name, size_t *count)
@@ -84,6 +68,11 @@ static void copy_by_name(const tl_graph *theirs, const float *from, const tl_gra
     }
 }
 
+static void set(const tl_param *param, float *flat, float value)
+{
+    for (size_t k = 0; k < param->count; k++) flat[param->offset + k] = value;
+}
+
 /* Theirs are weight, bias, weight, bias ... in the order of ours; our normalisation becomes one that
  * adds the bias. */
 static void copy_folded(const tl_graph *theirs, const float *from, const tl_graph *ours, float *to)
@@ -96,7 +85,7 @@ static void copy_folded(const tl_graph *theirs, const float *from, const tl_grap
             float value = ends_with(b->name, "running_mean") ? 0.0f
                           : norm_weight                      ? 1.0f
                                                              : 1.0f - 1e-3f;
-            for (size_t k = 0; k < b->count; k++) to[b->offset + k] = value;
+            set(b, to, value);
             continue;
         }
         assert_true(next < tl_graph_param_count(theirs));
@@ -106,6 +95,49 @@ static void copy_folded(const tl_graph *theirs, const float *from, const tl_grap
     }
     assert_int_equal(next, tl_graph_param_count(theirs));
 }
+
+/* The same where layers are in another order: "a.conv.bias" becomes "a.bn.bias". Their exporter tied
+ * the biases of the three box layers, which all are 1. */
+static void copy_folded_by_name(const tl_graph *theirs, const float *from, const tl_graph *ours,
+                                float *to)
+{
+    for (size_t i = 0; i < tl_graph_param_count(ours); i++) {
+        const tl_param *b = tl_graph_param(ours, i);
+        char name[96];
+        snprintf(name, sizeof name, "%s", b->name);
+        if (b->role == TL_PARAM_RUNNING || ends_with(name, "bn.weight")) {
+            if (ends_with(name, "running_var")) set(b, to, 1.0f - 1e-3f);
+            continue;
+        }
+        if (ends_with(name, "bn.bias"))
+            strcpy(name + strlen(name) - strlen("bn.bias"), "conv.bias");
+        if (strstr(name, ".22.cv2.") != NULL && ends_with(name, ".2.bias"))
+            strcpy(name, "model.22.cv2.0.2.bias");
+        size_t index = tl_graph_find_param(theirs, name);
+        if (index == SIZE_MAX) fail_msg("there is no %s", name);
+        const tl_param *a = tl_graph_param(theirs, index);
+        if (a->count != b->count) fail_msg("%s is not %s", a->name, b->name);
+        memcpy(to + b->offset, from + a->offset, a->count * sizeof *to);
+    }
+}
+
+static const oracle ORACLES[] = {
+    { "mobilenet_v3_small", "fixtures/mobilenet_v3_small/mobilenet_v3_small.train.onnx",
+      "fixtures/mobilenet_v3_small/input.npy", "fixtures/mobilenet_v3_small/output.npy", 64, 7, 1,
+      copy_by_name },
+    { "efficientnet_lite0", "fixtures/efficientnet_lite0_ft7/efficientnet_lite0_ft7.train.onnx",
+      "fixtures/efficientnet_lite0_ft7/input.npy", "fixtures/efficientnet_lite0_ft7/output.npy", 64,
+      7, 1, copy_by_name },
+    { "efficientnet_lite0", "fixtures/efficientnet_lite0_1000/efficientnet_lite0_1000.infer.onnx",
+      "fixtures/efficientnet_lite0_1000/input.npy", "fixtures/efficientnet_lite0_1000/output.npy",
+      224, 1000, 2, copy_folded },
+    { "mobilenet_v3_small", "models/mobilenet_v3_small.onnx", "models/mobilenet_v3_small.in.npy",
+      "models/mobilenet_v3_small.out.npy", 224, 1000, 1, copy_folded },
+    { "mobilenet_v3_large", "models/mobilenet_v3_large.onnx", "models/mobilenet_v3_large.in.npy",
+      "models/mobilenet_v3_large.out.npy", 224, 1000, 1, copy_folded },
+    { "yolov8n", "models/yolov8n_320.onnx", "models/yolov8n_320.in.npy",
+      "models/yolov8n_320.out.npy", 320, 80, 1, copy_folded_by_name },
+};
 
 static void infer(tl_graph *graph, const float *flat, const float *x, uint32_t batch, float *out)
 {
@@ -139,7 +171,7 @@ static void outputs_are_theirs(void **state)
     if (tl_onnx_import_file(path, NULL, &theirs, &from, &err) != TL_OK) fail_msg("%s", err.text);
     if (tl_network_create(tl_network_find(o->network), &options, &ours, &to, &err) != TL_OK)
         fail_msg("%s", err.text);
-    (o->folded ? copy_folded : copy_by_name)(theirs, from, ours, to);
+    o->copy(theirs, from, ours, to);
     size_t in_count, out_count;
     float *x = numbers_of(o->input, &in_count), *y = numbers_of(o->output, &out_count);
     float *z = malloc(out_count * sizeof *z);

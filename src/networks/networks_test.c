@@ -230,6 +230,14 @@ static void costs_are_known_before_anything_runs(void **state)
     assert_true(cost.weights_bytes >= 2 * 4 * cost.parameters);
     assert_true(cost.serve_bytes > 64 * 64 * 3 * sizeof(float));
     assert_true(cost.train_bytes > 8 * cost.serve_bytes);
+    /* Measured as an allocated one is. */
+    tl_graph *graph = make("mobilenet_v3_small", &options, NULL);
+    tl_plan *plan = NULL;
+    const tl_plan_options train = { .batch_max = 8, .mode = TL_PLAN_TRAIN_LIVE, .threads = 1 };
+    assert_int_equal(tl_plan_create(graph, &train, &plan, &err), TL_OK);
+    assert_int_equal(tl_plan_bytes(plan), cost.train_bytes);
+    tl_plan_destroy(&plan);
+    tl_graph_release(&graph);
 }
 
 int main(void)

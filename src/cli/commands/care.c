@@ -1,9 +1,11 @@
 /* care.c - `tightloop backup | export | doctor`: the journal's care. */
 #include "cli/command.h"
+#include "cli/commands/export.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/terminal.h"
 #include "journal/journal.h"
 #include "loop/config.h"
+#include "networks/networks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,8 +14,9 @@
 
 static struct {
     const char *journal, *config, *loop, *to;
+    tl_export_network network;
     bool json;
-} values;
+} values = { .network.seed = 1 };
 
 #define JOURNAL_OPTIONS                                                                            \
     { "journal", 'j', TL_OPTION_FOLDER, "DIR", "Folder of the journal.", &values.journal, 0, 0 },  \
@@ -102,6 +105,19 @@ static const tl_option export_options[] = {
       0 },
     { "to", 't', TL_OPTION_FOLDER, "DIR", "Folder for labels.csv and images/; made when missing.",
       &values.to, 0, 0 },
+    { "onnx", 'o', TL_OPTION_FILE, "FILE", "Write a network as an ONNX file instead.",
+      &values.network.path, 0, 0 },
+    { "model", 'm', TL_OPTION_TEXT, "NAME", "For --onnx: a built-in network; see models.",
+      &values.network.model, 0, 0 },
+    { "classes", 0, TL_OPTION_WHOLE, "N", "For --model: its classes; 0: its own number.",
+      &values.network.classes, 0, TL_NETWORK_CLASSES_MAX },
+    { "size", 0, TL_OPTION_WHOLE, "PIXELS", "For --model: height and width; 0: its own.",
+      &values.network.size, 0, TL_NETWORK_SIDE_MAX },
+    { "seed", 0, TL_OPTION_WHOLE, "N", "For --model: of the initial weights.", &values.network.seed,
+      0, 4294967295.0 },
+    { "trainable", 0, TL_OPTION_FLAG, NULL,
+      "For --onnx: keep normalisation as layers of its own, to train on elsewhere.",
+      &values.network.trainable, 0, 0 },
     JSON_OPTION,
 };
 
@@ -207,11 +223,28 @@ static tl_status export_loop(const char *path, tl_error *err)
     return status;
 }
 
+static int run_export_network(void)
+{
+    tl_error err;
+    if (values.network.model == NULL) {
+        tl_fail(&err, TL_EINVAL, "--model NAME is missing");
+        return tl_command_misuse(&tl_command_export, &err);
+    }
+    if (tl_export_network_file(&values.network, &err) != TL_OK)
+        return tl_command_fail(&tl_command_export, &err);
+    if (values.json)
+        printf("{\"exported\":true}\n");
+    else
+        printf("The network is in %s.\n", values.network.path);
+    return TL_EXIT_OK;
+}
+
 static int run_export(const tl_arguments *arguments)
 {
     (void)arguments;
     char path[4096];
     tl_error err;
+    if (values.network.path != NULL) return run_export_network();
     if (values.to == NULL) {
         tl_fail(&err, TL_EINVAL, "--to DIR is missing");
         return tl_command_misuse(&tl_command_export, &err);
@@ -228,10 +261,13 @@ static int run_export(const tl_arguments *arguments)
 
 const tl_command tl_command_export = {
     .name = "export",
-    .summary = "the labelled data as CSV and images, for other tools",
+    .summary = "the labelled data as CSV and images, or a network as ONNX, for other tools",
     .details = "Writes labels.csv (id, time, site, line, part, image, reference, label, source, "
-               "features) and every image once. It may run while a server has the journal open.",
-    .example = "tightloop export --journal tightloop-journal --to labelled",
+               "features) and every image once. It may run while a server has the journal open.\n\n"
+               "With --onnx: a network as an ONNX file, of any batch. docs/models.md says how its "
+               "inputs and outputs look and how other tools take it.",
+    .example = "tightloop export --journal tightloop-journal --to labelled\n"
+               "tightloop export --model efficientnet_lite0 --classes 7 --onnx network.onnx",
     .options = export_options,
     .option_count = TL_COUNT_OF(export_options),
     .run = run_export,

@@ -281,7 +281,7 @@ static void bind_step(tl_plan *plan, plan_step *step)
 static tl_status make_arena(tl_plan *plan, tl_error *err)
 {
     tl_status status = tl_layout_place(plan->buffers, plan->buffer_count, &plan->arena_bytes, err);
-    if (status != TL_OK) return status;
+    if (status != TL_OK || plan->only_measure) return status;
     plan->arena = tl_aligned_calloc(plan->arena_bytes);
     if (plan->arena == NULL)
         return tl_fail(err, TL_ENOMEM, "arena of %zu bytes; lower the batch", plan->arena_bytes);
@@ -299,7 +299,7 @@ tl_status tl_plan_place(tl_plan *plan, tl_error *err)
     for (size_t b = 0; tl_plan_trains(plan) && b < plan->buffer_count; b++)
         tl_plan_widen(plan, &plan->buffers[b].first, &plan->buffers[b].last);
     tl_status status = make_arena(plan, err);
-    if (status != TL_OK) return status;
+    if (status != TL_OK || plan->only_measure) return status;
     for (size_t s = 0; s < plan->step_count; s++) {
         const plan_step *step = &plan->steps[s];
         bind_step(plan, &plan->steps[s]);

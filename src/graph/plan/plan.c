@@ -118,10 +118,12 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
     tl_plan *plan = NULL;
     tl_status status = tl_plan_begin(graph, options->mode, options->batch_max, &plan, err);
     if (status == TL_OK) {
+        plan->only_measure = options->only_measure;
         plan->loss_outputs = options->loss_outputs == 0 ? 1 : options->loss_outputs;
         plan->trained_stages = options->trained_stages;
         uint32_t wanted = options->threads == 0 ? 1 : options->threads;
-        const bool splits = tl_plan_trains(plan) && wanted > 1 && options->batch_max > 1;
+        const bool splits =
+            !plan->only_measure && tl_plan_trains(plan) && wanted > 1 && options->batch_max > 1;
         if (!tl_plan_trains(plan)) plan->threads = (int)wanted;
         if (wanted > options->batch_max) wanted = options->batch_max;
         int threads = tl_device_set_threads(1);

@@ -67,7 +67,8 @@ struct tl_plan {
     size_t buffer_count, buffer_room;
     int32_t *tensor_buffer, *gradient_buffer; /* of each tensor */
     bool *external;                           /* tensor lies in a [batch_max] array */
-    char *arena;
+    bool only_measure;
+    char *arena; /* NULL when it is only measured */
     size_t arena_bytes;
     /* Inference: steps from `joint` on run for `group` items together. */
     size_t joint;
