@@ -10,12 +10,27 @@ typedef struct inference {
     const worker_options *options;
     tl_plan *plan;
     tl_weights *weights;
+    const worker_network *network;
 } inference;
 
 static tl_status run(void *context, tl_error *err)
 {
     inference *infer = context;
     return tl_plan_infer(infer->plan, infer->weights, infer->options->batch, err);
+}
+
+/* From numbers that a training step just left to the first answer of a plan that is there. */
+static tl_status deploy(void *context, tl_error *err)
+{
+    inference *infer = context;
+    tl_weights *weights = NULL;
+    tl_status status =
+        tl_weights_create(infer->network->graph, infer->network->flat, &weights, err);
+    if (status != TL_OK) return status;
+    tl_weights *old = infer->weights;
+    infer->weights = weights;
+    tl_weights_release(&old);
+    return run(context, err);
 }
 
 static tl_status write_outputs(const inference *infer, const tl_graph *graph, tl_error *err)
@@ -59,8 +74,8 @@ static uint64_t count_macs(const tl_plan *plan)
 
 tl_status worker_infer(const worker_options *options, tl_error *err)
 {
-    inference infer = { .options = options };
     worker_network network = { .graph = NULL };
+    inference infer = { .options = options, .network = &network };
     if (options->bf16) return tl_fail(err, TL_EUNSUPPORTED, "bf16 is not to be had");
     tl_status status = worker_network_load(options, &network, err);
     if (status == TL_OK) status = prepare(&infer, &network, err);
@@ -68,7 +83,7 @@ tl_status worker_infer(const worker_options *options, tl_error *err)
         char ready[128];
         snprintf(ready, sizeof ready, "{\"macs\": %llu, \"plan_bytes\": %zu}",
                  (unsigned long long)count_macs(infer.plan), tl_plan_bytes(infer.plan));
-        status = worker_turns(run, &infer, ready, err);
+        status = worker_turns(options->deploy ? deploy : run, &infer, ready, err);
     }
     tl_weights_release(&infer.weights);
     tl_plan_destroy(&infer.plan);

@@ -1,5 +1,5 @@
 /* The engine's side of the benchmarks against other engines.
- *   usage: bench_engine infer|train --model FILE --input FILE [--labels FILE] [--output FILE]
+ *   usage: bench_engine infer|deploy|train --model FILE --input FILE [--labels FILE] [--output FILE]
  *                       [--batch N] [--threads N] [--size N] [--frozen] */
 #include "bench/engine/worker.h"
 
@@ -49,6 +49,7 @@ int main(int argc, char **argv)
         return 2;
     }
     tl_error err = { .status = TL_OK };
+    options.deploy = strcmp(argv[optind], "deploy") == 0;
     const bool trains = strcmp(argv[optind], "train") == 0;
     const tl_status status = trains ? worker_train(&options, &err) : worker_infer(&options, &err);
     if (status != TL_OK) fprintf(stderr, "engine: %s\n", err.text);

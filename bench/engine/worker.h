@@ -17,8 +17,8 @@ typedef struct worker_options {
     const char *labels; /* .npy, [n] integers, or boxes [n, 6]: item, class, x1, y1, x2, y2 */
     const char *output; /* where the first results go, for the comparison; NULL: nowhere */
     uint32_t batch, threads;
-    uint32_t height, width; /* 0: the file's */
-    bool frozen, bf16;
+    uint32_t height, width;    /* 0: the file's */
+    bool frozen, bf16, deploy; /* deploy: a run makes new weights and answers with them */
 } worker_options;
 
 typedef struct worker_network {

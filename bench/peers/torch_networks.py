@@ -137,7 +137,7 @@ def export(network, size, path, normalisation=True):
     """An ONNX file; with `normalisation` its nodes stay, to be trained."""
     modes = torch.onnx.TrainingMode
     training = modes.TRAINING if normalisation else modes.EVAL
-    x = torch.randn(2, 3, size, size)
+    x = torch.randn(2 if normalisation else 1, 3, size, size)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     torch.onnx.export(network, (x,), path, training=training,
                       do_constant_folding=not normalisation, opset_version=17, dynamo=False,

@@ -1,12 +1,15 @@
 """PyTorch training one network, as a worker that takes turns (bench/lib/turns.py).
 
 usage: torch_train.py export NETWORK FILE.onnx --size N
+       torch_train.py deploy NETWORK --input FILE.npy [--threads N]
        torch_train.py train NETWORK --input FILE.npy --labels FILE.npy [--batch N] [--threads N]
                       [--precision fp32|bf16]
 
 A step is forward, loss, backward and SGD with momentum, live normalisation. Of the two memory
 layouts the faster is kept; bf16 is autocast. Also takes "compare FILE": the loss and the gradients
-of the first step of the other side.
+of the first step of the other side. A run of deploy is what lies between a step and the first answer
+with its weights: export to ONNX (by tracing, which is quicker than the other exporter), a session of
+ONNX Runtime, one run.
 """
 import argparse
 import json
@@ -113,9 +116,29 @@ def train(options):
                 {"compare": lambda path: compare(first, path)})
 
 
+def deploy(options):
+    import tempfile
+    import onnxruntime
+    torch.set_num_threads(options.threads)
+    network = network_of(options.network)
+    x = numpy.load(options.input)[:1]
+
+    def run():
+        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+            torch_networks.export(network.eval(), x.shape[-1], file.name, normalisation=False)
+            settings = onnxruntime.SessionOptions()
+            settings.intra_op_num_threads = options.threads
+            session = onnxruntime.InferenceSession(file.name, settings,
+                                                   providers=["CPUExecutionProvider"])
+            session.run(None, {session.get_inputs()[0].name: x})
+
+    run()
+    turns.serve({"version": torch.__version__}, run)
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("act", choices=["export", "train"])
+    parser.add_argument("act", choices=["export", "deploy", "train"])
     parser.add_argument("network")
     parser.add_argument("file", nargs="?")
     parser.add_argument("--size", type=int, default=224)
@@ -127,6 +150,8 @@ def main():
     options = parser.parse_args()
     if options.act == "export":
         torch_networks.export(network_of(options.network), options.size, options.file)
+    elif options.act == "deploy":
+        deploy(options)
     else:
         train(options)
 
