@@ -53,8 +53,7 @@ def export(architecture, size, folder):
     path = os.path.join(folder, f"{architecture}_{size}.onnx")
     if os.path.exists(path):
         return path
-    words = [bench.TIGHTLOOP, "models", "export", architecture, "--size", str(size), "--output",
-             path]
+    words = [bench.TIGHTLOOP, "export", "--model", architecture, "--size", str(size), "--onnx", path]
     done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return path if done.returncode == 0 else None
 
