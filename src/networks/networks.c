@@ -76,10 +76,10 @@ const tl_network *tl_network_find(const char *name)
 
 static const entry *entry_of(const tl_network *network)
 {
-    for (size_t i = 0; i < TL_COUNT_OF(ENTRIES); i++)
-        if (&ENTRIES[i].network == network) return &ENTRIES[i];
-    TL_ASSERT(!"a network of tl_network_at or tl_network_find");
-    return NULL;
+    size_t i = 0;
+    while (i < TL_COUNT_OF(ENTRIES) && &ENTRIES[i].network != network) i++;
+    TL_ASSERT(i < TL_COUNT_OF(ENTRIES)); /* of tl_network_at or tl_network_find */
+    return &ENTRIES[i];
 }
 
 /* ---- Making one ------------------------------------------------------------------------------ */

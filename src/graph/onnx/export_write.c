@@ -241,10 +241,10 @@ export_order export_order_of(const onnx_export *e, uint32_t tensor)
 
 int64_t export_position(uint32_t rank, export_order order, uint32_t axis)
 {
-    for (uint32_t i = 0; i < rank; i++)
-        if (order.axis[i] == axis) return 1 + i;
-    TL_ASSERT(!"an axis of the order");
-    return 0;
+    uint32_t i = 0;
+    while (i < rank && order.axis[i] != axis) i++;
+    TL_ASSERT(i < rank);
+    return 1 + i;
 }
 
 void export_alias(onnx_export *e, uint32_t tensor, export_order order, const char *name)

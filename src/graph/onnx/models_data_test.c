@@ -37,7 +37,7 @@ static tl_npy load(const network *net, const char *kind, void **data)
 {
     char path[512];
     size_t bytes;
-    tl_npy array;
+    tl_npy array = { 0 };
     tl_error err = { .text = "" };
     snprintf(path, sizeof path, FOLDER "/%s.%s.npy", net->name, kind);
     if (tl_file_read(path, FILE_BYTES_MAX, data, &bytes, &err) != TL_OK ||
