@@ -92,6 +92,7 @@ _tightloop() {
         export:--loop|export:-l) COMPREPLY=(); return ;;
         export:--to|export:-t) COMPREPLY=($(compgen -d -- "$word")); return ;;
         export:--onnx|export:-o) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        export:--version) COMPREPLY=(); return ;;
         export:--model|export:-m) COMPREPLY=(); return ;;
         export:--classes) COMPREPLY=(); return ;;
         export:--size) COMPREPLY=(); return ;;
@@ -120,7 +121,7 @@ _tightloop() {
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --epochs --batch --rate --stages --threads --seed --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
-        export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
+        export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
         token) COMPREPLY=($(compgen -W 'create list revoke --file --config --rights --json --help' -- "$word")) ;;
         bench) COMPREPLY=($(compgen -W '--model --size --batch --threads --train --layers --seconds --json --help' -- "$word")) ;;

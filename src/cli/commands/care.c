@@ -1,10 +1,12 @@
 /* care.c - `tightloop backup | export | doctor`: the journal's care. */
 #include "cli/command.h"
 #include "cli/commands/export.h"
+#include "cli/target.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/terminal.h"
 #include "journal/journal.h"
 #include "loop/config.h"
+#include "loop/version/export.h"
 #include "networks/networks.h"
 
 #include <errno.h>
@@ -15,6 +17,7 @@
 static struct {
     const char *journal, *config, *loop, *to;
     tl_export_network network;
+    uint64_t version;
     bool json;
 } values = { .network.seed = 1 };
 
@@ -107,8 +110,14 @@ static const tl_option export_options[] = {
       &values.to, 0, 0 },
     { "onnx", 'o', TL_OPTION_FILE, "FILE", "Write a network as an ONNX file instead.",
       &values.network.path, 0, 0 },
-    { "model", 'm', TL_OPTION_TEXT, "NAME", "For --onnx: a built-in network; see models.",
-      &values.network.model, 0, 0 },
+    { "version", 0, TL_OPTION_WHOLE, "N",
+      "For --onnx: a version of the loop; 0: the champion, which a journal tells that no server "
+      "has "
+      "open.",
+      &values.version, 0, 1e15 },
+    { "model", 'm', TL_OPTION_TEXT, "NAME",
+      "For --onnx: a built-in network instead of a loop's; see models.", &values.network.model, 0,
+      0 },
     { "classes", 0, TL_OPTION_WHOLE, "N", "For --model: its classes; 0: its own number.",
       &values.network.classes, 0, TL_NETWORK_CLASSES_MAX },
     { "size", 0, TL_OPTION_WHOLE, "PIXELS", "For --model: height and width; 0: its own.",
@@ -198,6 +207,50 @@ static tl_status read_classes(tl_journal_reader *reader, uint32_t loop, const ch
     return status == TL_ENOTFOUND ? TL_OK : status;
 }
 
+/* The version that answers. */
+static tl_status find_champion(uint64_t *out, tl_error *err)
+{
+    const tl_target_options options = { .journal = values.journal,
+                                        .config = values.config,
+                                        .loop = values.loop };
+    tl_target *target = NULL;
+    tl_target_answer answer;
+    double number = 0.0;
+    tl_status status = tl_target_open(&options, false, &target, err);
+    if (status == TL_OK) status = tl_target_state(target, &answer, err);
+    if (status == TL_OK && !tl_json_number(tl_json_get(answer.json, "champion"), &number))
+        status = tl_fail(err, TL_ENOTFOUND, "the loop has no champion");
+    if (status == TL_OK) *out = (uint64_t)number;
+    tl_target_close(&target);
+    return status;
+}
+
+static tl_status export_version(const char *path, uint64_t version, tl_error *err)
+{
+    static class_list classes;
+    tl_journal_reader *reader = NULL;
+    tl_arena arena;
+    uint32_t loop = 0;
+    const char *text = NULL;
+    tl_arena_init(&arena, 16 << 20);
+    tl_loop_config *config = malloc(sizeof *config);
+    tl_status status = config == NULL ? tl_fail(err, TL_ENOMEM, "a loop's description") : TL_OK;
+    if (status == TL_OK) status = tl_journal_reader_open_path(path, &reader, err);
+    if (status == TL_OK) status = find_loop(reader, &arena, &loop, &text, err);
+    if (status == TL_OK) status = read_classes(reader, loop, text, &classes, err);
+    if (status == TL_OK) status = tl_loop_config_read(text, config, err);
+    const tl_version_export_options options = { .version = version,
+                                                .classes = classes.pointers,
+                                                .class_count = classes.count,
+                                                .trainable = values.network.trainable };
+    if (status == TL_OK)
+        status = tl_version_export(reader, loop, config, &options, values.network.path, err);
+    tl_journal_reader_close(&reader);
+    tl_arena_destroy(&arena);
+    free(config);
+    return status;
+}
+
 static tl_status export_loop(const char *path, tl_error *err)
 {
     static class_list classes;
@@ -223,15 +276,20 @@ static tl_status export_loop(const char *path, tl_error *err)
     return status;
 }
 
+static tl_status export_network(tl_error *err)
+{
+    char path[4096];
+    if (values.network.model != NULL) return tl_export_network_file(&values.network, err);
+    tl_status status = find_journal(path, err);
+    uint64_t version = values.version;
+    if (status == TL_OK && version == 0) status = find_champion(&version, err);
+    return status == TL_OK ? export_version(path, version, err) : status;
+}
+
 static int run_export_network(void)
 {
     tl_error err;
-    if (values.network.model == NULL) {
-        tl_fail(&err, TL_EINVAL, "--model NAME is missing");
-        return tl_command_misuse(&tl_command_export, &err);
-    }
-    if (tl_export_network_file(&values.network, &err) != TL_OK)
-        return tl_command_fail(&tl_command_export, &err);
+    if (export_network(&err) != TL_OK) return tl_command_fail(&tl_command_export, &err);
     if (values.json)
         printf("{\"exported\":true}\n");
     else
@@ -262,11 +320,14 @@ static int run_export(const tl_arguments *arguments)
 const tl_command tl_command_export = {
     .name = "export",
     .summary = "the labelled data as CSV and images, or a network as ONNX, for other tools",
-    .details = "Writes labels.csv (id, time, site, line, part, image, reference, label, source, "
-               "features) and every image once. It may run while a server has the journal open.\n\n"
-               "With --onnx: a network as an ONNX file, of any batch. docs/models.md says how its "
-               "inputs and outputs look and how other tools take it.",
+    .details =
+        "Writes labels.csv (id, time, site, line, part, image, reference, label, source, "
+        "features) and every image once. It may run while a server has the journal open.\n\n"
+        "With --onnx: the network of a loop's version, or a built-in one, as an ONNX file of "
+        "any batch. docs/models.md says how its inputs and outputs look and how other tools "
+        "take it.",
     .example = "tightloop export --journal tightloop-journal --to labelled\n"
+               "tightloop export --journal tightloop-journal --onnx champion.onnx\n"
                "tightloop export --model efficientnet_lite0 --classes 7 --onnx network.onnx",
     .options = export_options,
     .option_count = TL_COUNT_OF(export_options),

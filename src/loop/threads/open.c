@@ -6,8 +6,7 @@
 #include <string.h>
 
 enum {
-    REPLAY_CACHE_BYTES = 8 << 20, /* 1,024 images of 64x64 with templates */
-    NETWORK_VERSION = 0           /* the number under which the journal keeps the file's bytes */
+    REPLAY_CACHE_BYTES = 8 << 20 /* 1,024 images of 64x64 with templates */
 };
 
 /* ---- The network ----------------------------------------------------------------------------- */
@@ -39,7 +38,7 @@ tl_status tl_loop_make_graph(tl_loop *loop, tl_item_reader *items, tl_graph **gr
                                err);
     tl_record record;
     tl_arena_reset(&items->arena);
-    tl_status status = tl_journal_find_version(items->journal, loop->number, NETWORK_VERSION,
+    tl_status status = tl_journal_find_version(items->journal, loop->number, TL_NETWORK_VERSION,
                                                &items->arena, &record, err);
     if (status == TL_OK && record.as.version.weights != NULL)
         return tl_network_make(config, record.as.version.weights, record.as.version.weights_bytes,
@@ -141,7 +140,7 @@ static tl_status append_first_version(tl_loop *loop, const float *flat, tl_error
         bool from_file = tl_network_from_file(&loop->config);
         tl_record network = { .kind = TL_RECORD_VERSION,
                               .loop = loop->number,
-                              .as.version = { .number = NETWORK_VERSION,
+                              .as.version = { .number = TL_NETWORK_VERSION,
                                               .origin = "network",
                                               .metrics = "{}",
                                               .time_us = now_us,

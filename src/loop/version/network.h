@@ -13,6 +13,9 @@
  * in one piece, too. */
 enum { TL_MODEL_BYTES_MAX = 100 << 20 };
 
+/* The number under which the journal keeps the file's bytes. */
+enum { TL_NETWORK_VERSION = 0 };
+
 /* Multiply-adds an item up to which learning is continuous unless somebody says otherwise: beyond,
  * replaying sixteen items for each label takes a processor longer than labels take to come. */
 enum { TL_CONTINUOUS_MACS_MAX = 10000000 };
