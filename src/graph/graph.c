@@ -112,7 +112,7 @@ void tl_step_describe(const tl_graph *graph, const tl_node *step, tl_op_mode mod
 void *tl_aligned_calloc(size_t bytes)
 {
     if (bytes > SIZE_MAX - TL_ALIGN_BYTES) return NULL;
-    size_t rounded = (bytes + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+    size_t rounded = tl_align(bytes);
     if (rounded == 0) rounded = TL_ALIGN_BYTES;
     /* Large ones on large pages, where there are: walking through memory is then a third faster. */
     const size_t large = (size_t)2 << 20;

@@ -144,12 +144,37 @@ static network make_wide(void)
     return n;
 }
 
-/* The same numbers in any batch and with any threads, and those of the kernels that train. */
-static void test_serving_kernels(void **state)
+/* Layers at a resolution where they run a few rows at a time: windows of several sizes and strides,
+ * an addition at the end, and a tensor that somebody else reads. */
+static network make_high(void)
 {
-    (void)state;
+    network n = { NULL, NULL };
+    tl_builder *b = NULL;
+    assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+    const tl_shape shape = tl_shape_image(91, 90, 3);
+    const tl_conv_options same = tl_conv_square(3, 1, 1), point = tl_conv_square(1, 1, 1);
+    const tl_conv_options depth3 = tl_conv_square(3, 1, 24), depth5 = tl_conv_square(5, 1, 24);
+    const tl_conv_options down5 = tl_conv_square(5, 2, 72), down3 = tl_conv_square(3, 2, 72);
+    tl_tensor_index x = tl_builder_conv(b, "c", tl_builder_input(b, "x", &shape), 24, &same);
+    x = tl_builder_conv(b, "d1", tl_builder_unary(b, TL_OP_RELU, x), 24, &depth3);
+    tl_tensor_index y = tl_builder_conv(b, "p1", x, 24, &point);
+    y = tl_builder_conv(b, "d2", tl_builder_unary(b, TL_OP_HARD_SWISH, y), 24, &depth5);
+    x = tl_builder_binary(b, TL_OP_ADD, x, tl_builder_conv(b, "p2", y, 24, &point));
+    y = tl_builder_conv(b, "p3", x, 72, &point);
+    y = tl_builder_conv(b, "d3", tl_builder_unary(b, TL_OP_RELU, y), 72, &down5);
+    y = tl_builder_conv(b, "p4", tl_builder_unary(b, TL_OP_RELU, y), 72, &point);
+    y = tl_builder_conv(b, "d4", y, 72, &down3);
+    y = tl_builder_unary(b, TL_OP_FLATTEN, tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, y));
+    tl_builder_output(b, tl_builder_gemm(b, "fc", y, OUTPUTS));
+    assert_int_equal(tl_builder_finish(b, 6, &n.graph, &n.flat, NULL), TL_OK);
+    tl_builder_destroy(&b);
+    return n;
+}
+
+/* The same numbers in any batch and with any threads, and those of the kernels that train. */
+static void check_serving(network n)
+{
     enum { ITEMS = 9 };
-    network n = make_wide();
     tl_weights *weights = make_weights(&n);
     const size_t count = count_of(&n);
     tl_plan *trains = make_plan(&n, ITEMS, TL_PLAN_TRAIN_FROZEN, 1);
@@ -176,6 +201,13 @@ static void test_serving_kernels(void **state)
     tl_plan_destroy(&trains);
     tl_weights_release(&weights);
     free_network(&n);
+}
+
+static void test_serving_kernels(void **state)
+{
+    (void)state;
+    check_serving(make_wide());
+    check_serving(make_high());
 }
 
 static void test_batch_and_threads_do_not_matter(void **state)

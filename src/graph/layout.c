@@ -42,8 +42,7 @@ tl_status tl_layout_place(tl_buffer *buffers, size_t count, size_t *bytes, tl_er
     for (size_t i = 0; i < count; i++) {
         order[i] = &buffers[i];
         fits = fits && buffers[i].bytes < limit;
-        buffers[i].bytes =
-            (buffers[i].bytes + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+        buffers[i].bytes = tl_align(buffers[i].bytes);
     }
     qsort(order, count, sizeof *order, by_size);
     for (size_t i = 0; i < count && fits; i++) {

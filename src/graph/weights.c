@@ -40,8 +40,7 @@ static tl_status prepare_steps(const tl_graph *graph, tl_packer *packer, tl_erro
         tl_status status = tl_op_prepare(step->kind, state, err);
         if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->name);
         packer->offsets[s] = packer->bytes;
-        packer->bytes +=
-            (state->needs.packed + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+        packer->bytes += tl_align(state->needs.packed);
     }
     return TL_OK;
 }

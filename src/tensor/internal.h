@@ -73,11 +73,6 @@ tl_activation tl_activation_none(void);
      TL_OP_BIT(TL_OP_ABS) | TL_OP_BIT(TL_OP_LEAKY_RELU) | TL_OP_BIT(TL_OP_TANH) |                  \
      TL_OP_BIT(TL_OP_ELU) | TL_OP_BIT(TL_OP_GELU) | TL_OP_BIT(TL_OP_MISH))
 
-static inline size_t tl_align(size_t bytes)
-{
-    return (bytes + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
-}
-
 #define X(NAME, name) extern const tl_op tl_op_##name;
 TL_OP_MAP(X)
 #undef X

@@ -24,6 +24,12 @@ enum {
     TL_OP_PARAM_MAX = 6,  /* parameters of one node, a folded normalisation's included */
     TL_ALIGN_BYTES = 64   /* of every buffer that an operator sees */
 };
+
+/* Bytes up to where the next aligned buffer begins. */
+static inline size_t tl_align(size_t bytes)
+{
+    return (bytes + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+}
 #define TL_ITEM_FLOATS_MAX ((size_t)1 << 28) /* floats in one item or parameter */
 
 /* Dimensions past `rank` are 0, so that shapes compare with tl_shape_equal and hash by field. */
@@ -329,6 +335,7 @@ typedef struct tl_op_needs {
     bool in_place;                     /* forward may have y == x[0] (counts equal) */
     bool backward_in_place;            /* backward may have dx[0] == dy */
     bool parts;     /* inference: forward can be cut; each part has forward_scratch of its own */
+    bool rows;      /* inference: forward can be asked for some rows of one image, of rank 3 */
     bool any_batch; /* inference: forward reads state->batch, up to the one prepared for */
 } tl_op_needs;
 
@@ -360,7 +367,10 @@ typedef struct tl_op_run {
                                         Not aligned */
     const void *packed;              /* inference: what pack wrote */
     void *saved, *scratch;
-    uint32_t part, parts;       /* inference, needs.parts: do this part of so many; 0: the whole */
+    uint32_t part, parts; /* inference, needs.parts: do this part of so many; 0: the whole */
+    uint32_t row_begin,
+        row_end;                /* inference, needs.rows: only these rows of y, reading only rows of
+                                    x[0] under their windows; row_end 0: all */
     const float *dy;            /* [batch, ...output] */
     float *dx[TL_OP_INPUT_MAX]; /* written, not added to; NULL when not wanted */
     float *dparams[TL_OP_PARAM_MAX]; /* written; canonical layout; not aligned */

@@ -16,7 +16,7 @@ float *tl_plan_at(const tl_plan *plan, int32_t buffer)
 
 float *tl_plan_tensor(const tl_plan *plan, uint32_t tensor)
 {
-    if (plan->outside != NULL && plan->external[tensor]) return plan->outside[tensor];
+    if (plan->outside != NULL && plan->outside[tensor] != NULL) return plan->outside[tensor];
     return tl_plan_at(plan, plan->tensor_buffer[tensor]);
 }
 
@@ -217,8 +217,7 @@ static void place_private(tl_plan *plan)
         step->saved = step->forward_scratch = step->backward_scratch = TL_NO_BUFFER;
         if (needs->saved > 0) {
             const uint32_t calls = calls_of(plan, step);
-            step->saved_stride =
-                (needs->saved + TL_ALIGN_BYTES - 1) / TL_ALIGN_BYTES * TL_ALIGN_BYTES;
+            step->saved_stride = tl_align(needs->saved);
             /* of a step that sums: from its first phase on, in the group before it */
             step->saved = add_buffer(plan, calls * step->saved_stride,
                                      step->sums && s > 0 ? s - 1 : s, step->active ? back : s);
@@ -226,7 +225,7 @@ static void place_private(tl_plan *plan)
         }
         if (needs->forward_scratch > 0)
             step->forward_scratch =
-                add_buffer(plan, needs->forward_scratch * (needs->parts ? plan->threads : 1), s, s);
+                add_buffer(plan, needs->forward_scratch * (size_t)plan->threads, s, s);
         if (needs->backward_scratch > 0 && step->active)
             step->backward_scratch = add_buffer(plan, needs->backward_scratch, back, back);
         step->params_aside = TL_NO_BUFFER;
@@ -292,12 +291,14 @@ tl_status tl_plan_place(tl_plan *plan, tl_error *err)
 {
     place_externals(plan);
     place_tensors(plan);
+    tl_plan_choose_chains(plan);
     place_crossing(plan);
     share_in_place(plan);
     place_gradients(plan);
     place_private(plan);
     for (size_t b = 0; tl_plan_trains(plan) && b < plan->buffer_count; b++)
         tl_plan_widen(plan, &plan->buffers[b].first, &plan->buffers[b].last);
+    tl_plan_widen_chains(plan);
     tl_status status = make_arena(plan, err);
     if (status != TL_OK || plan->only_measure) return status;
     for (size_t s = 0; s < plan->step_count; s++) {

@@ -1,8 +1,8 @@
 /* A plan that serves.
  *
  * Items run one after the other, up to the last steps, which run for a group of items together. With
- * several threads, each takes a share of the items; of a single item each step is cut into parts,
- * with a barrier after it. No result depends on any of this: whatever is cut, each number is the
+ * several threads, each takes a share of the group's items up to there; the joint steps, and those
+ * of a single item, are cut into parts, with a barrier after each. No result depends on any of this: whatever is cut, each number is the
  * same sum in the same order. */
 #include "graph/plan/plan_internal.h"
 #include "tensor/device.h"
@@ -33,7 +33,8 @@ void tl_plan_choose_joint(tl_plan *plan)
         plan->joint = s;
     }
     if (plan->joint == plan->step_count) return;
-    plan->group = plan->batch_max < GROUP_MAX ? plan->batch_max : GROUP_MAX;
+    const uint32_t room = plan->threads > GROUP_MAX ? (uint32_t)plan->threads : GROUP_MAX;
+    plan->group = plan->batch_max < room ? plan->batch_max : room;
 }
 
 static tl_status make_helper(tl_plan *plan, tl_plan **out, tl_error *err)
@@ -46,6 +47,11 @@ static tl_status make_helper(tl_plan *plan, tl_plan **out, tl_error *err)
     if (helper->outside == NULL) return tl_fail(err, TL_ENOMEM, "plan of a thread");
     for (uint32_t t = 0; t < g->tensor_count; t++)
         if (plan->external[t]) helper->outside[t] = tl_plan_tensor(plan, t);
+    for (size_t s = plan->joint; s < plan->step_count; s++) /* what the joint steps read */
+        for (uint32_t i = 0; i < plan->steps[s].node->input_count; i++) {
+            const uint32_t x = plan->steps[s].node->inputs[i];
+            helper->outside[x] = tl_plan_tensor(plan, x);
+        }
     return tl_plan_compile(helper, err);
 }
 
@@ -73,57 +79,91 @@ void tl_plan_free_helpers(tl_plan *plan)
 
 /* ---- Run ------------------------------------------------------------------------------------- */
 
-/* The buffers of a step for the item that is number `within` of its group. */
-static tl_op_run run_of(const plan_step *step, const char *packed, size_t item, size_t within)
+tl_op_run tl_plan_run_of(const plan_step *step, const char *packed, size_t item, size_t within,
+                         uint32_t member)
 {
     tl_op_run run = step->forward;
     for (size_t i = 0; i < step->state.input_count; i++)
         run.x[i] += (step->x_outside[i] ? item : within) * step->x_stride[i];
     run.y += (step->y_outside ? item : within) * step->y_stride;
     run.packed = packed + step->packed_offset;
+    if (run.scratch != NULL)
+        run.scratch = (char *)run.scratch + member * step->state.needs.forward_scratch;
     return run;
 }
 
-/* Step s for items first..first + count - 1, which are a group from number `within` on. */
-static tl_status run_step(plan_step *step, const char *packed, size_t first, size_t within,
-                          size_t count, tl_error *err)
+/* Some items of the batch, which are a group or part of one from number `within` on. */
+typedef struct infer_items {
+    const char *packed;
+    size_t first, within, count;
+} infer_items;
+
+/* A member's part of a step: of all items where the step can be cut, else of its share of them. */
+static tl_status run_step(plan_step *step, const infer_items *items, uint32_t member,
+                          uint32_t members, tl_error *err)
 {
     const tl_op *op = tl_op_get(step->node->kind);
-    const size_t once = step->state.needs.any_batch ? count : 1;
+    const bool cut = step->state.needs.parts && members > 1;
+    const tl_range mine =
+        cut ? (tl_range){ 0, items->count } : tl_team_range(items->count, 1, member, members);
+    tl_op_state state = step->state; /* members run it with batches of their own */
+    state.batch = state.needs.any_batch ? (uint32_t)(mine.end - mine.begin) : 1;
     tl_status status = TL_OK;
-    step->state.batch = (uint32_t)once;
-    for (size_t i = 0; i < count && status == TL_OK; i += once) {
-        const tl_op_run run = run_of(step, packed, first + i, within + i);
-        status = op->forward(&step->state, &run, err);
+    for (size_t i = mine.begin; i < mine.end && status == TL_OK; i += state.batch) {
+        tl_op_run run =
+            tl_plan_run_of(step, items->packed, items->first + i, items->within + i, member);
+        run.part = cut ? member : 0;
+        run.parts = cut ? members : 1;
+        status = op->forward(&state, &run, err);
     }
-    step->state.batch = 1;
     return status == TL_OK ? TL_OK : tl_fail_context(err, status, "node %s", step->node->name);
 }
 
-static tl_status run_steps(tl_plan *plan, const char *packed, tl_range steps, size_t first,
-                           size_t within, size_t count, tl_error *err)
+static tl_status run_chain(plan_step *steps, const infer_items *items, uint32_t member,
+                           uint32_t members, tl_error *err)
 {
-    double before = tl_plan_now_s();
-    for (size_t s = steps.begin; s < steps.end; s++) {
-        plan_step *step = &plan->steps[s];
-        tl_status status = run_step(step, packed, first, within, count, err);
-        if (status != TL_OK) return status;
-        const double after = tl_plan_now_s();
-        step->forward_s += after - before;
-        before = after;
-    }
-    return TL_OK;
+    tl_status status = TL_OK;
+    for (size_t i = 0; i < items->count && status == TL_OK; i++)
+        status = tl_plan_run_chain(steps, items->packed, items->first + i, items->within + i,
+                                   member, members, err);
+    return status;
 }
 
-static tl_status infer_items(tl_plan *plan, const char *packed, tl_range items, tl_error *err)
+/* A member's part of some steps, all members meeting after each. After a failure a member goes on
+ * meeting the others. */
+static tl_status run_steps(tl_plan *plan, tl_range steps, const infer_items *items, uint32_t member,
+                           uint32_t members, tl_error *err)
+{
+    tl_status status = TL_OK;
+    double before = tl_plan_now_s();
+    for (size_t s = steps.begin; s < steps.end;) {
+        plan_step *step = &plan->steps[s];
+        if (status == TL_OK)
+            status = step->chain > 0 ? run_chain(step, items, member, members, err)
+                                     : run_step(step, items, member, members, err);
+        if (members > 1) tl_team_barrier(plan->team);
+        s += step->chain > 0 ? step->chain : 1;
+        if (member > 0) continue;
+        const double after = tl_plan_now_s();
+        if (step->chain == 0) step->forward_s += after - before;
+        before = after;
+    }
+    return status;
+}
+
+/* All of a batch on one thread: a group after the other. */
+static tl_status infer_alone(tl_plan *plan, const char *packed, uint32_t batch, tl_error *err)
 {
     const tl_range alone = { 0, plan->joint }, joint = { plan->joint, plan->step_count };
     tl_status status = TL_OK;
-    for (size_t first = items.begin, count; first < items.end && status == TL_OK; first += count) {
-        count = items.end - first < plan->group ? items.end - first : plan->group;
-        for (size_t i = 0; i < count && status == TL_OK; i++)
-            status = run_steps(plan, packed, alone, first + i, i, 1, err);
-        if (status == TL_OK) status = run_steps(plan, packed, joint, first, 0, count, err);
+    infer_items group = { .packed = packed };
+    for (; group.first < batch && status == TL_OK; group.first += group.count) {
+        group.count = batch - group.first < plan->group ? batch - group.first : plan->group;
+        for (size_t i = 0; i < group.count && status == TL_OK; i++) {
+            const infer_items item = { packed, group.first + i, i, 1 };
+            status = run_steps(plan, alone, &item, 0, 1, err);
+        }
+        if (status == TL_OK) status = run_steps(plan, joint, &group, 0, 1, err);
     }
     return status;
 }
@@ -136,47 +176,57 @@ typedef struct infer_job {
     uint32_t batch;
 } infer_job;
 
-static void infer_share(void *arg, uint32_t member)
+/* How many of a group's items are shared out; the others are cut, one after the other. */
+static size_t shared_items(size_t count, size_t members)
 {
-    const infer_job *job = arg;
-    tl_plan *plan = job->plan;
-    const tl_range items = tl_team_range(job->batch, 1, member, (uint32_t)plan->threads);
-    tl_error *failure = &plan->failures[member];
-    failure->status =
-        infer_items(member == 0 ? plan : plan->helpers[member - 1], job->packed, items, failure);
+    const size_t rest = count % members;
+    return 2 * rest > members ? count : count - rest;
 }
 
-/* Member's parts of every step for item 0. Steps that cannot be cut are the first member's. */
-static void infer_parts(void *arg, uint32_t member)
+/* A group by all members: each runs the steps up to the joint ones for its share of the items, in
+ * an arena of its own; the other items and the joint steps are cut into parts of the plan's. */
+static tl_status run_group(tl_plan *plan, const infer_items *group, uint32_t member, tl_error *err)
+{
+    const uint32_t members = (uint32_t)plan->threads;
+    const tl_range alone = { 0, plan->joint }, joint = { plan->joint, plan->step_count };
+    const size_t shared = shared_items(group->count, members);
+    const tl_range mine = tl_team_range(shared, 1, member, members);
+    tl_plan *own = member == 0 ? plan : plan->helpers[member - 1];
+    tl_status status = TL_OK, later;
+    for (size_t i = mine.begin; i < mine.end && status == TL_OK; i++) {
+        const infer_items item = { group->packed, group->first + i, i, 1 };
+        status = run_steps(own, alone, &item, 0, 1, err);
+    }
+    if (shared > 0) tl_team_barrier(plan->team);
+    for (size_t i = shared; i < group->count; i++) {
+        const infer_items item = { group->packed, group->first + i, i, 1 };
+        later = run_steps(plan, alone, &item, member, members, err);
+        if (status == TL_OK) status = later;
+    }
+    later = run_steps(plan, joint, group, member, members, err);
+    return status == TL_OK ? later : status;
+}
+
+static void infer_member(void *arg, uint32_t member)
 {
     const infer_job *job = arg;
     tl_plan *plan = job->plan;
     tl_error *failure = &plan->failures[member];
-    const uint32_t threads = (uint32_t)plan->threads;
+    /* Without joint steps nothing ties items together. */
+    const size_t most = plan->joint == plan->step_count ? job->batch : plan->group;
+    infer_items group = { .packed = job->packed };
     failure->status = TL_OK;
-    double before = tl_plan_now_s();
-    for (size_t s = 0; s < plan->step_count; s++) {
-        plan_step *step = &plan->steps[s];
-        tl_op_run run = run_of(step, job->packed, 0, 0);
-        const bool cut = step->state.needs.parts;
-        run.part = member;
-        run.parts = cut ? threads : 1;
-        if (run.scratch != NULL)
-            run.scratch = (char *)run.scratch + member * step->state.needs.forward_scratch;
-        if ((cut || member == 0) && failure->status == TL_OK)
-            failure->status = tl_op_get(step->node->kind)->forward(&step->state, &run, failure);
-        tl_team_barrier(plan->team);
-        if (member > 0) continue;
-        const double after = tl_plan_now_s();
-        step->forward_s += after - before;
-        before = after;
+    for (; group.first < job->batch; group.first += group.count) {
+        group.count = job->batch - group.first < most ? job->batch - group.first : most;
+        const tl_status status = run_group(plan, &group, member, failure);
+        if (status != TL_OK) failure->status = status;
     }
 }
 
 static tl_status infer_team(tl_plan *plan, const char *packed, uint32_t batch, tl_error *err)
 {
     infer_job job = { .plan = plan, .packed = packed, .batch = batch };
-    tl_team_run(plan->team, batch > 1 ? infer_share : infer_parts, &job);
+    tl_team_run(plan->team, infer_member, &job);
     for (int m = 0; m < plan->threads; m++)
         if (plan->failures[m].status != TL_OK)
             return tl_fail(err, plan->failures[m].status, "%s", plan->failures[m].text);
@@ -193,7 +243,7 @@ tl_status tl_plan_infer(tl_plan *plan, const tl_weights *weights, uint32_t batch
     const char *packed = tl_weights_packed(weights);
     int threads = tl_device_set_threads(1);
     tl_status status = plan->team != NULL ? infer_team(plan, packed, batch, err)
-                                          : infer_items(plan, packed, (tl_range){ 0, batch }, err);
+                                          : infer_alone(plan, packed, batch, err);
     tl_device_set_threads(threads);
     return status;
 }

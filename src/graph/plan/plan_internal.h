@@ -7,9 +7,10 @@
  * Inference compiles for one item and runs items one after the other: results then cannot depend on
  * the batch, an item's activations stay in the core's cache, and the arena is small. Only the last
  * steps, where weights outweigh activations, run for a group of items together, so that the weights
- * are read once. Inputs, outputs and features lie in [batch_max] arrays. With T threads, a batch is
- * shared out to the plan and T - 1 helpers, which have an arena of their own; a single item's steps
- * are cut into parts (infer.c).
+ * are read once. Inputs, outputs and features lie in [batch_max] arrays. With T threads, a group is
+ * shared out to the plan and T - 1 helpers, which have an arena of their own; the steps of a single
+ * item, and of a group together, are cut into parts (infer.c). At high resolution several steps run
+ * for some rows at a time (strips.c).
  *
  * Training with T threads: the plan holds these arrays, and T replicas of itself, each for its share
  * of the items, that read and write their part of them (replicas.c). */
@@ -36,6 +37,10 @@ typedef struct plan_step {
     int32_t params_aside;                             /* gradients of all items but the first */
     int32_t dx[TL_OP_INPUT_MAX];                      /* buffer that backward writes */
     bool adds[TL_OP_INPUT_MAX]; /* ... and that is then added to the tensor's gradient */
+    /* Inference: */
+    uint32_t chain;      /* steps of the chain that begins here; 0: none does */
+    uint32_t chain_rows; /* rows of its output at a time */
+    size_t window_bytes; /* in a chain: what there is of the output at a time */
     double forward_s, backward_s;
 } plan_step;
 
@@ -82,10 +87,11 @@ struct tl_plan {
     struct tl_plan **replicas;
     uint32_t replica_count;
     tl_error *failures; /* [replica_count] of the last run */
+    /* In a replica or a helper: of tensors that lie in the plan's memory, where; else NULL. */
+    float **outside;
     /* In a replica: */
     uint32_t member, first_item;
     uint32_t batch_all; /* items of all replicas */
-    float **outside;    /* of each external tensor: its part of the plan's array; else NULL */
     float *grad;        /* of its items; NULL: member 0, which writes the caller's */
 };
 
@@ -121,6 +127,19 @@ void tl_plan_choose_joint(tl_plan *plan);
 /* The team and the helpers of a plan that serves with more than one thread. */
 tl_status tl_plan_make_helpers(tl_plan *plan, tl_error *err);
 void tl_plan_free_helpers(tl_plan *plan);
+/* The buffers of a step for one thread, for the item that is number `within` of its group. */
+tl_op_run tl_plan_run_of(const plan_step *step, const char *packed, size_t item, size_t within,
+                         uint32_t member);
+
+/* ---- strips.c -------------------------------------------------------------------------------- */
+
+/* Find the chains among the prepared steps, whose tensors have buffers; make those buffers small. */
+void tl_plan_choose_chains(tl_plan *plan);
+/* All buffers that a chain uses at any time are in use from its beginning to its end. */
+void tl_plan_widen_chains(tl_plan *plan);
+/* Member's rows of the chain that begins at `steps`, for one item. */
+tl_status tl_plan_run_chain(plan_step *steps, const char *packed, size_t item, size_t within,
+                            uint32_t member, uint32_t members, tl_error *err);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 

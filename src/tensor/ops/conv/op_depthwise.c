@@ -49,7 +49,9 @@ static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
         state->needs.packed = weights + channels_bytes(state);
         if (strips_fit(state)) {
             state->needs.forward_scratch = tl_align(tl_strips_of(state).floats * sizeof(float));
-            state->needs.parts = true;
+            /* what is added afterwards is added to the whole */
+            state->needs.parts = !state->attrs->fused_add;
+            state->needs.rows = state->batch == 1 && !state->attrs->fused_add;
         }
         state->needs.any_batch = true;
         return TL_OK;
@@ -96,7 +98,7 @@ static tl_depthwise_args args_of(const tl_op_state *state)
                                 .out_width = state->output.dim[1] };
 }
 
-/* What of the output this part does: rows of the image, or channels where rows are few. */
+/* What of the output a run does: rows of the image, or channels where rows are few. */
 static void share(const tl_op_state *state, const tl_op_run *run, tl_range *rows,
                   tl_range *channels)
 {
@@ -104,6 +106,10 @@ static void share(const tl_op_state *state, const tl_op_run *run, tl_range *rows
     *rows = (tl_range){ 0, state->output.dim[0] };
     *channels = (tl_range){ 0, state->output.dim[2] };
     const size_t grains = channels->end / 16;
+    if (run->row_end > 0) {
+        *rows = (tl_range){ run->row_begin, run->row_end };
+        return;
+    }
     if (rows->end >= 8 * parts || grains < parts) {
         *rows = tl_team_range(rows->end, 1, run->part, parts);
         return;

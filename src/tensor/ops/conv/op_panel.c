@@ -53,6 +53,7 @@ static tl_status panel_prepare(tl_op_state *state, tl_error *err)
         (tl_panels_floats(c.out, c.inner) + tl_panels_columns(c.out)) * sizeof(float);
     if (!c.plain) state->needs.forward_scratch = tl_align(c.strips.floats * sizeof(float));
     state->needs.parts = true;
+    state->needs.rows = state->batch == 1;
     state->needs.any_batch = true;
     return TL_OK;
 }
@@ -115,19 +116,30 @@ static void run_plain(const panel_conv *c, const float *panels, tl_range pixels,
     }
 }
 
+/* What of the output a run does: rows (of a 1x1 convolution: pixels) and panels. Threads share out
+ * what there is more of, weights or pixels. */
+static void share(const panel_conv *c, const tl_op_run *run, size_t images, tl_range *rows,
+                  tl_range *which)
+{
+    const uint32_t parts = run->parts == 0 ? 1 : run->parts;
+    const size_t row = c->plain ? c->out_w : 1;
+    *which = (tl_range){ 0, tl_panels_count(c->out) };
+    *rows = (tl_range){ 0, c->plain ? images * c->out_h * row : c->out_h };
+    if (run->row_end > 0)
+        *rows = (tl_range){ run->row_begin * row, run->row_end * row };
+    else if (c->out * c->inner > c->in * c->height * c->width * images && which->end >= parts)
+        *which = tl_team_range(which->end, 1, run->part, parts);
+    else
+        *rows = tl_team_range(rows->end, c->plain ? 14 : 1, run->part, parts);
+}
+
 static tl_status panel_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
     const panel_conv c = describe(state);
-    const uint32_t parts = run->parts == 0 ? 1 : run->parts;
     const size_t images = state->batch, pixels = c.out_h * c.out_w;
-    tl_range which = { 0, tl_panels_count(c.out) };
-    tl_range rows = { 0, c.plain ? images * pixels : c.out_h };
-    /* Threads share out what there is more of: weights, by panels, or pixels. */
-    if (c.out * c.inner > c.in * c.height * c.width * images && which.end >= parts)
-        which = tl_team_range(which.end, 1, run->part, parts);
-    else
-        rows = tl_team_range(rows.end, c.plain ? 14 : 1, run->part, parts);
+    tl_range rows, which;
+    share(&c, run, images, &rows, &which);
     tl_panel_args base = { .act = &state->attrs->activation,
                            .x = run->x[0],
                            .y = run->y,

@@ -125,7 +125,7 @@ static tl_status winograd_prepare(tl_op_state *state, tl_error *err)
     tl_op_needs *needs = &state->needs;
     needs->forward_scratch = planes_floats(&f, state->batch) * sizeof(float);
     if (state->mode == TL_MODE_INFER) {
-        needs->parts = true;
+        needs->parts = state->batch == 1;
         needs->packed = (weights_floats(&f) + round16(f.out)) * sizeof(float);
         return TL_OK;
     }
