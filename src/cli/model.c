@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Files say nothing of it; but they have telling names. */
-static const char *guess_normalisation(const char *path, uint32_t channels)
+const char *tl_model_normalisation(const char *model, uint32_t channels)
 {
     static const struct {
         const char *part, *normalisation;
@@ -15,12 +15,12 @@ static const char *guess_normalisation(const char *path, uint32_t channels)
                   { "mobilenet", "imagenet" },
                   { "resnet", "imagenet" },
                   { "yolo", "unit" } };
-    const tl_network *network = tl_network_find(path);
+    const tl_network *network = tl_network_find(model);
     if (network != NULL) return network->pixels;
     char plain[512];
     size_t count = 0;
-    const char *name = strrchr(path, '/');
-    for (name = name == NULL ? path : name + 1; *name != '\0' && count + 1 < sizeof plain; name++)
+    const char *name = strrchr(model, '/');
+    for (name = name == NULL ? model : name + 1; *name != '\0' && count + 1 < sizeof plain; name++)
         if (isalnum((unsigned char)*name)) plain[count++] = (char)tolower((unsigned char)*name);
     plain[count] = '\0';
     for (size_t i = 0; i < TL_COUNT_OF(KNOWN); i++)
@@ -48,7 +48,7 @@ tl_status tl_model_choose(tl_loop_options *loop, char *text, size_t bytes, tl_er
     if (loop->channels == 0) loop->channels = pair || facts.channels != 3 ? 1 : 3;
     bool given = loop->normalisation != NULL || tl_network_find(loop->model_path) != NULL;
     if (loop->normalisation == NULL)
-        loop->normalisation = guess_normalisation(loop->model_path, facts.channels);
+        loop->normalisation = tl_model_normalisation(loop->model_path, facts.channels);
     size_t used = strlen(text);
     snprintf(text + used, bytes - used, ". Images of %ux%u, %s, pixels as %s%s", loop->height,
              loop->width,

@@ -10,4 +10,8 @@
  * of tl_network_probe; what does not fit is told when the loop is opened. */
 tl_status tl_model_choose(tl_loop_options *loop, char *text, size_t bytes, tl_error *err);
 
+/* The normalisation of a built-in network, or a guess by a file's name and its input's channels.
+ * Static. */
+const char *tl_model_normalisation(const char *model, uint32_t channels);
+
 #endif

@@ -60,7 +60,7 @@ tl_status tl_dataset_open(const tl_dataset_options *options, tl_dataset **out, t
     tl_arena_init(&dataset->arena, (size_t)1 << 30);
     char path[TL_DATASET_PATH_BYTES];
     snprintf(path, sizeof path, "%s/patches_u1.npy", options->path);
-    dataset->is_stream = stat(path, &st) == 0;
+    dataset->is_stream = dataset->info.fixed_size = stat(path, &st) == 0;
     tl_status status = dataset->is_stream ? tl_dataset_open_stream(dataset, options, err)
                                           : tl_dataset_open_folder(dataset, options, err);
     if (status == TL_OK && dataset->info.count == 0)
@@ -88,6 +88,14 @@ void tl_dataset_close(tl_dataset **dataset)
 void tl_dataset_describe(const tl_dataset *dataset, tl_dataset_info *out)
 {
     *out = dataset->info;
+}
+
+void tl_dataset_scale_to(tl_dataset *dataset, uint32_t height, uint32_t width, uint32_t channels)
+{
+    TL_ASSERT(!dataset->is_stream);
+    dataset->info.height = height;
+    dataset->info.width = width;
+    dataset->info.channels = channels;
 }
 
 void tl_dataset_item_at(const tl_dataset *dataset, size_t position, tl_dataset_item *out)

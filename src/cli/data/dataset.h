@@ -31,6 +31,7 @@ typedef struct tl_dataset_info {
     size_t count;
     uint32_t height, width, channels;
     bool has_template;
+    bool fixed_size; /* patch streams */
     size_t class_count;
     char classes[TL_CLASS_COUNT_MAX][TL_TEXT_BYTES_MAX];
 } tl_dataset_info;
@@ -48,6 +49,9 @@ typedef struct tl_dataset_item {
 tl_status tl_dataset_open(const tl_dataset_options *options, tl_dataset **out, tl_error *err);
 void tl_dataset_close(tl_dataset **dataset); /* NULL-safe; clears *dataset */
 void tl_dataset_describe(const tl_dataset *dataset, tl_dataset_info *out);
+
+/* Folders: what items are scaled to from now on, in place of the options. */
+void tl_dataset_scale_to(tl_dataset *dataset, uint32_t height, uint32_t width, uint32_t channels);
 
 /* The item at `position` < count of the order. */
 void tl_dataset_item_at(const tl_dataset *dataset, size_t position, tl_dataset_item *out);

@@ -1,52 +1,15 @@
 /* dataset_folder.c - a folder of images, one sub-folder a class. */
 #include "base/rng.h"
 #include "cli/data/dataset_internal.h"
+#include "cli/data/names.h"
 #include "format/file.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { IMAGE_BYTES_MAX = 32 << 20 };
 
 static const char REFERENCE[] = "reference";
-
-/* Visible names in a folder, sorted. *names is malloc'ed, and so is each name. */
-static tl_status list_names(const char *path, char ***names, size_t *count, tl_error *err)
-{
-    DIR *folder = opendir(path);
-    if (folder == NULL) return tl_fail(err, TL_EIO, "%.180s cannot be listed", path);
-    char **list = NULL;
-    size_t used = 0, capacity = 0;
-    tl_status status = TL_OK;
-    struct dirent *at;
-    while (status == TL_OK && (at = readdir(folder)) != NULL) {
-        if (at->d_name[0] == '.') continue;
-        if (used == capacity) {
-            capacity = capacity > 0 ? 2 * capacity : 64;
-            char **grown = realloc(list, capacity * sizeof *grown);
-            if (grown == NULL) {
-                status = tl_fail(err, TL_ENOMEM, "names of files");
-                break;
-            }
-            list = grown;
-        }
-        list[used] = strdup(at->d_name);
-        if (list[used] == NULL) status = tl_fail(err, TL_ENOMEM, "names of files");
-        if (status == TL_OK) used++;
-    }
-    closedir(folder);
-    *names = list; /* also on error: the caller frees */
-    *count = used;
-    return status;
-}
-
-static void free_names(char **names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) free(names[i]);
-    free(names);
-}
 
 static bool is_harmless(const char *name)
 {
@@ -60,26 +23,6 @@ static int compare_classes(const void *a, const void *b)
     return strcmp(x, y);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool is_folder(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-static bool is_image_name(const char *name)
-{
-    static const char *const ends[] = { ".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pbm", ".pnm" };
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot != NULL && i < TL_COUNT_OF(ends); i++)
-        if (strcasecmp(dot, ends[i]) == 0) return true;
-    return false;
-}
-
 static tl_status add_class(tl_dataset *dataset, const char *name, tl_error *err)
 {
     char path[TL_DATASET_PATH_BYTES];
@@ -91,10 +34,9 @@ static tl_status add_class(tl_dataset *dataset, const char *name, tl_error *err)
     snprintf(path, sizeof path, "%s/%s", dataset->root, name);
     char **files = NULL;
     size_t count = 0;
-    tl_status status = list_names(path, &files, &count, err);
-    if (count > 0) qsort(files, count, sizeof *files, compare_names);
+    tl_status status = tl_names_list(path, &files, &count, err);
     for (size_t i = 0; status == TL_OK && i < count; i++) {
-        if (!is_image_name(files[i])) continue;
+        if (!tl_is_image_name(files[i])) continue;
         snprintf(path, sizeof path, "%s/%s", name, files[i]);
         tl_dataset_item item = { .id = dataset->entry_count,
                                  .label = (uint32_t)info->class_count,
@@ -103,7 +45,7 @@ static tl_status add_class(tl_dataset *dataset, const char *name, tl_error *err)
         status = tl_dataset_entry_add(dataset, &item, path, err);
     }
     strcpy(info->classes[info->class_count++], name);
-    free_names(files, count);
+    tl_names_free(files, count);
     return status;
 }
 
@@ -112,14 +54,14 @@ static tl_status add_classes(tl_dataset *dataset, tl_error *err)
     char path[TL_DATASET_PATH_BYTES];
     char **names = NULL;
     size_t count = 0;
-    tl_status status = list_names(dataset->root, &names, &count, err);
+    tl_status status = tl_names_list(dataset->root, &names, &count, err);
     if (count > 0) qsort(names, count, sizeof *names, compare_classes);
     for (size_t i = 0; status == TL_OK && i < count; i++) {
         snprintf(path, sizeof path, "%s/%s", dataset->root, names[i]);
-        if (!is_folder(path) || strcmp(names[i], REFERENCE) == 0) continue;
+        if (!tl_is_folder(path) || strcmp(names[i], REFERENCE) == 0) continue;
         status = add_class(dataset, names[i], err);
     }
-    free_names(names, count);
+    tl_names_free(names, count);
     if (status == TL_OK && dataset->info.class_count < 2)
         return tl_fail(
             err, TL_EINVAL,
@@ -156,7 +98,7 @@ tl_status tl_dataset_open_folder(tl_dataset *dataset, const tl_dataset_options *
     if (dataset->root == NULL) return tl_fail(err, TL_ENOMEM, "data set");
     char path[TL_DATASET_PATH_BYTES];
     snprintf(path, sizeof path, "%s/%s", options->path, REFERENCE);
-    dataset->info.has_template = is_folder(path);
+    dataset->info.has_template = tl_is_folder(path);
     tl_status status = tl_image_decoder_create(NULL, &dataset->decoder, err);
     if (status == TL_OK) status = add_classes(dataset, err);
     if (status == TL_OK) status = tl_dataset_order_as_listed(dataset, err);

@@ -1,0 +1,58 @@
+/* train.h - the two kinds of `tightloop train`, and what they share. Layer: cli. */
+#ifndef TL_CLI_TRAIN_H
+#define TL_CLI_TRAIN_H
+
+#include "learn/detect/detect.h"
+#include "learn/train/train.h"
+
+/* What the command was told. */
+typedef struct tl_recipe {
+    const char *data, *model, *normalisation, *output; /* model, normalisation: or NULL */
+    uint64_t side, channels;                           /* 0: the model's */
+    uint64_t batch, threads, seed, stages;
+    double epochs, rate;
+    bool trainable; /* the file keeps what training needs */
+} tl_recipe;
+
+typedef struct tl_recipe_result {
+    size_t learned, judged; /* images */
+    uint64_t right;         /* classes: of judged */
+    size_t boxes;           /* boxes: of the judged images */
+    tl_detect_quality quality;
+    char about[512]; /* the network, for people */
+} tl_recipe_result;
+
+/* Train, judge and write the file. Errors: those of the data, the model and training. */
+tl_status tl_train_classes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err);
+tl_status tl_train_boxes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err);
+
+/* ---- Shared ---------------------------------------------------------------------------------- */
+
+/* Train `flat` [tl_graph_float_count] on `count` images in place, with a bar on a terminal. */
+tl_status tl_recipe_train(const tl_recipe *recipe, tl_task task, const tl_pixels_form *form,
+                          uint32_t class_count, size_t count, tl_train_fetch fetch, void *context,
+                          tl_graph *graph, float *flat, tl_error *err);
+
+/* A network as serving runs it, one image at a time. */
+typedef struct tl_recipe_judge {
+    tl_plan *plan;
+    tl_weights *weights;
+    tl_augment *fitting; /* nothing random */
+} tl_recipe_judge;
+tl_status tl_recipe_judge_open(tl_recipe_judge *judge, tl_graph *graph, const float *flat,
+                               const tl_pixels_form *form, tl_error *err);
+void tl_recipe_judge_close(tl_recipe_judge *judge);
+/* Run an image; its boxes in pixels of the input (`truths` may be NULL) are borrowed until the next.
+ */
+tl_status tl_recipe_judge_run(tl_recipe_judge *judge, const tl_augment_source *source,
+                              tl_truths *truths, tl_error *err);
+
+/* Write the file, with what is needed to use it: the names of the classes (`name` of `context` gives
+ * them), and mean and deviation of pixels. */
+tl_status tl_recipe_export(const tl_recipe *recipe, const tl_pixels_form *form,
+                           uint32_t class_count,
+                           const char *(*name)(const void *context, uint32_t label),
+                           const void *context, const tl_graph *graph, const float *flat,
+                           tl_error *err);
+
+#endif
