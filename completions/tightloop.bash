@@ -74,6 +74,7 @@ _tightloop() {
         train:--output|train:-o) COMPREPLY=($(compgen -f -- "$word")); return ;;
         train:--side) COMPREPLY=(); return ;;
         train:--channels) COMPREPLY=(); return ;;
+        train:--normalisation) COMPREPLY=(); return ;;
         train:--epochs|train:-e) COMPREPLY=(); return ;;
         train:--batch|train:-b) COMPREPLY=(); return ;;
         train:--rate|train:-r) COMPREPLY=(); return ;;
@@ -118,7 +119,7 @@ _tightloop() {
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
         replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
-        train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --epochs --batch --rate --stages --threads --seed --json --help' -- "$word")) ;;
+        train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --threads --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;

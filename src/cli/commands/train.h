@@ -33,6 +33,11 @@ tl_status tl_recipe_train(const tl_recipe *recipe, tl_task task, const tl_pixels
                           uint32_t class_count, size_t count, tl_train_fetch fetch, void *context,
                           tl_graph *graph, float *flat, tl_error *err);
 
+/* Say in out->about what is trained. `pixels` names the normalisation, `head` what became of the last
+ * layer ("": nothing). */
+void tl_recipe_describe(const tl_recipe *recipe, const tl_graph *graph, const char *pixels,
+                        const char *head, tl_recipe_result *out);
+
 /* A network as serving runs it, one image at a time. */
 typedef struct tl_recipe_judge {
     tl_plan *plan;

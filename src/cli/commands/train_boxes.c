@@ -1,11 +1,9 @@
 /* train_boxes.c - `tightloop train` on images with boxes: detectors. */
 #include "cli/commands/train.h"
 #include "cli/data/boxset.h"
-#include "cli/model.h"
 #include "graph/onnx.h"
 #include "networks/networks.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,7 +82,14 @@ static tl_status import(const tl_recipe *recipe, material *m, tl_error *err)
         recipe->model);
 }
 
-static tl_status make_network(const tl_recipe *recipe, material *m, tl_error *err)
+static const char *pixels_of(const tl_recipe *recipe, const material *m)
+{
+    if (recipe->normalisation != NULL) return recipe->normalisation;
+    return m->network != NULL ? m->network->pixels : "unit"; /* as every YOLOv8 is trained */
+}
+
+static tl_status make_network(const tl_recipe *recipe, material *m, tl_recipe_result *out,
+                              tl_error *err)
 {
     tl_status status = m->network != NULL
                            ? create(recipe, m, TL_NETWORK_TRAIN, &m->graph, &m->flat, err)
@@ -98,14 +103,12 @@ static tl_status make_network(const tl_recipe *recipe, material *m, tl_error *er
     m->form.height = input->dim[0];
     m->form.width = input->dim[1];
     m->form.repeat = m->form.channels == 1 && input->dim[2] == 3;
-    return tl_pixels_normalise(&m->form,
-                               recipe->normalisation != NULL
-                                   ? recipe->normalisation
-                                   : tl_model_normalisation(recipe->model, input->dim[2]),
-                               err);
+    tl_recipe_describe(recipe, m->graph, pixels_of(recipe, m), "", out);
+    return tl_pixels_normalise(&m->form, pixels_of(recipe, m), err);
 }
 
-static tl_status material_open(const tl_recipe *recipe, material *m, tl_error *err)
+static tl_status material_open(const tl_recipe *recipe, material *m, tl_recipe_result *out,
+                               tl_error *err)
 {
     m->network = tl_network_find(recipe->model);
     if (m->network != NULL && m->network->task != TL_NETWORK_DETECT)
@@ -117,7 +120,7 @@ static tl_status material_open(const tl_recipe *recipe, material *m, tl_error *e
     tl_status status = tl_boxset_open(recipe->data, m->form.channels, &m->set, err);
     if (status != TL_OK) return status;
     tl_boxset_describe(m->set, &m->info);
-    return make_network(recipe, m, err);
+    return make_network(recipe, m, out, err);
 }
 
 /* ---- Judging --------------------------------------------------------------------------------- */
@@ -210,15 +213,12 @@ static tl_status write_file(const tl_recipe *recipe, const material *m, tl_error
 tl_status tl_train_boxes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err)
 {
     material m = { .set = NULL };
-    tl_status status = material_open(recipe, &m, err);
+    tl_status status = material_open(recipe, &m, out, err);
     if (status == TL_OK)
         status = tl_recipe_train(recipe, TL_TASK_DETECT, &m.form, 0, m.info.learned, fetch, &m,
                                  m.graph, m.flat, err);
     if (status == TL_OK) status = judge(&m, out, err);
     if (status == TL_OK) status = write_file(recipe, &m, err);
-    if (status == TL_OK)
-        snprintf(out->about, sizeof out->about, "%zu parameters, images of %ux%u",
-                 tl_graph_float_count(m.graph), m.form.height, m.form.width);
     out->learned = m.info.learned;
     out->judged = m.info.judged;
     material_free(&m);

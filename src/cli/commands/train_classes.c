@@ -15,6 +15,7 @@ typedef struct material {
     tl_dataset *dataset;
     tl_dataset_info info;
     tl_pixels_form form;
+    const char *pixels; /* the name of its numbers */
     size_t *learned, *judged;
     size_t learned_count, judged_count;
     uint8_t *image, *reference;
@@ -30,8 +31,7 @@ static void material_free(material *m)
 }
 
 /* Size, planes and numbers of the network's input, as a loop on that model has them. */
-static tl_status choose_form(const tl_recipe *recipe, material *m, char *about, size_t bytes,
-                             tl_error *err)
+static tl_status choose_form(const tl_recipe *recipe, material *m, tl_error *err)
 {
     tl_loop_options like = tl_loop_options_default();
     const bool fixed = m->info.fixed_size;
@@ -42,7 +42,8 @@ static tl_status choose_form(const tl_recipe *recipe, material *m, char *about, 
     like.width = fixed ? m->info.width : (uint32_t)recipe->side;
     like.channels = fixed ? m->info.channels : (uint32_t)recipe->channels;
     like.normalisation = recipe->normalisation;
-    tl_status status = tl_model_choose(&like, about, bytes, err);
+    char about[512]; /* of a loop, which has outputs to spare */
+    tl_status status = tl_model_choose(&like, about, sizeof about, err);
     if (status != TL_OK) return status;
     if (like.input != TL_INPUT_IMAGE)
         return tl_fail(err, TL_ESHAPE, "%.160s takes no images", recipe->model);
@@ -53,17 +54,17 @@ static tl_status choose_form(const tl_recipe *recipe, material *m, char *about, 
                                 .align = like.has_template ? ALIGN_PIXELS : 0 };
     if (!fixed) tl_dataset_scale_to(m->dataset, like.height, like.width, like.channels);
     tl_dataset_describe(m->dataset, &m->info);
-    return tl_pixels_normalise(&m->form, like.normalisation, err);
+    m->pixels = like.normalisation;
+    return tl_pixels_normalise(&m->form, m->pixels, err);
 }
 
-static tl_status material_open(const tl_recipe *recipe, material *m, char *about, size_t bytes,
-                               tl_error *err)
+static tl_status material_open(const tl_recipe *recipe, material *m, tl_error *err)
 {
     const tl_dataset_options wanted = { .path = recipe->data };
     tl_status status = tl_dataset_open(&wanted, &m->dataset, err);
     if (status != TL_OK) return status;
     tl_dataset_describe(m->dataset, &m->info);
-    status = choose_form(recipe, m, about, bytes, err);
+    status = choose_form(recipe, m, err);
     if (status != TL_OK) return status;
     const size_t item = tl_pixels_item_bytes(&m->form);
     m->learned = calloc(m->info.count + 1, sizeof *m->learned);
@@ -124,7 +125,7 @@ static tl_status make_whole(const tl_recipe *recipe, const tl_network *network, 
 }
 
 static tl_status make_network(const tl_recipe *recipe, material *m, tl_graph **graph, float **flat,
-                              tl_error *err)
+                              tl_recipe_result *out, tl_error *err)
 {
     const tl_network *network = tl_network_find(recipe->model);
     tl_graph *whole = NULL;
@@ -134,17 +135,21 @@ static tl_status make_network(const tl_recipe *recipe, material *m, tl_graph **g
     if (network != NULL && network->task == TL_NETWORK_CLASSIFY) {
         *graph = whole;
         *flat = numbers;
+        tl_recipe_describe(recipe, whole, m->pixels, "", out);
         return TL_OK;
     }
     const uint32_t classes = (uint32_t)m->info.class_count;
     const tl_classifier_options head = { .outputs = classes, .keep = classes };
-    status = tl_graph_classifier(whole, numbers, &head, graph, flat, NULL, err);
+    tl_classifier_report found;
+    status = tl_graph_classifier(whole, numbers, &head, graph, flat, &found, err);
     tl_graph_release(&whole);
     free(numbers);
     if (status != TL_OK) return status;
     const tl_shape *input = tl_graph_input_shape(*graph, 0);
     m->form.repeat =
         !m->form.has_template && m->form.channels == 1 && input->rank == 3 && input->dim[2] == 3;
+    tl_recipe_describe(recipe, *graph, m->pixels,
+                       found.kept ? "; its own last layer goes on" : "; a new last layer", out);
     return TL_OK;
 }
 
@@ -182,8 +187,8 @@ tl_status tl_train_classes(const tl_recipe *recipe, tl_recipe_result *out, tl_er
     material m = { .learned_count = 0 };
     tl_graph *graph = NULL;
     float *flat = NULL;
-    tl_status status = material_open(recipe, &m, out->about, sizeof out->about, err);
-    if (status == TL_OK) status = make_network(recipe, &m, &graph, &flat, err);
+    tl_status status = material_open(recipe, &m, err);
+    if (status == TL_OK) status = make_network(recipe, &m, &graph, &flat, out, err);
     const uint32_t classes = (uint32_t)m.info.class_count;
     if (status == TL_OK)
         status = tl_recipe_train(recipe, TL_TASK_CLASSIFY, &m.form, classes, m.learned_count, fetch,

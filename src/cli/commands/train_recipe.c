@@ -3,6 +3,7 @@
 #include "cli/commands/train.h"
 #include "cli/terminal/progress.h"
 #include "graph/onnx.h"
+#include "networks/networks.h"
 
 #include <stdio.h>
 
@@ -36,6 +37,17 @@ tl_status tl_recipe_train(const tl_recipe *recipe, tl_task task, const tl_pixels
     if (status == TL_OK) tl_train_result(train, flat);
     tl_train_destroy(&train);
     return status;
+}
+
+void tl_recipe_describe(const tl_recipe *recipe, const tl_graph *graph, const char *pixels,
+                        const char *head, tl_recipe_result *out)
+{
+    const tl_shape *input = tl_graph_input_shape(graph, 0);
+    const bool given = recipe->normalisation != NULL || tl_network_find(recipe->model) != NULL;
+    snprintf(out->about, sizeof out->about,
+             "%zu parameters, images of %ux%u in %u planes, pixels as %s%s%s",
+             tl_graph_float_count(graph), input->dim[0], input->dim[1], input->dim[2], pixels,
+             given ? "" : " (a guess: check it against how it was trained)", head);
 }
 
 /* ---- Judging --------------------------------------------------------------------------------- */
