@@ -13,9 +13,20 @@ tl_colour tl_colour_draw(const tl_colour *limits, tl_rng *rng)
                         .contrast = 1.0 + draws[4] * limits->contrast };
 }
 
+/* Not fmin and fmax: those are calls, several for each number of each image. */
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double most_of(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 static uint8_t to_byte(double value)
 {
-    return (uint8_t)fmin(fmax(value + 0.5, 0.0), 255.0);
+    return (uint8_t)least(most_of(value + 0.5, 0.0), 255.0);
 }
 
 /* Value, brightness and contrast act on every channel alike: one table. */
@@ -34,16 +45,18 @@ static void apply_tones(const tl_colour *colour, size_t bytes, uint8_t *pixels)
 static void turn(const tl_colour *colour, uint8_t *rgb)
 {
     const double r = rgb[0], g = rgb[1], b = rgb[2];
-    const double most = fmax(r, fmax(g, b)), range = most - fmin(r, fmin(g, b));
+    const double most = most_of(r, most_of(g, b)), range = most - least(r, least(g, b));
     if (!(range > 0.0)) return; /* grey */
     double hue = most == r   ? (g - b) / range
                  : most == g ? 2.0 + (b - r) / range
                              : 4.0 + (r - g) / range; /* in sixths of the circle */
     hue += 6.0 * colour->hue;
-    const double saturation = fmin(range / most * colour->saturation, 1.0);
+    hue -= 6.0 * floor(hue / 6.0);
+    const double saturation = least(range / most * colour->saturation, 1.0);
     for (int i = 0; i < 3; i++) {
-        double k = fmod((i == 0 ? 5.0 : i == 1 ? 3.0 : 1.0) + hue + 12.0, 6.0);
-        double part = fmax(0.0, fmin(fmin(k, 4.0 - k), 1.0));
+        double k = (i == 0 ? 5.0 : i == 1 ? 3.0 : 1.0) + hue;
+        if (k >= 6.0) k -= 6.0;
+        double part = most_of(0.0, least(least(k, 4.0 - k), 1.0));
         rgb[i] = to_byte(most * (1.0 - saturation * part));
     }
 }
