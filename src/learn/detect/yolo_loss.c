@@ -8,6 +8,9 @@
  * bin to its right. */
 #define DISTANCE_MAX ((double)TL_YOLO_BINS - 1.0 - 0.01)
 
+/* Beyond it a product of numbers up to 2 starts anew. */
+#define PRODUCT_MAX 1e300
+
 struct tl_yolo_loss {
     tl_yolo_loss_options options;
     tl_assign *assign;
@@ -77,16 +80,22 @@ size_t tl_yolo_loss_bytes(const tl_yolo_loss *loss)
 
 /* ---- Classes --------------------------------------------------------------------------------- */
 
-/* Binary cross-entropy of logits [count] to targets of 0, in nats; gradients times `factor`. */
+/* Binary cross-entropy of logits [count] to targets of 0, in nats; gradients times `factor`. The sum
+ * of ln(1 + e^-|x|) is the logarithm of a product of numbers up to 2, of which a double holds many. */
 static double background(const float *logits, size_t count, float factor, float *grad)
 {
-    double sum = 0.0;
+    double sum = 0.0, product = 1.0;
     for (size_t i = 0; i < count; i++) {
-        float small = expf(-fabsf(logits[i]));
-        sum += (double)(fmaxf(logits[i], 0.0f) + log1pf(small));
-        if (grad != NULL) grad[i] = factor * (logits[i] >= 0.0f ? 1.0f : small) / (1.0f + small);
+        const float x = logits[i], small = expf(-fabsf(x));
+        sum += x > 0.0f ? (double)x : 0.0;
+        product *= 1.0 + (double)small;
+        if (grad != NULL) grad[i] = factor * (x >= 0.0f ? 1.0f : small) / (1.0f + small);
+        if (product > PRODUCT_MAX) {
+            sum += log(product);
+            product = 1.0;
+        }
     }
-    return sum;
+    return sum + log(product);
 }
 
 /* All anchors of one map, item after item, as if none had a target; sides get gradient 0. */

@@ -87,6 +87,27 @@ static void background_alone(void **state)
     free(h.all);
 }
 
+/* As many classes as there may be, all at 1/2: ln 2 for each, however many there are. */
+static void many_classes_add_up(void **state)
+{
+    (void)state;
+    tl_yolo_head head;
+    tl_yolo_loss *loss = NULL;
+    tl_yolo_parts parts;
+    assert_int_equal(tl_yolo_head_make(32, 32, TL_YOLO_CLASS_MAX, &head, NULL), TL_OK);
+    float *zeros = calloc(tl_yolo_head_floats(&head), sizeof *zeros);
+    assert_non_null(zeros);
+    const float *maps[TL_YOLO_SCALE_MAX] = { zeros, zeros, zeros, zeros };
+    const tl_yolo_loss_options options = tl_yolo_loss_options_default(&head, 1);
+    const tl_truths none = { NULL, 0 };
+    assert_int_equal(tl_yolo_loss_create(&options, &loss, NULL), TL_OK);
+    assert_int_equal(tl_yolo_loss_run(loss, maps, 1, &none, &parts, NULL, NULL), TL_OK);
+    const double wanted = (double)head.anchor_count * TL_YOLO_CLASS_MAX * log(2);
+    assert_true(fabs(parts.classes - wanted) < 1e-9 * wanted);
+    tl_yolo_loss_destroy(&loss);
+    free(zeros);
+}
+
 /* All logits 0: every distance is 7.5 strides, all classes at 1/2, so that who is assigned follows
  * from geometry alone. A box of 8 x 8 around the first anchor of scale 0: only that anchor lies
  * within. */
@@ -329,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(background_alone),
+        cmocka_unit_test(many_classes_add_up),
         cmocka_unit_test(one_anchor_by_hand),
         cmocka_unit_test(gradients_are_those_of_the_loss),
         cmocka_unit_test(anchors_go_to_who_overlaps_them_most),
