@@ -86,6 +86,7 @@ void tl_graph_release(tl_graph **graph)
     if (old == NULL) return;
     if (atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) != 1) return;
     tl_packer_destroy(old->packer);
+    tl_weights_room_free(&old->room);
     pthread_mutex_destroy(&old->mutex);
     free(old->nodes);
     free(old->tensors);

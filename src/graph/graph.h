@@ -63,8 +63,8 @@ void tl_graph_release(
 
 /* ---- Weights --------------------------------------------------------------------------------- */
 
-/* A copy of `flat` [tl_graph_float_count], made ready for the kernels. Errors: TL_ENOMEM,
- * TL_EINVAL (a number is not finite). */
+/* A copy of `flat` [tl_graph_float_count], made ready for the kernels. The graph keeps the memory of
+ * one that was given up for the next. Errors: TL_ENOMEM, TL_EINVAL (a number is not finite). */
 tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out, tl_error *err);
 /* The flat numbers it was made of; borrowed until released. */
 const float *tl_weights_flat(const tl_weights *weights);

@@ -28,6 +28,12 @@ typedef struct tl_node {
 /* A tensor comes from an input or from one node; nodes are in an order in which they can run. */
 typedef struct tl_packer tl_packer;
 
+/* The memory of one tl_weights. */
+typedef struct tl_weights_room {
+    float *flat;  /* as given */
+    void *packed; /* as kernels like them */
+} tl_weights_room;
+
 struct tl_graph {
     _Atomic uint32_t references;
     tl_node *nodes;
@@ -40,8 +46,9 @@ struct tl_graph {
     size_t input_count, output_count;
     uint32_t features; /* tensor or TL_NONE */
     uint64_t hash;
-    pthread_mutex_t mutex; /* of packer: made at first use, then its own calls */
+    pthread_mutex_t mutex; /* of packer (made at first use, then its own calls) and room */
     tl_packer *packer;
+    tl_weights_room room; /* of weights that were given up, for the next; or NULL */
 };
 
 /* ---- builder.c ------------------------------------------------------------------------------- */
@@ -83,6 +90,7 @@ struct tl_packer {
 /* The graph's packer, made at the first call; lives as long as the graph. Any thread. */
 tl_status tl_graph_packer(tl_graph *graph, const tl_packer **out, tl_error *err);
 void tl_packer_destroy(tl_packer *packer); /* NULL-safe */
+void tl_weights_room_free(tl_weights_room *room);
 tl_graph *tl_weights_graph(const tl_weights *weights);
 const void *tl_weights_packed(const tl_weights *weights);
 

@@ -91,22 +91,62 @@ static tl_status pack_all(const tl_graph *graph, const tl_packer *packer, const 
 
 /* ---- Weights --------------------------------------------------------------------------------- */
 
+void tl_weights_room_free(tl_weights_room *room)
+{
+    free(room->flat);
+    free(room->packed);
+    *room = (tl_weights_room){ NULL, NULL };
+}
+
+/* The memory of weights that were given up serves the next ones: its pages are there, and what no
+ * operator packs into is zero still. */
+static bool room_take(tl_graph *graph, size_t packed_bytes, tl_weights_room *out)
+{
+    pthread_mutex_lock(&graph->mutex);
+    *out = graph->room;
+    graph->room = (tl_weights_room){ NULL, NULL };
+    pthread_mutex_unlock(&graph->mutex);
+    if (out->flat != NULL) return true;
+    out->flat = malloc((graph->float_count + 1) * sizeof *out->flat);
+    out->packed = tl_aligned_calloc(packed_bytes);
+    if (out->flat != NULL && out->packed != NULL) return true;
+    tl_weights_room_free(out);
+    return false;
+}
+
 static void weights_free(tl_weights *weights)
 {
+    tl_weights_room old = { weights->flat, weights->packed };
+    pthread_mutex_lock(&weights->graph->mutex);
+    if (weights->graph->room.flat == NULL) {
+        weights->graph->room = old;
+        old = (tl_weights_room){ NULL, NULL };
+    }
+    pthread_mutex_unlock(&weights->graph->mutex);
+    tl_weights_room_free(&old);
     tl_graph_release(&weights->graph);
-    free(weights->flat);
-    free(weights->packed);
     free(weights);
+}
+
+/* A number that is not finite times zero is not zero. Sums in lanes, so that they do not wait. */
+static bool all_finite(const float *numbers, size_t count)
+{
+    float zero[8] = { 0.0f }, sum = 0.0f;
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (size_t lane = 0; lane < 8; lane++) zero[lane] += numbers[i + lane] * 0.0f;
+    for (; i < count; i++) sum += numbers[i] * 0.0f;
+    for (size_t lane = 0; lane < 8; lane++) sum += zero[lane];
+    return sum == 0.0f;
 }
 
 static tl_status check_finite(const tl_graph *graph, const float *flat, tl_error *err)
 {
     for (size_t p = 0; p < graph->param_count; p++) {
         const tl_param *param = &graph->params[p];
-        for (size_t i = 0; i < param->count; i++)
-            if (!isfinite(flat[param->offset + i]))
-                return tl_fail(err, TL_EINVAL, "parameter %s holds a number that is not finite",
-                               param->name);
+        if (!all_finite(flat + param->offset, param->count))
+            return tl_fail(err, TL_EINVAL, "parameter %s holds a number that is not finite",
+                           param->name);
     }
     return TL_OK;
 }
@@ -124,12 +164,14 @@ tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out
     atomic_init(&weights->references, 1);
     weights->graph = graph;
     tl_graph_retain(graph);
-    weights->flat = malloc((graph->float_count + 1) * sizeof *weights->flat);
-    weights->packed = tl_aligned_calloc(packer->bytes);
-    if (weights->flat == NULL || weights->packed == NULL) {
-        weights_free(weights);
+    tl_weights_room room;
+    if (!room_take(graph, packer->bytes, &room)) {
+        tl_graph_release(&weights->graph);
+        free(weights);
         return tl_fail(err, TL_ENOMEM, "weights of %zu numbers", graph->float_count);
     }
+    weights->flat = room.flat;
+    weights->packed = room.packed;
     memcpy(weights->flat, flat, graph->float_count * sizeof *flat);
     /* The packer's primitives have one owner at a time. */
     pthread_mutex_lock(&graph->mutex);

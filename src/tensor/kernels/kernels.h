@@ -153,6 +153,8 @@ typedef struct tl_kernels {
     /* taps = G' u G. */
     void (*winograd_gradient)(const float *planes, size_t plane, float *taps, size_t n);
 
+    /* y = x * factor, the product in double precision. */
+    void (*scale_wide)(size_t n, const float *x, double factor, float *y);
     /* One output pixel of a maximum: best[c], index[c] = tap for x[c] > best[c]. index may be NULL.
      */
     void (*max_update)(size_t channels, const float *x, uint32_t tap, float *best, uint32_t *index);

@@ -930,6 +930,11 @@ static void k_winograd_gradient(const float *planes, size_t plane, float *taps, 
 
 /* ---- Rest ------------------------------------------------------------------------------------ */
 
+static void k_scale_wide(size_t n, const float *restrict x, double factor, float *restrict y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = (float)((double)x[i] * factor);
+}
+
 static void k_max_update(size_t channels, const float *x, uint32_t tap, float *restrict best,
                          uint32_t *restrict index)
 {
@@ -1014,6 +1019,7 @@ const tl_kernels TL_KERNELS = {
     .winograd_store = k_winograd_store,
     .winograd_weights = k_winograd_weights,
     .winograd_gradient = k_winograd_gradient,
+    .scale_wide = k_scale_wide,
     .max_update = k_max_update,
     .max_scatter = k_max_scatter,
     .softmax = k_softmax,

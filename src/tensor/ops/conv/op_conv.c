@@ -61,9 +61,8 @@ void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const fl
             start = (start - (double)norm[2][o]) * factor + (double)norm[1][o];
         }
         bias[o] = (float)start;
-        for (size_t i = 0; i < per_output; i++)
-            weights[o * per_output + i] =
-                (float)((double)params[TL_CONV_WEIGHT][o * per_output + i] * factor);
+        tl_kernels_get()->scale_wide(per_output, params[TL_CONV_WEIGHT] + o * per_output, factor,
+                                     weights + o * per_output);
     }
 }
 
