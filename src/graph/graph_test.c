@@ -241,6 +241,38 @@ static void test_batch_and_threads_do_not_matter(void **state)
     free_network(&n);
 }
 
+static void answer_of(tl_plan *plan, const tl_weights *weights, float out[OUTPUTS])
+{
+    assert_int_equal(tl_plan_infer(plan, weights, 1, NULL), TL_OK);
+    memcpy(out, tl_plan_output(plan, 0), OUTPUTS * sizeof *out);
+}
+
+/* Weights in the memory of others, given up before, are as good as new; those that live keep theirs. */
+static void test_weights_in_used_memory(void **state)
+{
+    (void)state;
+    network n = make_wide();
+    tl_plan *plan = make_plan(&n, 1, TL_PLAN_INFER, 1);
+    fill(tl_plan_input(plan, 0), count_of(&n), 3);
+    float first[OUTPUTS], other[OUTPUTS], again[OUTPUTS];
+    tl_weights *kept = make_weights(&n);
+    answer_of(plan, kept, first);
+    for (int round = 0; round < 4; round++) { /* doubled numbers and the first ones in turn */
+        for (size_t i = 0; i < tl_graph_float_count(n.graph); i++)
+            n.flat[i] *= round % 2 == 0 ? 2.0f : 0.5f;
+        tl_weights *changed = make_weights(&n);
+        answer_of(plan, changed, round == 0 ? other : again);
+        if (round > 0) assert_memory_equal(again, round % 2 == 0 ? other : first, sizeof again);
+        answer_of(plan, kept, again);
+        assert_memory_equal(again, first, sizeof again);
+        tl_weights_release(&changed);
+    }
+    assert_memory_not_equal(other, first, sizeof first);
+    tl_weights_release(&kept);
+    tl_plan_destroy(&plan);
+    free_network(&n);
+}
+
 static void test_running_again_gives_the_same(void **state)
 {
     (void)state;
@@ -696,6 +728,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_and_threads_do_not_matter),
         cmocka_unit_test(test_serving_kernels),
+        cmocka_unit_test(test_weights_in_used_memory),
         cmocka_unit_test(test_running_again_gives_the_same),
         cmocka_unit_test(test_serving_agrees_with_training),
         cmocka_unit_test(test_fusing_keeps_what_others_read),

@@ -168,13 +168,17 @@ static void assert_close(const char *what, const float *ours, const float *their
                          double share)
 {
     double largest = 1.0;
+    double worst = 0.0;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)theirs[i]));
     for (size_t i = 0; i < count; i++) {
         double error = fabs((double)ours[i] - (double)theirs[i]);
+        worst = fmax(worst, error);
         if (!(error <= share * largest))
             fail_msg("%s: number %zu of %zu is %.9g, not %.9g", what, i, count, (double)ours[i],
                      (double)theirs[i]);
     }
+    print_message("%s: largest error %.2g of %.3g (allowed %.2g)\n", what, worst, largest,
+                  share * largest);
 }
 
 /* What is known of one parameter: all of its numbers, or those at some positions. */

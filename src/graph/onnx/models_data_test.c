@@ -55,7 +55,7 @@ static size_t place(const tl_npy *array, size_t index)
     return (rest / channels * pixels + pixel) * channels + rest % channels;
 }
 
-static void check_outputs(const network *net, const float *ours, size_t count)
+static void check_outputs(const network *net, uint32_t threads, const float *ours, size_t count)
 {
     void *data;
     tl_npy wanted = load(net, "out", &data);
@@ -66,9 +66,26 @@ static void check_outputs(const network *net, const float *ours, size_t count)
         double error = fabs((double)ours[place(&wanted, i)] - tl_npy_number(&wanted, i));
         worst = error <= worst ? worst : error; /* NaN stays */
     }
-    print_message("%s: largest error %.2g of %.3g\n", net->name, worst, largest);
+    print_message("threads %u: largest error %.2g of %.3g (allowed %.2g)\n", threads, worst,
+                  largest, net->error * largest);
     assert_true(worst <= net->error * largest);
     free(data);
+}
+
+static void infer_agrees(const network *net, uint32_t threads, tl_graph *graph,
+                         const tl_weights *weights, const tl_npy *x)
+{
+    const uint32_t batch = (uint32_t)x->shape[0];
+    tl_plan *plan;
+    tl_error err = { .text = "" };
+    tl_plan_options how = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = threads };
+    if (tl_plan_create(graph, &how, &plan, &err) != TL_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < x->count; i++)
+        tl_plan_input(plan, 0)[place(x, i)] = (float)tl_npy_number(x, i);
+    if (tl_plan_infer(plan, weights, batch, &err) != TL_OK) fail_msg("%s", err.text);
+    check_outputs(net, threads, tl_plan_output(plan, 0),
+                  batch * tl_shape_count(tl_graph_output_shape(graph, 0)));
+    tl_plan_destroy(&plan);
 }
 
 static void network_agrees(void **state)
@@ -87,19 +104,11 @@ static void network_agrees(void **state)
     void *data;
     tl_npy x = load(net, "in", &data);
     uint32_t batch = (uint32_t)x.shape[0];
-    tl_plan *plan;
     tl_weights *weights;
-    tl_plan_options how = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = 1 };
-    if (tl_weights_create(graph, flat, &weights, &err) != TL_OK ||
-        tl_plan_create(graph, &how, &plan, &err) != TL_OK)
-        fail_msg("%s", err.text);
+    if (tl_weights_create(graph, flat, &weights, &err) != TL_OK) fail_msg("%s", err.text);
     assert_int_equal(x.count, batch * tl_shape_count(tl_graph_input_shape(graph, 0)));
-    for (size_t i = 0; i < x.count; i++)
-        tl_plan_input(plan, 0)[place(&x, i)] = (float)tl_npy_number(&x, i);
-    if (tl_plan_infer(plan, weights, batch, &err) != TL_OK) fail_msg("%s", err.text);
-    check_outputs(net, tl_plan_output(plan, 0),
-                  batch * tl_shape_count(tl_graph_output_shape(graph, 0)));
-    tl_plan_destroy(&plan);
+    for (uint32_t threads = 1; threads <= 2; threads++)
+        infer_agrees(net, threads, graph, weights, &x);
     tl_weights_release(&weights);
     tl_graph_release(&graph);
     free(flat);

@@ -1,0 +1,120 @@
+"""The engine's numbers beside PyTorch's, ONNX Runtime's and its own in double precision, in one run.
+
+quick: --no-yolo
+
+Fixtures (outputs; the gradient, and parameters after three steps of SGD, with frozen and live
+normalisation; one thread and two) and models are compared by the tests graph/fixture_data and
+graph/models_data, whose figures are read here; YOLOv8's losses and gradients by
+peers/torch_yolo_loss.py. Each line is the worst difference and what is allowed (of gradients, which
+are held by tensor, the largest share of it); `ratio` is the largest share. `met` asks that everything was measured.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+
+from lib import bench
+from peers import peer
+
+NETWORKS = ["tiny_cnn", "pcb_cnn", "mobilenet_v3_small", "efficientnet_lite0_ft7"]
+MODELS = ["mobilenet_v3_small", "mobilenet_v3_large", "yolov8n_320", "ppocr-cls-mobilenetv3",
+          "ppocrv4-det"]
+YOLO_ALLOWED = {"max_loss_difference": 1e-5, "max_grad_norm_difference": 1e-4}
+ERROR = re.compile(r"(?:threads (\d+): )?.*largest error (\S+) of \S+ \(allowed (\S+)\)")
+GRADIENT = re.compile(r"\S+ (frozen|live): worst gradient at (\S+) of what is allowed")
+STEPS = re.compile(r"\S+ (frozen|live): after 3 steps (\S+) \(allowed (\S+)\)")
+
+
+class Agreement:
+    def __init__(self):
+        self.worst, self.failed, self.missing = {}, [], []
+
+    def add(self, name, difference, allowed):
+        old = self.worst.get(name)
+        if old is None or not difference / allowed <= old[0] / old[1]:
+            self.worst[name] = (difference, allowed)
+
+    def need(self, names):
+        self.missing += [name for name in names if name not in self.worst]
+
+
+def read_test(agreement, name):
+    """A test's figures, by the case that it says to run."""
+    program = os.path.join(bench.BUILD, "graph_" + name)
+    if not os.path.exists(program):
+        sys.exit(f"{program} is missing; run: make build")
+    done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    case, rounds = "", 0
+    for line in done.stdout.splitlines():
+        if line.startswith("[ RUN"):
+            case, rounds = line.split("]", 1)[1].strip(), 0
+        elif line.startswith("[  FAILED  ] ") and "listed below" not in line:
+            agreement.failed.append(line.split("]", 1)[1].strip())
+        elif found := GRADIENT.match(line):
+            rounds += 1  # one thread, two, three
+            agreement.add(f"{case} gradient threads{rounds}", float(found[2]), 1.0)
+        elif found := STEPS.match(line):
+            agreement.add(f"{case} after3 threads{rounds}", float(found[2]), float(found[3]))
+        elif found := ERROR.match(line):
+            kind = f" outputs threads{found[1]}" if found[1] else ""
+            agreement.add(case + kind, float(found[2]), float(found[3]))
+    if done.returncode != 0 and not agreement.failed:
+        agreement.failed.append(name)
+
+
+def read_yolo(agreement):
+    with bench.folder() as folder:
+        done = subprocess.run([sys.executable, "-B", peer.script("torch_yolo_loss.py"),
+                               bench.tool("yolo_loss"), folder], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        return
+    last = json.loads(done.stdout.splitlines()[-1])
+    for key, allowed in YOLO_ALLOWED.items():
+        agreement.add("yolo " + key, last[key], allowed)
+    if not last["anchors_alike"]:
+        agreement.failed.append("yolo anchors")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--no-yolo", action="store_true", help="without the losses of YOLOv8")
+    options = parser.parse_args()
+    agreement = Agreement()
+    read_test(agreement, "fixture_data_test")
+    read_test(agreement, "models_data_test")
+    if not options.no_yolo:
+        read_yolo(agreement)
+    agreement.need([f"{network} outputs" for network in NETWORKS]
+                   + ["pretrained_classifier_agrees"]
+                   + [f"{network} {mode} {what} threads{threads}" for network in NETWORKS
+                      for mode in ("frozen", "live") for what in ("gradient", "after3")
+                      for threads in (1, 2)]
+                   + [f"{model} outputs threads{threads}" for model in MODELS for threads in (1, 2)]
+                   + ["yolo " + key for key in YOLO_ALLOWED])
+    # Nothing here trains a network on the boards and runs it in bf16 yet.
+    agreement.missing += ["bf16 top-1 of a fine-tuned classifier", "bf16 box mAP"]
+    finish(agreement)
+
+
+def finish(agreement):
+    shares = {name: difference / allowed for name, (difference, allowed) in agreement.worst.items()}
+    bench.table([[name, f"{difference:.2g}", f"{allowed:.2g}", f"{shares[name]:.2f}"]
+                 for name, (difference, allowed) in agreement.worst.items()],
+                ["", "worst difference", "allowed", "share"])
+    for name in agreement.failed:
+        print(f"{name}: failed")
+    for name in agreement.missing:
+        print(f"{name}: not measured")
+    figures = {name.replace(" ", "_"): difference
+               for name, (difference, _) in agreement.worst.items()}
+    figures |= {"failed": agreement.failed, "not_measured": agreement.missing}
+    worst = max(shares.values(), default=0)
+    bench.finish("agreement", figures, worst, 1,
+                 not agreement.failed and not agreement.missing and worst <= 1)
+
+
+if __name__ == "__main__":
+    peer.enter("torch")
+    main()
