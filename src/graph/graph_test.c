@@ -210,6 +210,55 @@ static void test_serving_kernels(void **state)
     check_serving(make_high());
 }
 
+/* Every kind of convolution that serves, of an image or of several in one item. */
+static network make_images(const tl_shape *shape)
+{
+    network n = { NULL, NULL };
+    tl_builder *b = NULL;
+    assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+    const tl_conv_options same = tl_conv_square(3, 1, 1), down = tl_conv_square(3, 2, 1);
+    const tl_conv_options point = tl_conv_square(1, 1, 1), depth = tl_conv_square(5, 1, 16);
+    tl_conv_options wide = tl_conv_square(3, 1, 1);
+    wide.window.dilation_h = wide.window.dilation_w = 2;
+    tl_tensor_index x = tl_builder_conv(b, "w", tl_builder_input(b, "x", shape), 16, &same);
+    tl_tensor_index y = tl_builder_conv(b, "d", tl_builder_unary(b, TL_OP_SILU, x), 16, &depth);
+    y = tl_builder_conv(b, "p", tl_builder_unary(b, TL_OP_RELU, y), 16, &point);
+    x = tl_builder_binary(b, TL_OP_ADD, x, y);
+    x = tl_builder_conv(b, "c", tl_builder_unary(b, TL_OP_RELU, x), 24, &down);
+    tl_builder_output(b, tl_builder_conv(b, "o", x, 5, &wide));
+    assert_int_equal(tl_builder_finish(b, 8, &n.graph, &n.flat, NULL), TL_OK);
+    tl_builder_destroy(&b);
+    return n;
+}
+
+/* Images in the axes of one item are served as the same images in a batch. */
+static void test_images_of_an_item(void **state)
+{
+    (void)state;
+    enum { IMAGES = 3, FLOATS = 13 * 12 * 16 };
+    const tl_shape one = tl_shape_image(13, 12, 16);
+    const tl_shape all = { .rank = 4, .dim = { IMAGES, 13, 12, 16 } };
+    network batch = make_images(&one), whole = make_images(&all);
+    tl_weights *weights = make_weights(&batch), *weights_whole = make_weights(&whole);
+    tl_plan *expected = make_plan(&batch, IMAGES, TL_PLAN_INFER, 1);
+    fill(tl_plan_input(expected, 0), IMAGES * FLOATS, 4);
+    assert_int_equal(tl_plan_infer(expected, weights, IMAGES, NULL), TL_OK);
+    const size_t count = tl_shape_count(tl_graph_output_shape(whole.graph, 0));
+    for (uint32_t threads = 1; threads <= TEAM; threads++) {
+        tl_plan *plan = make_plan(&whole, 1, TL_PLAN_INFER, threads);
+        fill(tl_plan_input(plan, 0), IMAGES * FLOATS, 4);
+        assert_int_equal(tl_plan_infer(plan, weights_whole, 1, NULL), TL_OK);
+        assert_memory_equal(tl_plan_output(plan, 0), tl_plan_output(expected, 0),
+                            count * sizeof(float));
+        tl_plan_destroy(&plan);
+    }
+    tl_plan_destroy(&expected);
+    tl_weights_release(&weights);
+    tl_weights_release(&weights_whole);
+    free_network(&batch);
+    free_network(&whole);
+}
+
 static void test_batch_and_threads_do_not_matter(void **state)
 {
     (void)state;
@@ -729,6 +778,7 @@ int main(void)
         cmocka_unit_test(test_batch_and_threads_do_not_matter),
         cmocka_unit_test(test_serving_kernels),
         cmocka_unit_test(test_weights_in_used_memory),
+        cmocka_unit_test(test_images_of_an_item),
         cmocka_unit_test(test_running_again_gives_the_same),
         cmocka_unit_test(test_serving_agrees_with_training),
         cmocka_unit_test(test_fusing_keeps_what_others_read),

@@ -65,8 +65,7 @@ typedef struct tl_depthwise_args {
 
 /* One output row of a depthwise convolution of a square window over padded rows. */
 typedef struct tl_depthwise_row {
-    const float *x;        /* the first row under the window, its padding included */
-    size_t x_row;          /* floats from row to row */
+    const float *x[5];     /* the rows under the window, padding included */
     size_t kernel, stride; /* 3 or 5; 1 or 2 */
     size_t channels, pixels;
     size_t begin, end;           /* channels to do, 16 at least */

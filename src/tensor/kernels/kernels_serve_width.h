@@ -66,14 +66,15 @@ INLINE void NAME(panel_rows)(const tl_panel_args *p, size_t rows, const float *x
 
 /* `pixels` outputs for one vector of channels. With kernel and stride known when compiled, what
  * neighbours share is loaded once. */
-INLINE void NAME(depthwise_block)(const tl_depthwise_row *d, const float *x, const float *weights,
+INLINE void NAME(depthwise_block)(const tl_depthwise_row *d, size_t at, const float *weights,
                                   VEC bias, float *y, const int kernel, const int stride,
                                   const int pixels)
 {
     const size_t channels = d->channels;
     VEC sum[8];
     UNROLL for (int i = 0; i < pixels; i++) sum[i] = bias;
-    for (int ky = 0; ky < kernel; ky++, x += d->x_row, weights += (size_t)kernel * channels) {
+    for (int ky = 0; ky < kernel; ky++, weights += (size_t)kernel * channels) {
+        const float *x = d->x[ky] + at;
         UNROLL for (int kx = 0; kx < kernel; kx++)
         {
             const VEC weight = LOAD(weights + (size_t)kx * channels);
@@ -89,9 +90,10 @@ INLINE void NAME(depthwise_block)(const tl_depthwise_row *d, const float *x, con
 INLINE void NAME(depthwise_pixels)(const tl_depthwise_row *d, size_t c, const int kernel,
                                    const int stride)
 {
-    const float *x = d->x + c, *weights = d->weights + c;
+    const float *weights = d->weights + c;
     const VEC bias = LOAD(d->bias + c);
     float *y = d->y + c;
+    size_t x = c;
     for (size_t left = d->pixels, block; left > 0; left -= block) {
         if (DEPTHWISE_PIXELS == 8 && left >= 8) {
             block = 8;

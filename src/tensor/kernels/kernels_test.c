@@ -148,8 +148,9 @@ static void check_depthwise_row(const tl_kernels *k)
         const tl_activation act = { n % 2 == 0 ? TL_OP_RELU : TL_OP_SILU, 0, 0 };
         const size_t kernel = n % 4 < 2 ? 3 : 5, stride = 1 + n % 2, pixels = 1 + n % 17;
         const size_t c = channels[n / 17 % 4], columns = (pixels - 1) * stride + kernel;
-        const tl_depthwise_row row = { .x = x,
-                                       .x_row = columns * c,
+        const size_t x_row = columns * c;
+        const tl_depthwise_row row = { .x = { x, x + x_row, x + 2 * x_row, x + 3 * x_row,
+                                              x + 4 * x_row },
                                        .kernel = kernel,
                                        .stride = stride,
                                        .channels = c,
@@ -166,8 +167,7 @@ static void check_depthwise_row(const tl_kernels *k)
             if (at % c < row.begin) continue;
             double sum = (double)bias[at % c];
             for (size_t t = 0; t < kernel * kernel; t++)
-                sum += (double)
-                           x[t / kernel * row.x_row + (at / c * stride + t % kernel) * c + at % c] *
+                sum += (double)x[t / kernel * x_row + (at / c * stride + t % kernel) * c + at % c] *
                        (double)w[t * c + at % c];
             assert_near("depthwise row", k, at, y[at], activation(act.kind, sum, 0, 0), 2e-5);
         }

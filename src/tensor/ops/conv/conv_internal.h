@@ -31,12 +31,14 @@ extern const tl_op tl_panel; /* prepare, pack, forward only */
 typedef struct tl_strips {
     const tl_window *window;
     size_t height, width, channels; /* of the image */
-    size_t columns, row_floats;     /* of a strip */
+    size_t first, columns;          /* of the padded image, that a strip has */
+    size_t row_floats;              /* of a strip */
     size_t rows;                    /* output rows that one strip serves */
     size_t floats;                  /* room for a strip */
 } tl_strips;
 
-tl_strips tl_strips_of(const tl_op_state *state);
+/* What the output columns `outputs` read. */
+tl_strips tl_strips_of(const tl_op_state *state, tl_range outputs);
 /* The padded input of output rows `rows`, at most strips->rows, of the image x. */
 void tl_strips_fill(const tl_strips *strips, const float *x, tl_range rows, float *strip);
 

@@ -6,12 +6,13 @@
 
 enum { STRIP_BYTES = 128 << 10 }; /* should stay in the second-level cache */
 
-tl_strips tl_strips_of(const tl_op_state *state)
+tl_strips tl_strips_of(const tl_op_state *state, tl_range outputs)
 {
     const tl_window *w = &state->attrs->window;
     const uint32_t *in = state->inputs[0].dim, *out = state->output.dim;
     tl_strips s = { .window = w, .height = in[0], .width = in[1], .channels = in[2] };
-    s.columns = (size_t)(out[1] - 1) * w->stride_w + w->kernel_w;
+    s.first = outputs.begin * w->stride_w;
+    s.columns = (outputs.end - outputs.begin - 1) * w->stride_w + w->kernel_w;
     s.row_floats = s.columns * s.channels;
     const size_t room = STRIP_BYTES / (s.row_floats * sizeof(float));
     s.rows = room > w->kernel_h ? (room - w->kernel_h) / w->stride_h + 1 : 1;
@@ -23,10 +24,13 @@ tl_strips tl_strips_of(const tl_op_state *state)
 void tl_strips_fill(const tl_strips *s, const float *x, tl_range rows, float *strip)
 {
     const tl_window *w = s->window;
-    const size_t left = w->pad_left * s->channels;
+    const size_t padded = w->pad_left > s->first ? w->pad_left - s->first : 0;
+    const size_t left = padded * s->channels;
+    const size_t from = s->first > w->pad_left ? s->first - w->pad_left : 0;
+    const size_t beside = from < s->width ? s->width - from : 0; /* columns of the image */
     const size_t count = (rows.end - rows.begin - 1) * w->stride_h + w->kernel_h;
-    const size_t after = s->columns - w->pad_left; /* columns that are not padding on the left */
-    const size_t inside = (after < s->width ? after : s->width) * s->channels;
+    const size_t after = s->columns - padded; /* columns that are not padding on the left */
+    const size_t inside = (after < beside ? after : beside) * s->channels;
     for (size_t r = 0; r < count; r++, strip += s->row_floats) {
         const ptrdiff_t y = (ptrdiff_t)(rows.begin * w->stride_h + r) - (ptrdiff_t)w->pad_top;
         if (y < 0 || y >= (ptrdiff_t)s->height) {
@@ -34,7 +38,8 @@ void tl_strips_fill(const tl_strips *s, const float *x, tl_range rows, float *st
             continue;
         }
         memset(strip, 0, left * sizeof *strip);
-        memcpy(strip + left, x + (size_t)y * s->width * s->channels, inside * sizeof *strip);
+        memcpy(strip + left, x + ((size_t)y * s->width + from) * s->channels,
+               inside * sizeof *strip);
         memset(strip + left + inside, 0, (s->row_floats - left - inside) * sizeof *strip);
     }
 }

@@ -41,6 +41,45 @@ static bool strips_fit(const tl_op_state *state)
            w->dilation_w == 1 && state->output.dim[2] >= 16;
 }
 
+/* Columns of the output. The windows of the inner ones lie inside the image from left to right and
+ * read it in place; the others read padded strips. Of a narrow image all do. */
+typedef struct serving_columns {
+    tl_range left, inner, right;
+} serving_columns;
+
+static serving_columns columns_of(const tl_op_state *state)
+{
+    const tl_window *w = &state->attrs->window;
+    const size_t all = state->output.dim[1], limit = w->pad_left + state->inputs[0].dim[1];
+    size_t begin = (w->pad_left + w->stride_w - 1) / w->stride_w;
+    size_t end = limit < w->kernel_w ? 0 : (limit - w->kernel_w) / w->stride_w + 1;
+    if (end > all) end = all;
+    if (begin >= end || 2 * (end - begin) < all) begin = end = all;
+    return (serving_columns){ { 0, begin }, { begin, end }, { end, all } };
+}
+
+/* Floats that the inner columns read of a row. */
+static size_t inner_floats(const tl_op_state *state, tl_range inner)
+{
+    const tl_window *w = &state->attrs->window;
+    if (inner.begin == inner.end) return 0;
+    return ((inner.end - inner.begin - 1) * w->stride_w + w->kernel_w) * state->output.dim[2];
+}
+
+/* Room for strips, or for a row of padding. */
+static size_t serving_scratch(const tl_op_state *state)
+{
+    const serving_columns columns = columns_of(state);
+    const tl_range ranges[] = { columns.left, columns.right };
+    size_t floats = inner_floats(state, columns.inner);
+    for (size_t i = 0; i < TL_COUNT_OF(ranges); i++) {
+        if (ranges[i].begin == ranges[i].end) continue;
+        const size_t strip = tl_strips_of(state, ranges[i]).floats;
+        if (strip > floats) floats = strip;
+    }
+    return tl_align(floats * sizeof(float));
+}
+
 static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
@@ -48,7 +87,7 @@ static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
     if (state->mode == TL_MODE_INFER) {
         state->needs.packed = weights + channels_bytes(state);
         if (strips_fit(state)) {
-            state->needs.forward_scratch = tl_align(tl_strips_of(state).floats * sizeof(float));
+            state->needs.forward_scratch = serving_scratch(state);
             /* what is added afterwards is added to the whole */
             state->needs.parts = !state->attrs->fused_add;
             state->needs.rows = state->batch == 1 && !state->attrs->fused_add;
@@ -118,34 +157,67 @@ static void share(const tl_op_state *state, const tl_op_run *run, tl_range *rows
     if (run->part == parts - 1) channels->end = state->output.dim[2];
 }
 
-static void infer_strips(const tl_op_state *state, const tl_op_run *run)
+/* Output columns `columns` of some rows, from padded strips. */
+static void infer_strips(const tl_op_state *state, const float *x, float *y, tl_range rows,
+                         tl_range columns, tl_depthwise_row *row, float *strip)
 {
-    const tl_kernels *k = tl_kernels_get();
-    const tl_strips strips = tl_strips_of(state);
+    if (columns.begin == columns.end) return;
+    const tl_strips strips = tl_strips_of(state, columns);
+    row->pixels = columns.end - columns.begin;
+    for (tl_range part = { rows.begin, 0 }; part.begin < rows.end; part.begin = part.end) {
+        part.end = part.begin + strips.rows < rows.end ? part.begin + strips.rows : rows.end;
+        tl_strips_fill(&strips, x, part, strip);
+        for (size_t at = part.begin; at < part.end; at++) {
+            for (size_t ky = 0; ky < row->kernel; ky++)
+                row->x[ky] = strip + ((at - part.begin) * row->stride + ky) * strips.row_floats;
+            row->y = y + (at * state->output.dim[1] + columns.begin) * row->channels;
+            tl_kernels_get()->depthwise_row(row);
+        }
+    }
+}
+
+/* Output columns whose windows lie inside the image from left to right. */
+static void infer_inner(const tl_op_state *state, const float *x, float *y, tl_range rows,
+                        tl_range columns, tl_depthwise_row *row, float *zeros)
+{
+    if (columns.begin == columns.end) return;
+    const tl_window *w = &state->attrs->window;
+    const size_t height = state->inputs[0].dim[0], width = state->inputs[0].dim[1];
+    row->pixels = columns.end - columns.begin;
+    memset(zeros, 0, inner_floats(state, columns) * sizeof *zeros);
+    for (size_t at = rows.begin; at < rows.end; at++) {
+        for (size_t ky = 0; ky < row->kernel; ky++) {
+            const size_t padded = at * row->stride + ky, from = columns.begin * row->stride;
+            const bool inside = padded >= w->pad_top && padded < w->pad_top + height;
+            row->x[ky] =
+                inside ? x + ((padded - w->pad_top) * width + from - w->pad_left) * row->channels
+                       : zeros;
+        }
+        row->y = y + (at * state->output.dim[1] + columns.begin) * row->channels;
+        tl_kernels_get()->depthwise_row(row);
+    }
+}
+
+static void infer_image(const tl_op_state *state, const tl_op_run *run)
+{
     const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
-    const size_t stride = state->attrs->window.stride_h;
+    const serving_columns columns = columns_of(state);
     tl_range rows, channels;
     share(state, run, &rows, &channels);
-    tl_depthwise_row row = { .x_row = strips.row_floats,
-                             .kernel = state->attrs->window.kernel_h,
-                             .stride = stride,
-                             .channels = strips.channels,
-                             .pixels = state->output.dim[1],
+    tl_depthwise_row row = { .kernel = state->attrs->window.kernel_h,
+                             .stride = state->attrs->window.stride_h,
+                             .channels = state->output.dim[2],
                              .begin = channels.begin,
                              .end = channels.end,
                              .weights = run->packed,
                              .act = &state->attrs->activation };
     row.bias = row.weights + weights_bytes(state) / sizeof(float);
     for (uint32_t i = 0; i < state->batch; i++) {
-        for (tl_range part = { rows.begin, 0 }; part.begin < rows.end; part.begin = part.end) {
-            part.end = part.begin + strips.rows < rows.end ? part.begin + strips.rows : rows.end;
-            tl_strips_fill(&strips, run->x[0] + i * in, part, run->scratch);
-            for (size_t y = part.begin; y < part.end; y++) {
-                row.x = (const float *)run->scratch + (y - part.begin) * stride * row.x_row;
-                row.y = run->y + i * out + y * row.pixels * row.channels;
-                k->depthwise_row(&row);
-            }
-        }
+        const float *x = run->x[0] + i * in;
+        float *y = run->y + i * out;
+        infer_strips(state, x, y, rows, columns.left, &row, run->scratch);
+        infer_inner(state, x, y, rows, columns.inner, &row, run->scratch);
+        infer_strips(state, x, y, rows, columns.right, &row, run->scratch);
     }
 }
 
@@ -153,7 +225,7 @@ static tl_status depthwise_forward(const tl_op_state *state, const tl_op_run *ru
 {
     (void)err;
     if (state->mode == TL_MODE_INFER && strips_fit(state)) {
-        infer_strips(state, run);
+        infer_image(state, run);
         return TL_OK;
     }
     const tl_kernels *k = tl_kernels_get();

@@ -40,7 +40,7 @@ static panel_conv describe(const tl_op_state *state)
                      .out_h = out[0],
                      .out_w = out[1],
                      .window = w,
-                     .strips = tl_strips_of(state) };
+                     .strips = tl_strips_of(state, (tl_range){ 0, out[1] }) };
     c.plain = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;
     return c;
 }
