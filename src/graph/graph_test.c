@@ -210,7 +210,28 @@ static void test_serving_kernels(void **state)
     check_serving(make_high());
 }
 
-/* Every kind of convolution that serves, of an image or of several in one item. */
+/* x at 25 rows of 24 pixels, by one mode and then by the other, side by side. */
+static tl_tensor_index resized(tl_builder *b, tl_tensor_index x)
+{
+    tl_tensor_index both[2];
+    for (int i = 0; i < 2; i++) {
+        tl_attrs attrs = tl_attrs_default(TL_OP_RESIZE);
+        attrs.resize.mode = i == 0 ? TL_RESIZE_NEAREST : TL_RESIZE_LINEAR;
+        attrs.resize.height = 25;
+        attrs.resize.width = 24;
+        both[i] = tl_builder_node(
+            b, &(tl_node_options){
+                   .kind = TL_OP_RESIZE, .attrs = &attrs, .inputs = &x, .input_count = 1 });
+    }
+    tl_attrs attrs = tl_attrs_default(TL_OP_CONCAT);
+    attrs.axis = -1;
+    return tl_builder_node(
+        b, &(tl_node_options){
+               .kind = TL_OP_CONCAT, .attrs = &attrs, .inputs = both, .input_count = 2 });
+}
+
+/* Every kind of convolution that serves, and what lies between, of an image or of several in one
+ * item. */
 static network make_images(const tl_shape *shape)
 {
     network n = { NULL, NULL };
@@ -225,6 +246,7 @@ static network make_images(const tl_shape *shape)
     y = tl_builder_conv(b, "p", tl_builder_unary(b, TL_OP_RELU, y), 16, &point);
     x = tl_builder_binary(b, TL_OP_ADD, x, y);
     x = tl_builder_conv(b, "c", tl_builder_unary(b, TL_OP_RELU, x), 24, &down);
+    x = tl_builder_unary(b, TL_OP_TANH, tl_builder_max_pool(b, resized(b, x), 5, 1, 2));
     tl_builder_output(b, tl_builder_conv(b, "o", x, 5, &wide));
     assert_int_equal(tl_builder_finish(b, 8, &n.graph, &n.flat, NULL), TL_OK);
     tl_builder_destroy(&b);

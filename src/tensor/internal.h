@@ -4,6 +4,7 @@
 
 #include "tensor/device.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/team.h"
 #include "tensor/tensor.h"
 
 #include <oneapi/dnnl/dnnl.h>
@@ -72,6 +73,12 @@ tl_activation tl_activation_none(void);
      TL_OP_BIT(TL_OP_HARD_SIGMOID) | TL_OP_BIT(TL_OP_SIGMOID) | TL_OP_BIT(TL_OP_SILU) |            \
      TL_OP_BIT(TL_OP_ABS) | TL_OP_BIT(TL_OP_LEAKY_RELU) | TL_OP_BIT(TL_OP_TANH) |                  \
      TL_OP_BIT(TL_OP_ELU) | TL_OP_BIT(TL_OP_GELU) | TL_OP_BIT(TL_OP_MISH))
+
+/* What a run does of 0..count-1, in whole multiples of `grain`: everything, or its part. */
+static inline tl_range tl_run_share(const tl_op_run *run, size_t count, size_t grain)
+{
+    return tl_team_range(count, grain, run->part, run->parts == 0 ? 1 : run->parts);
+}
 
 #define X(NAME, name) extern const tl_op tl_op_##name;
 TL_OP_MAP(X)

@@ -225,7 +225,7 @@ static void place_private(tl_plan *plan)
         }
         if (needs->forward_scratch > 0)
             step->forward_scratch =
-                add_buffer(plan, needs->forward_scratch * (size_t)plan->threads, s, s);
+                add_buffer(plan, tl_align(needs->forward_scratch) * (size_t)plan->threads, s, s);
         if (needs->backward_scratch > 0 && step->active)
             step->backward_scratch = add_buffer(plan, needs->backward_scratch, back, back);
         step->params_aside = TL_NO_BUFFER;

@@ -88,7 +88,7 @@ tl_op_run tl_plan_run_of(const plan_step *step, const char *packed, size_t item,
     run.y += (step->y_outside ? item : within) * step->y_stride;
     run.packed = packed + step->packed_offset;
     if (run.scratch != NULL)
-        run.scratch = (char *)run.scratch + member * step->state.needs.forward_scratch;
+        run.scratch = (char *)run.scratch + member * tl_align(step->state.needs.forward_scratch);
     return run;
 }
 

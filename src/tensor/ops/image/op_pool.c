@@ -82,6 +82,7 @@ static size_t tap_at(const tl_op_state *state, const tap_walk *walk, uint32_t ky
 static tl_status max_pool_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
+    state->needs.parts = state->mode == TL_MODE_INFER;
     if (state->mode != TL_MODE_INFER)
         state->needs.saved = state->batch * tl_shape_count(&state->output) * sizeof(uint32_t);
     return TL_OK;
@@ -106,11 +107,12 @@ static tl_status max_pool_forward(const tl_op_state *state, const tl_op_run *run
     tl_op_state room;
     state = tl_image_state(state, &room);
     const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
-    const size_t channels = state->output.dim[2];
+    const size_t channels = state->output.dim[2], row = state->output.dim[1] * channels;
+    const tl_range rows = tl_run_share(run, state->output.dim[0], 1);
     for (uint32_t i = 0; i < state->batch; i++) {
-        float *y = run->y + i * out;
+        float *y = run->y + i * out + rows.begin * row;
         uint32_t *index = state->mode == TL_MODE_INFER ? NULL : (uint32_t *)run->saved + i * out;
-        for (uint32_t oy = 0; oy < state->output.dim[0]; oy++) {
+        for (uint32_t oy = (uint32_t)rows.begin; oy < rows.end; oy++) {
             for (uint32_t ox = 0; ox < state->output.dim[1]; ox++) {
                 tap_walk walk = walk_of(state, oy, ox);
                 max_pixel(state, &walk, run->x[0] + i * in, y, index);

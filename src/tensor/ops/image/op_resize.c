@@ -183,6 +183,7 @@ static tl_status image_prepare(tl_op_state *state, tl_error *err)
     tl_status status = tl_op_alloc(state, sizeof(resize_state), err);
     if (status != TL_OK) return status;
     resize_state *own = state->own;
+    state->needs.parts = state->mode == TL_MODE_INFER;
     if (state->attrs->resize.mode != TL_RESIZE_NEAREST)
         state->needs.forward_scratch = state->needs.backward_scratch =
             (size_t)state->inputs[0].dim[1] * state->inputs[0].dim[2] * sizeof(float);
@@ -232,19 +233,21 @@ static void blend_row(const tl_op_state *state, const float *row, float *y)
     }
 }
 
-static void resize_image(const tl_op_state *state, const float *x, float *y, float *row)
+static void resize_image(const tl_op_state *state, const float *x, float *y, tl_range part,
+                         float *row)
 {
     const axis_taps *rows = &((const resize_state *)state->own)->rows;
     const tl_kernels *k = tl_kernels_get();
     const size_t in = (size_t)state->inputs[0].dim[1] * state->inputs[0].dim[2];
     const size_t out = (size_t)state->output.dim[1] * state->output.dim[2];
-    for (size_t oy = 0; oy < state->output.dim[0]; oy++, y += out) {
+    y += part.begin * out;
+    for (size_t oy = part.begin; oy < part.end; oy++, y += out) {
         const uint32_t *index = rows->index + oy * rows->count;
         const float *weight = rows->weight + oy * rows->count;
         if (rows->outside[oy]) {
             fill_pixel(y, out, state->attrs->resize.outside);
         } else if (row == NULL) {
-            if (oy > 0 && !rows->outside[oy - 1] && index[0] == index[-1])
+            if (oy > part.begin && !rows->outside[oy - 1] && index[0] == index[-1])
                 memcpy(y, y - out, out * sizeof *y);
             else
                 nearest_row(state, x + index[0] * in, y);
@@ -264,8 +267,10 @@ static tl_status resize_forward(const tl_op_state *state, const tl_op_run *run, 
     state = tl_image_state(state, &room);
     const bool nearest = state->attrs->resize.mode == TL_RESIZE_NEAREST;
     const size_t in = tl_shape_count(&state->inputs[0]), out = tl_shape_count(&state->output);
+    const tl_range part = tl_run_share(run, state->output.dim[0], 1);
     for (uint32_t i = 0; i < state->batch; i++)
-        resize_image(state, run->x[0] + i * in, run->y + i * out, nearest ? NULL : run->scratch);
+        resize_image(state, run->x[0] + i * in, run->y + i * out, part,
+                     nearest ? NULL : run->scratch);
     return TL_OK;
 }
 

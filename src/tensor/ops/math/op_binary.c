@@ -66,6 +66,7 @@ static tl_status binary_prepare(tl_op_state *state, tl_error *err)
     if (own->small >= 0) {
         own->group = tl_group_floats(tl_shape_channels(&state->output));
         state->needs.forward_scratch = own->group * sizeof(float);
+        state->needs.parts = state->mode == TL_MODE_INFER;
         state->needs.backward_scratch = own->group * sizeof(float);
     } else if (!whole[0] || !whole[1]) {
         state->needs.backward_scratch = tl_shape_count(&state->output) * sizeof(float);
@@ -105,10 +106,12 @@ static void groups_forward(const tl_op_state *state, const tl_op_run *run)
     const size_t channels = tl_shape_channels(&state->output);
     char op = state->kind == TL_OP_ADD ? '+' : state->kind == TL_OP_MUL ? '*' : '-';
     if (op == '-' && own->small == 0) op = 'r'; /* a - b with a the small one */
+    const tl_range part = tl_run_share(run, item, own->group);
     for (uint32_t i = 0; i < state->batch; i++) {
+        const size_t at = i * item + part.begin;
         fill_group(run->x[own->small] + i * channels, channels, own->group, run->scratch);
-        tl_kernels_get()->apply_groups(op, item, own->group, run->x[1 - own->small] + i * item,
-                                       run->scratch, run->y + i * item);
+        tl_kernels_get()->apply_groups(op, part.end - part.begin, own->group,
+                                       run->x[1 - own->small] + at, run->scratch, run->y + at);
     }
 }
 

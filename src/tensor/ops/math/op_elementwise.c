@@ -28,6 +28,7 @@ static tl_status unary_prepare(tl_op_state *state, tl_error *err)
     state->needs.keeps_input[0] = true;
     state->needs.in_place = true;
     state->needs.backward_in_place = true;
+    state->needs.parts = state->mode == TL_MODE_INFER;
     return TL_OK;
 }
 
@@ -45,7 +46,10 @@ static tl_status unary_forward(const tl_op_state *state, const tl_op_run *run, t
 {
     (void)err;
     const tl_activation act = function_of(state);
-    tl_kernels_get()->activate(&act, count_of(state), run->x[0], run->y);
+    /* Vectors and what is left at the end fall on the same numbers in any part. */
+    const tl_range part = tl_run_share(run, count_of(state), TL_ALIGN_BYTES);
+    tl_kernels_get()->activate(&act, part.end - part.begin, run->x[0] + part.begin,
+                               run->y + part.begin);
     return TL_OK;
 }
 

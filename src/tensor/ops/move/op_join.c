@@ -4,12 +4,6 @@
 
 #include <string.h>
 
-static tl_status no_prepare(tl_op_state *state, tl_error *err)
-{
-    (void)state, (void)err;
-    return TL_OK;
-}
-
 /* Copy `width` of every `from_step` numbers into `width` of every `to_step`. */
 static void copy_columns(size_t rows, size_t width, const float *from, size_t from_step, float *to,
                          size_t to_step)
@@ -53,15 +47,24 @@ static size_t run_of(const tl_op_state *state, const tl_shape *shape)
     return run;
 }
 
+static tl_status concat_prepare(tl_op_state *state, tl_error *err)
+{
+    (void)err;
+    state->needs.parts = state->mode == TL_MODE_INFER;
+    return TL_OK;
+}
+
 static tl_status concat_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
     const size_t total = run_of(state, &state->output);
-    const size_t rows = state->batch * tl_shape_count(&state->output) / total;
-    size_t at = 0;
+    const tl_range rows =
+        tl_run_share(run, state->batch * tl_shape_count(&state->output) / total, 1);
+    size_t at = rows.begin * total;
     for (size_t i = 0; i < state->input_count; i++) {
         size_t width = run_of(state, &state->inputs[i]);
-        copy_columns(rows, width, run->x[i], width, run->y + at, total);
+        copy_columns(rows.end - rows.begin, width, run->x[i] + rows.begin * width, width,
+                     run->y + at, total);
         at += width;
     }
     return TL_OK;
@@ -86,7 +89,7 @@ const tl_op tl_op_concat = {
     .input_min = 1,
     .input_max = TL_OP_INPUT_MAX,
     .shape = concat_shape,
-    .prepare = no_prepare,
+    .prepare = concat_prepare,
     .forward = concat_forward,
     .backward = concat_backward,
 };
