@@ -118,7 +118,7 @@ typedef struct tl_runtime_options {
     uint64_t quota_bytes;     /* journal size at which predictions get TL_ENOSPC; 0: no quota */
     uint64_t retention_bytes; /* drop oldest unlabelled items above this size; 0: keep all */
     uint32_t retention_days;  /* drop unlabelled items older than this; 0: keep all */
-    uint32_t trainer_threads; /* 0: no slow learner (serve and fast heads only); default 1 */
+    uint32_t trainer_threads; /* of a campaign, to 64; 0: no slow learner; default 1 */
     uint32_t batch_max;       /* micro-batch, items; default 32 */
     uint32_t queue_max;       /* items that may wait before TL_EFULL; default 4096 */
     bool read_only;           /* open for looking: no predictions, no feedback, no learning */

@@ -26,43 +26,13 @@ static const char WHO[] = "command line";
 
 /* ---- A journal ------------------------------------------------------------------------------- */
 
-static tl_loop_options options_of(const tl_loop_config *config, const char *classes[])
-{
-    tl_loop_options options = tl_loop_options_default();
-    for (size_t i = 0; i < config->info.class_count; i++) classes[i] = config->info.classes[i];
-    options.name = config->info.name;
-    options.input = config->info.input;
-    options.height = config->info.height;
-    options.width = config->info.width;
-    options.channels = config->info.channels;
-    options.has_template = config->info.has_template;
-    options.feature_count = config->info.feature_count;
-    options.feature_range = config->feature_range;
-    options.classes = classes;
-    options.class_count = config->info.class_count;
-    /* The model is what the journal has, whatever became of its file. */
-    options.learning = config->learning;
-    options.campaign_labels = config->campaign_labels;
-    options.seed = config->seed;
-    options.replay_per_label = config->replay_per_label;
-    options.publish_every_labels = config->publish_every_labels;
-    options.cold_labels = config->cold_labels;
-    options.audit_rate = config->audit_rate;
-    options.target_precision = config->target_precision;
-    return options;
-}
-
 static tl_status open_recorded_loop(tl_runtime *runtime, const char *json, tl_error *err)
 {
     tl_loop_config *config = malloc(sizeof *config);
-    const char *classes[TL_CLASS_COUNT_MAX];
     tl_loop *loop;
     if (config == NULL) return tl_fail(err, TL_ENOMEM, "description of a loop");
     tl_status status = tl_loop_config_read(json, config, err);
-    if (status == TL_OK) {
-        tl_loop_options options = options_of(config, classes);
-        status = tl_loop_open(runtime, &options, &loop, err);
-    }
+    if (status == TL_OK) status = tl_loop_open_recorded(runtime, config, &loop, err);
     free(config);
     return status;
 }

@@ -148,6 +148,7 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
     config.keep_head = options->keep_head;
     config.learning = options->learning;
     config.campaign_labels = options->campaign_labels;
+    config.campaign_threads = 1;
     config.replay_per_label = options->replay_per_label;
     config.publish_every_labels = options->publish_every_labels;
     config.cold_labels = options->cold_labels;
@@ -187,6 +188,7 @@ tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
     tl_json_key(&w, "planes"), tl_json_uint(&w, config->planes);
     tl_json_key(&w, "learning"), tl_json_string(&w, LEARNING[config->learning]);
     tl_json_key(&w, "campaign_labels"), tl_json_uint(&w, config->campaign_labels);
+    tl_json_key(&w, "campaign_threads"), tl_json_uint(&w, config->campaign_threads);
     tl_json_key(&w, "replay_per_label"), tl_json_uint(&w, config->replay_per_label);
     tl_json_key(&w, "publish_every_labels"), tl_json_uint(&w, config->publish_every_labels);
     tl_json_key(&w, "cold_labels"), tl_json_uint(&w, config->cold_labels);
@@ -225,11 +227,13 @@ static bool read_network(const tl_json *root, tl_loop_config *c)
     (void)tl_json_bool(tl_json_get(root, "keep_head"), &c->keep_head);
     (void)read_u32(root, "planes", &c->planes);
     if (!read_u32(root, "campaign_labels", &c->campaign_labels)) c->campaign_labels = 256;
+    if (!read_u32(root, "campaign_threads", &c->campaign_threads)) c->campaign_threads = 1;
     const char *learning = tl_json_get_text(root, "learning", LEARNING[TL_LEARNING_CONTINUOUS]);
     for (size_t i = 0; i < TL_COUNT_OF(LEARNING); i++)
         if (strcmp(learning, LEARNING[i]) == 0) c->learning = (tl_learning)i;
     tl_pixels_form form = { 0 };
-    return c->learning != TL_LEARNING_AUTO && c->campaign_labels > 0 &&
+    return c->learning != TL_LEARNING_AUTO && c->campaign_labels > 0 && c->campaign_threads >= 1 &&
+           c->campaign_threads <= TL_CAMPAIGN_THREADS_MAX &&
            tl_pixels_normalise(&form, c->normalisation, NULL) == TL_OK;
 }
 
@@ -317,6 +321,7 @@ bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b
 {
     return a->replay_per_label == b->replay_per_label &&
            a->publish_every_labels == b->publish_every_labels && a->cold_labels == b->cold_labels &&
+           a->campaign_labels == b->campaign_labels && a->campaign_threads == b->campaign_threads &&
            a->audit_rate == b->audit_rate && a->target_precision == b->target_precision;
 }
 
@@ -325,6 +330,8 @@ void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
     to->replay_per_label = from->replay_per_label;
     to->publish_every_labels = from->publish_every_labels;
     to->cold_labels = from->cold_labels;
+    to->campaign_labels = from->campaign_labels;
+    to->campaign_threads = from->campaign_threads;
     to->audit_rate = from->audit_rate;
     to->target_precision = from->target_precision;
 }

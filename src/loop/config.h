@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "review/review.h"
 
-enum { TL_MODEL_HASH_BYTES = 65, TL_NORMALISATION_BYTES = 96 };
+enum { TL_MODEL_HASH_BYTES = 65, TL_NORMALISATION_BYTES = 96, TL_CAMPAIGN_THREADS_MAX = 64 };
 
 typedef struct tl_loop_config {
     /* Fixed at creation. */
@@ -23,9 +23,9 @@ typedef struct tl_loop_config {
     char normalisation[TL_NORMALISATION_BYTES]; /* empty: symmetric */
     uint32_t planes;      /* channels of the network's input; 0: as the items give */
     tl_learning learning; /* never TL_LEARNING_AUTO once recorded */
-    uint32_t campaign_labels;
     /* Knobs. */
-    uint32_t replay_per_label, publish_every_labels, cold_labels;
+    uint32_t replay_per_label, publish_every_labels, cold_labels, campaign_labels;
+    uint32_t campaign_threads; /* the runtime's; recorded, since results repeat for one number */
     double audit_rate, target_precision;
 } tl_loop_config;
 
@@ -40,6 +40,10 @@ tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *e
  * or a way of learning that `wanted` does not name agrees with any. */
 tl_status tl_loop_config_agree(const tl_loop_config *recorded, const tl_loop_config *wanted,
                                tl_error *err);
+/* Open a loop as `recorded` in its journal describes it, with the knobs as they are by now. */
+tl_status tl_loop_open_recorded(tl_runtime *runtime, const tl_loop_config *recorded, tl_loop **out,
+                                tl_error *err);
+
 bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b);
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from);
 

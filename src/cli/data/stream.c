@@ -346,7 +346,9 @@ static void tell_point(stream *s, bool judged)
 
 static tl_status judge_if_due(stream *s, uint64_t labels_before, tl_error *err)
 {
-    uint32_t every = s->options->judge_every_labels;
+    const tl_stream_options *o = s->options;
+    uint32_t every =
+        s->result.labels <= o->early_labels ? o->judge_early_labels : o->judge_every_labels;
     if (every == 0 || s->result.labels == labels_before || s->result.labels % every != 0)
         return TL_OK;
     double cpu_s = clock_s(CLOCK_PROCESS_CPUTIME_ID);

@@ -35,10 +35,12 @@ typedef struct tl_stream_options {
     uint64_t seed;
     uint32_t window_items;       /* default 1,000 */
     uint32_t judge_every_labels; /* 0: only at the end */
-    uint32_t replay_per_label;   /* 0: the loop's default */
-    const char *model;           /* ONNX file; NULL: the small network */
-    const char *normalisation;   /* NULL: guessed by the model's name */
-    uint32_t side;               /* images are scaled to side x side; 0: the model's, the data's */
+    uint32_t early_labels;       /* up to so many, judge_early_labels counts instead; default 0 */
+    uint32_t judge_early_labels;
+    uint32_t replay_per_label; /* 0: the loop's default */
+    const char *model;         /* ONNX file; NULL: the small network */
+    const char *normalisation; /* NULL: guessed by the model's name */
+    uint32_t side;             /* images are scaled to side x side; 0: the model's, the data's */
     tl_learning learning;
     uint32_t campaign_labels; /* 0: the loop's default */
     double precision, recall; /* of "labels needed"; default .994 and .95 */

@@ -72,7 +72,7 @@ static const tl_config_table JOURNAL = TABLE(JOURNAL_FIELDS);
 
 static const tl_config_field ENGINE_FIELDS[] = {
     { "trainer_threads", TL_CONFIG_UINT32, R(trainer_threads), 0, 64, NULL, NULL, NULL,
-      "Threads of the slow learner; 0: serve and learn fast heads only." },
+      "Threads of a campaign of the slow learner; 0: serve and learn fast heads only." },
     { "batch_max", TL_CONFIG_UINT32, R(batch_max), 1, 1024, NULL, NULL, NULL,
       "Items that are predicted together at most." },
     { "queue_max", TL_CONFIG_UINT32, R(queue_max), 1, 1000000, NULL, NULL, NULL,

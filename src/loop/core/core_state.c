@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 2, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 3, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
@@ -26,6 +26,8 @@ static void save_knobs(const tl_core *core, tl_blob *blob)
     tl_blob_u32(blob, c->replay_per_label);
     tl_blob_u32(blob, c->publish_every_labels);
     tl_blob_u32(blob, c->cold_labels);
+    tl_blob_u32(blob, c->campaign_labels);
+    tl_blob_u32(blob, c->campaign_threads);
     tl_blob_f64(blob, c->audit_rate);
     tl_blob_f64(blob, c->target_precision);
     tl_blob_u32(blob, (uint32_t)c->info.class_count);
@@ -107,11 +109,14 @@ static tl_status load_knobs(tl_core *core, tl_blob_reader *body, tl_error *err)
     c->replay_per_label = tl_blob_read_u32(body);
     c->publish_every_labels = tl_blob_read_u32(body);
     c->cold_labels = tl_blob_read_u32(body);
+    c->campaign_labels = tl_blob_read_u32(body);
+    c->campaign_threads = tl_blob_read_u32(body);
     c->audit_rate = tl_blob_read_f64(body);
     c->target_precision = tl_blob_read_f64(body);
     uint32_t class_count = tl_blob_read_u32(body);
     if (class_count < c->info.class_count || class_count > TL_CLASS_COUNT_MAX ||
-        c->publish_every_labels == 0)
+        c->publish_every_labels == 0 || c->campaign_labels == 0 || c->campaign_threads == 0 ||
+        c->campaign_threads > TL_CAMPAIGN_THREADS_MAX)
         return tl_fail(err, TL_ECORRUPT, "a checkpoint has %u classes", class_count);
     for (uint32_t i = 0; i < class_count; i++) {
         const char *name = tl_blob_read_bytes(body, TL_TEXT_BYTES_MAX);

@@ -196,6 +196,54 @@ static void another_file_under_the_name_is_told(void **state)
     ok(tl_loop_open(f->runtime, &f->options, &f->loop, &err), &err);
 }
 
+/* The configuration may change them; a tool that opens the loop as recorded leaves them. */
+static void knobs_of_campaigns_change(void **state)
+{
+    fixture *f = *state;
+    network_file file;
+    tl_error err = { 0 };
+    tl_loop_config *created = malloc(sizeof *created);
+    tl_rng rng;
+    tl_rng_seed(&rng, 8, 0);
+    choose_network(f, &file);
+    open_loop(f);
+    *created = f->loop->config;
+    learn_stripes(f, &rng, FIRST_CAMPAIGN / 2 - 1);
+    f->options.campaign_labels = FIRST_CAMPAIGN / 2;
+    reopen(f);
+    drain(f);
+    assert_int_equal(status_of(f).next_campaign_labels, FIRST_CAMPAIGN / 2);
+    tl_runtime_close(&f->runtime);
+    open_runtime(f);
+    ok(tl_loop_open_recorded(f->runtime, created, &f->loop, &err), &err);
+    assert_int_equal(status_of(f).next_campaign_labels, FIRST_CAMPAIGN / 2);
+    learn_stripes(f, &rng, 1);
+    drain(f);
+    assert_int_equal(status_of(f).campaigns, 1);
+    assert_int_equal(status_of(f).next_campaign_labels, FIRST_CAMPAIGN);
+    verify(f);
+    free(created);
+}
+
+/* Results repeat for one number of threads: a campaign is done again with the one it had. */
+static void the_number_of_threads_is_recorded(void **state)
+{
+    fixture *f = *state;
+    network_file file;
+    tl_rng rng;
+    tl_rng_seed(&rng, 9, 0);
+    choose_network(f, &file);
+    f->runtime_options.trainer_threads = 3;
+    open_loop(f);
+    learn_stripes(f, &rng, FIRST_CAMPAIGN);
+    drain(f);
+    f->runtime_options.trainer_threads = 1;
+    reopen(f);
+    learn_stripes(f, &rng, FIRST_CAMPAIGN);
+    drain(f);
+    assert_int_equal(verify(f).judgements, 2);
+}
+
 static void refused(fixture *f, tl_status status, const char *words)
 {
     tl_error err = { 0 };
@@ -292,6 +340,8 @@ int main(void)
         NETWORK_TEST(a_campaign_is_published_and_can_be_repeated),
         NETWORK_TEST(a_campaign_that_was_cut_short_ends_the_same),
         NETWORK_TEST(a_pause_holds_a_campaign),
+        NETWORK_TEST(knobs_of_campaigns_change),
+        NETWORK_TEST(the_number_of_threads_is_recorded),
         NETWORK_TEST(another_file_under_the_name_is_told),
         NETWORK_TEST(what_does_not_fit_is_told),
         NETWORK_TEST(a_head_that_fits_is_kept),

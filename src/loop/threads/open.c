@@ -266,9 +266,12 @@ static tl_status check_classes(const tl_loop *loop, const tl_loop_config *wanted
 static tl_status apply_knobs(tl_loop *loop, const tl_loop_config *wanted, tl_error *err)
 {
     const tl_loop_config *now = tl_core_config(loop->core);
-    if (loop->runtime->options.read_only || tl_loop_config_knobs_equal(now, wanted)) return TL_OK;
     tl_loop_config changed = *now;
     tl_loop_config_copy_knobs(&changed, wanted);
+    /* Only who runs campaigns says with how many threads. */
+    if (!tl_runtime_trains(loop->runtime) || now->learning != TL_LEARNING_CAMPAIGN)
+        changed.campaign_threads = now->campaign_threads;
+    if (loop->runtime->options.read_only || tl_loop_config_knobs_equal(now, &changed)) return TL_OK;
     tl_text json;
     tl_text_init(&json, 1 << 16);
     tl_status status = tl_loop_config_write(&changed, &json);
@@ -313,7 +316,7 @@ static tl_status open_readers(tl_loop *loop, tl_error *err)
     return status;
 }
 
-static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, tl_error *err)
+static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, bool keeps_knobs, tl_error *err)
 {
     float *flat = NULL;
     tl_status status = find_or_make(loop, wanted, err);
@@ -328,7 +331,7 @@ static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, tl_error *err
     free(loop->model_data);
     loop->model_data = NULL;
     if (status == TL_OK) status = check_classes(loop, wanted, err);
-    if (status == TL_OK) status = apply_knobs(loop, wanted, err);
+    if (status == TL_OK && !keeps_knobs) status = apply_knobs(loop, wanted, err);
     free(flat);
     if (status == TL_OK) status = tl_training_start(loop, err);
     loop->applied_position = loop->checkpoint_position;
@@ -383,38 +386,54 @@ static tl_status loop_register(tl_loop *loop, tl_error *err)
     return status;
 }
 
-static tl_status open_alone(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
-                            tl_error *err)
+static tl_status open_alone(tl_runtime *runtime, tl_loop_config *wanted, bool keeps_knobs,
+                            tl_loop **out, tl_error *err)
 {
-    tl_loop_config wanted;
-    tl_status status = tl_loop_config_make(options, runtime->env, &wanted, err);
-    if (status != TL_OK) return status;
-    if (tl_runtime_loop(runtime, options->name) != NULL)
-        return tl_fail(err, TL_ECONFLICT, "loop \"%s\" is open already", options->name);
+    const char *name = wanted->info.name;
+    if (tl_runtime_loop(runtime, name) != NULL)
+        return tl_fail(err, TL_ECONFLICT, "loop \"%s\" is open already", name);
     tl_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return tl_fail(err, TL_ENOMEM, "loop");
     loop->runtime = runtime;
     loop->mark = (tl_message){ TL_MESSAGE_MARK, loop };
     init_locks(loop);
-    status = open_parts(loop, &wanted, err);
+    tl_status status = open_parts(loop, wanted, keeps_knobs, err);
     atomic_store(&loop->mark_position, loop->shared.seen.position);
     if (status == TL_OK) status = loop_register(loop, err);
     if (status != TL_OK) {
         loop_free(loop);
-        return tl_fail_context(err, status, "loop \"%s\"", options->name);
+        return tl_fail_context(err, status, "loop \"%s\"", name);
     }
     *out = loop;
     return TL_OK;
+}
+
+static tl_status open_in_turn(tl_runtime *runtime, tl_loop_config *wanted, bool keeps_knobs,
+                              tl_loop **out, tl_error *err)
+{
+    pthread_mutex_lock(&runtime->open_mutex); /* two of one name must not be made */
+    tl_status status = open_alone(runtime, wanted, keeps_knobs, out, err);
+    pthread_mutex_unlock(&runtime->open_mutex);
+    return status;
 }
 
 tl_status tl_loop_open(tl_runtime *runtime, const tl_loop_options *options, tl_loop **out,
                        tl_error *err)
 {
     TL_ASSERT(runtime != NULL && options != NULL && out != NULL);
-    pthread_mutex_lock(&runtime->open_mutex); /* two of one name must not be made */
-    tl_status status = open_alone(runtime, options, out, err);
-    pthread_mutex_unlock(&runtime->open_mutex);
-    return status;
+    tl_loop_config wanted;
+    tl_status status = tl_loop_config_make(options, runtime->env, &wanted, err);
+    if (status != TL_OK) return status;
+    if (tl_runtime_trains(runtime)) wanted.campaign_threads = runtime->options.trainer_threads;
+    return open_in_turn(runtime, &wanted, false, out, err);
+}
+
+tl_status tl_loop_open_recorded(tl_runtime *runtime, const tl_loop_config *recorded, tl_loop **out,
+                                tl_error *err)
+{
+    tl_loop_config wanted = *recorded;
+    wanted.model_path[0] = '\0'; /* what the journal has, whatever became of the file */
+    return open_in_turn(runtime, &wanted, true, out, err);
 }
 
 void tl_loop_close(tl_loop **loop_pointer)

@@ -91,6 +91,9 @@ tl_status tl_runtime_open_in(const tl_runtime_options *options, const tl_env *en
         options->queue_max > QUEUE_LIMIT)
         return tl_fail(err, TL_EINVAL, "batch_max must be 1 to %d, queue_max 1 to %d", BATCH_LIMIT,
                        QUEUE_LIMIT);
+    if (options->trainer_threads > TL_CAMPAIGN_THREADS_MAX)
+        return tl_fail(err, TL_EINVAL, "trainer_threads is %u; give 0 to %d",
+                       options->trainer_threads, TL_CAMPAIGN_THREADS_MAX);
     if (sodium_init() < 0) return tl_fail(err, TL_EIO, "no source of randomness");
     tl_runtime *runtime = calloc(1, sizeof *runtime);
     if (runtime == NULL) return tl_fail(err, TL_ENOMEM, "runtime");

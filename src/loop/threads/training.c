@@ -395,11 +395,9 @@ tl_status tl_version_first(tl_loop *loop, tl_version **out, tl_error *err)
 
 tl_status tl_training_create(tl_loop *loop, const tl_version *start, tl_error *err)
 {
-    tl_trainer_options options = { .config = &loop->config,
-                                   .graph = loop->graph,
-                                   .items = &loop->trainer_items,
-                                   .start = start,
-                                   .threads = 1 };
+    tl_trainer_options options = {
+        .config = &loop->config, .graph = loop->graph, .items = &loop->trainer_items, .start = start
+    };
     return tl_trainer_create(&options, &loop->trainer, err);
 }
 

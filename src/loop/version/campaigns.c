@@ -184,7 +184,7 @@ static tl_status start(tl_trainer *trainer, tl_error *err)
     options.pixels = tl_items_pixels_form(&trainer->config);
     options.seed = tl_mix64(trainer->config.seed + c->count);
     options.class_count = (uint32_t)trainer->config.info.class_count;
-    options.threads = trainer->threads;
+    options.threads = trainer->config.campaign_threads;
     tl_campaign_entry *entries = NULL;
     size_t count = 0;
     tl_status status = list_entries(trainer, false, &entries, &count, err);
@@ -250,19 +250,28 @@ tl_status tl_trainer_work(tl_trainer *trainer, bool *judged, tl_judgement *judge
 
 /* ---- State ----------------------------------------------------------------------------------- */
 
-tl_status tl_campaigns_save(const tl_campaigns *campaigns, tl_blob *blob, tl_error *err)
+tl_status tl_campaigns_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err)
 {
+    const tl_campaigns *campaigns = &trainer->campaigns;
     TL_ASSERT(campaigns->running == NULL);
+    tl_blob_u32(blob, trainer->config.campaign_labels);
+    tl_blob_u32(blob, trainer->config.campaign_threads);
     tl_blob_u64(blob, campaigns->labels);
     tl_blob_u64(blob, campaigns->last_labels);
     tl_blob_u64(blob, campaigns->count);
     return tl_replay_save(campaigns->replay, blob, err);
 }
 
-tl_status tl_campaigns_load(tl_campaigns *campaigns, tl_blob_reader *body, tl_error *err)
+tl_status tl_campaigns_load(tl_trainer *trainer, tl_blob_reader *body, tl_error *err)
 {
     const tl_replay_options options = tl_replay_options_default();
+    tl_campaigns *campaigns = &trainer->campaigns;
     tl_replay *replay = NULL;
+    uint32_t labels = tl_blob_read_u32(body), threads = tl_blob_read_u32(body);
+    if (labels == 0 || threads == 0 || threads > TL_CAMPAIGN_THREADS_MAX)
+        return tl_fail(err, TL_ECORRUPT, "a checkpoint of the slow learner is damaged");
+    trainer->config.campaign_labels = labels;
+    trainer->config.campaign_threads = threads;
     campaigns->labels = tl_blob_read_u64(body);
     campaigns->last_labels = tl_blob_read_u64(body);
     campaigns->count = tl_blob_read_u64(body);

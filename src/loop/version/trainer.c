@@ -6,12 +6,12 @@
 
 enum {
     STATE_VERSION = 2,       /* of continuous learning */
-    CAMPAIGNS_VERSION = 3,   /* of campaigns */
+    CAMPAIGNS_VERSION = 4,   /* of campaigns */
     KEPT_CONTINUOUSLY = 128, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
 };
 
-static tl_learner_options learner_options(const tl_loop_config *config, uint32_t threads)
+static tl_learner_options learner_options(const tl_loop_config *config)
 {
     tl_learner_options options = tl_learner_options_default();
     options.pixels = tl_items_pixels_form(config);
@@ -19,16 +19,14 @@ static tl_learner_options learner_options(const tl_loop_config *config, uint32_t
     options.seed = config->seed;
     options.class_count = (uint32_t)config->info.class_count;
     options.replay_per_label = config->replay_per_label;
-    options.threads = threads;
     return options;
 }
 
-static tl_status learner_create(tl_trainer *trainer, const float *flat, uint32_t threads,
-                                tl_error *err)
+static tl_status learner_create(tl_trainer *trainer, const float *flat, tl_error *err)
 {
     if (trainer->config.learning != TL_LEARNING_CONTINUOUS)
         return tl_campaigns_create(trainer, err);
-    tl_learner_options options = learner_options(&trainer->config, threads);
+    tl_learner_options options = learner_options(&trainer->config);
     return tl_learner_create(trainer->graph, flat, &options, &trainer->learner, err);
 }
 
@@ -41,7 +39,6 @@ tl_status tl_trainer_create(const tl_trainer_options *options, tl_trainer **out,
     trainer->graph = options->graph;
     tl_graph_retain(trainer->graph);
     trainer->ops = options->start_ops;
-    trainer->threads = options->threads;
     trainer->parent = options->start->number;
     trainer->next_version = options->start->number + 1;
     trainer->parent_weights = options->start->weights;
@@ -49,8 +46,7 @@ tl_status tl_trainer_create(const tl_trainer_options *options, tl_trainer **out,
     tl_status status =
         tl_featurizer_create(trainer->graph, trainer->items, &trainer->featurizer, err);
     if (status == TL_OK)
-        status = learner_create(trainer, tl_weights_flat(options->start->weights), options->threads,
-                                err);
+        status = learner_create(trainer, tl_weights_flat(options->start->weights), err);
     if (status != TL_OK) {
         tl_trainer_destroy(&trainer);
         return status;
@@ -251,7 +247,7 @@ tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *er
     tl_blob_u64(blob, trainer->skipped);
     tl_status status = tl_keymap_save(&trainer->golden, blob, err);
     if (status == TL_OK && trainer->learner == NULL) /* the parent is among the versions */
-        status = tl_campaigns_save(&trainer->campaigns, blob, err);
+        status = tl_campaigns_save(trainer, blob, err);
     if (status == TL_OK && trainer->learner != NULL) {
         size_t float_count = tl_graph_float_count(trainer->graph);
         tl_blob_f32s(blob, tl_weights_flat(trainer->parent_weights), float_count);
@@ -334,7 +330,7 @@ tl_status tl_trainer_load(tl_trainer *trainer, tl_blob_reader *reader, tl_error 
     trainer->skipped = tl_blob_read_u64(&body);
     status = tl_keymap_load(&trainer->golden, &body, GOLDEN_LOAD_MAX, err);
     if (status == TL_OK && trainer->learner == NULL) {
-        status = tl_campaigns_load(&trainer->campaigns, &body, err);
+        status = tl_campaigns_load(trainer, &body, err);
         if (status == TL_OK) status = read_parent(trainer, err);
     } else if (status == TL_OK) {
         status = load_parent(trainer, &body, err);

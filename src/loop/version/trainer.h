@@ -34,7 +34,6 @@ typedef struct tl_trainer_options {
     tl_item_reader *items;        /* borrowed */
     const tl_version *start;      /* the version to start from; borrowed for the call */
     uint64_t start_ops;           /* operations that are behind it */
-    uint32_t threads;
 } tl_trainer_options;
 
 tl_status tl_trainer_create(const tl_trainer_options *options, tl_trainer **out, tl_error *err);

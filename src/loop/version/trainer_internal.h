@@ -21,7 +21,6 @@ struct tl_trainer {
     tl_featurizer *featurizer;
     tl_learner *learner; /* NULL unless learning is continuous */
     tl_campaigns campaigns;
-    uint32_t threads;
     uint64_t ops, next_version;
     /* The version that serves as far as the trainer knows: the parent of the next one. */
     uint64_t parent;
@@ -48,7 +47,7 @@ tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_m
 tl_status tl_campaigns_create(tl_trainer *trainer, tl_error *err);
 void tl_campaigns_destroy(tl_campaigns *campaigns);
 tl_status tl_campaigns_do(tl_trainer *trainer, const tl_train_op *op, tl_error *err);
-tl_status tl_campaigns_save(const tl_campaigns *campaigns, tl_blob *blob, tl_error *err);
-tl_status tl_campaigns_load(tl_campaigns *campaigns, tl_blob_reader *body, tl_error *err);
+tl_status tl_campaigns_save(const tl_trainer *trainer, tl_blob *blob, tl_error *err);
+tl_status tl_campaigns_load(tl_trainer *trainer, tl_blob_reader *body, tl_error *err);
 
 #endif
