@@ -38,7 +38,7 @@ def cases(model):
 def run(options, name, case):
     network, learning, side = case
     words = [bench.tool("finetune"), options.data, *map(str, (
-        options.limit, options.early, options.judge_every, LATE_EVERY)), network, learning, *side]
+        options.limit, options.seed, options.early, options.judge_every, LATE_EVERY)), network, learning, *side]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(words)}: {done.stderr}")
@@ -63,6 +63,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="600 boards, not from scratch")
     parser.add_argument("--limit", type=int, default=2600, help="boards")
+    parser.add_argument("--seed", type=int, default=1, help="of the loops")
     parser.add_argument("--early", type=int, default=1000, help="labels that --judge-every is for")
     parser.add_argument("--judge-every", type=int, default=50, help=f"labels; later {LATE_EVERY}")
     parser.add_argument("--data", default=peer.data("pcb-stream"))

@@ -1,5 +1,5 @@
 /* finetune, our side: real boards through a loop on some network, once.
- * usage: finetune DATA LIMIT EARLY JUDGE_EARLY JUDGE_EVERY NETWORK LEARNING [SIDE]
+ * usage: finetune DATA LIMIT SEED EARLY JUDGE_EARLY JUDGE_EVERY NETWORK LEARNING [SIDE]
  * Judged are the boards that are kept out: every JUDGE_EARLY labels up to EARLY of them, then every
  * JUDGE_EVERY.
  * NETWORK: "small", an ONNX file, or a built-in network's name (which starts from a seed).
@@ -51,9 +51,10 @@ static bool read_learning(const char *word, tl_learning *out)
 int main(int argc, char **argv)
 {
     tl_stream_options options = tl_stream_options_default();
-    if (argc < 8 || !read_learning(argv[7], &options.learning)) {
-        fprintf(stderr, "usage: finetune DATA LIMIT EARLY JUDGE_EARLY JUDGE_EVERY NETWORK LEARNING "
-                        "[SIDE]\n");
+    if (argc < 9 || !read_learning(argv[8], &options.learning)) {
+        fprintf(stderr,
+                "usage: finetune DATA LIMIT SEED EARLY JUDGE_EARLY JUDGE_EVERY NETWORK LEARNING "
+                "[SIDE]\n");
         return 2;
     }
     char folder[] = "/tmp/tightloop-bench-XXXXXX";
@@ -63,12 +64,13 @@ int main(int argc, char **argv)
     if (mkdtemp(folder) == NULL) return 1;
     options.data = argv[1];
     options.limit_items = strtoull(argv[2], NULL, 10);
-    options.early_labels = (uint32_t)strtoul(argv[3], NULL, 10);
-    options.judge_early_labels = (uint32_t)strtoul(argv[4], NULL, 10);
-    options.judge_every_labels = (uint32_t)strtoul(argv[5], NULL, 10);
-    options.model = strcmp(argv[6], "small") == 0 ? NULL : argv[6];
+    options.seed = strtoull(argv[3], NULL, 10);
+    options.early_labels = (uint32_t)strtoul(argv[4], NULL, 10);
+    options.judge_early_labels = (uint32_t)strtoul(argv[5], NULL, 10);
+    options.judge_every_labels = (uint32_t)strtoul(argv[6], NULL, 10);
+    options.model = strcmp(argv[7], "small") == 0 ? NULL : argv[7];
     options.normalisation = options.model == NULL ? NULL : "efficientnet_lite";
-    options.side = argc > 8 ? (uint32_t)strtoul(argv[8], NULL, 10) : 0;
+    options.side = argc > 9 ? (uint32_t)strtoul(argv[9], NULL, 10) : 0;
     options.precision = 0.99; /* at a recall of 0.95 */
     options.journal = folder;
     options.on_point = add_point;
