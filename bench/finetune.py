@@ -38,7 +38,8 @@ def cases(model):
 def run(options, name, case):
     network, learning, side = case
     words = [bench.tool("finetune"), options.data, *map(str, (
-        options.limit, options.seed, options.early, options.judge_every, LATE_EVERY)), network, learning, *side]
+        options.limit, options.seed, options.early, options.judge_every, LATE_EVERY)), network,
+        learning, *side]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(words)}: {done.stderr}")

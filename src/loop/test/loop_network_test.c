@@ -216,6 +216,7 @@ static void knobs_of_campaigns_change(void **state)
     tl_runtime_close(&f->runtime);
     open_runtime(f);
     ok(tl_loop_open_recorded(f->runtime, created, &f->loop, &err), &err);
+    drain(f);
     assert_int_equal(status_of(f).next_campaign_labels, FIRST_CAMPAIGN / 2);
     learn_stripes(f, &rng, 1);
     drain(f);
