@@ -71,17 +71,14 @@ tl_campaign_options tl_campaign_options_default(void)
 static tl_status check(const tl_graph *graph, const tl_campaign_entry *entries, size_t count,
                        const tl_campaign_options *o, tl_error *err)
 {
-    const tl_shape wanted =
-        tl_shape_image(o->pixels.height, o->pixels.width, tl_pixels_input_channels(&o->pixels));
     bool sane = o->epochs > 0.0 && o->epochs <= 1000.0 && o->rate > 0.0 && isfinite(o->rate) &&
                 o->warmup_share >= 0.0 && o->warmup_share <= 1.0 && o->average_decay >= 0.0 &&
                 o->average_decay < 1.0 && o->l2_to_start >= 0.0f && isfinite(o->l2_to_start) &&
                 o->batch >= 1 && o->batch <= 512 && o->head_items >= 1;
     if (!sane) return tl_fail(err, TL_EINVAL, "an option of the campaign is out of bounds");
     if (count == 0) return tl_fail(err, TL_EINVAL, "there are no labels to learn from");
-    if (tl_graph_input_count(graph) != 1 ||
-        !tl_shape_equal(tl_graph_input_shape(graph, 0), &wanted))
-        return tl_fail(err, TL_ESHAPE, "the network's input is not what the items give");
+    tl_status status = tl_step_check_images(graph, &o->pixels, err);
+    if (status != TL_OK) return status;
     size_t width = tl_shape_count(tl_graph_output_shape(graph, 0));
     if (o->class_count < 1 || o->class_count > width || o->class_count > TL_CLASS_COUNT_MAX ||
         tl_graph_feature_count(graph) == 0)
@@ -379,21 +376,15 @@ static const tl_campaign_entry *draw(const tl_campaign *c, tl_rng *rng, bool fre
 /* False: none of the batch could be fetched. */
 static bool fill(tl_campaign *c, tl_rng *rng)
 {
-    uint32_t transforms = tl_pixels_transform_count(&c->options.pixels), good = UINT32_MAX;
+    uint32_t transforms = tl_pixels_transform_count(&c->options.pixels);
     for (uint32_t i = 0; i < c->batch; i++) {
         const tl_campaign_entry *entry = draw(c, rng, i % 2 == 0);
         uint32_t transform = (uint32_t)tl_rng_below(rng, transforms); /* drawn, fetched or not */
         bool got = put(c, tl_step_plan(c->step), i, entry, transform);
         c->weights[i] = got ? 1.0f : 0.0f;
         c->targets[i] = entry->label;
-        if (got && good == UINT32_MAX) good = i;
     }
-    float *input = tl_plan_input(tl_step_plan(c->step), 0);
-    for (uint32_t i = 0; i < c->batch && good != UINT32_MAX; i++)
-        if (!(c->weights[i] > 0.0f))
-            memcpy(input + i * c->input_count, input + good * c->input_count,
-                   c->input_count * sizeof *input);
-    return good != UINT32_MAX;
+    return tl_step_stand_in(c->step, c->weights);
 }
 
 static tl_status step_tuning(tl_campaign *c, uint64_t step, tl_error *err)

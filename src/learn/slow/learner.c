@@ -64,13 +64,14 @@ static tl_status check_options(const tl_learner_options *o, tl_error *err)
 
 static tl_status check_graph(tl_graph *graph, const tl_learner_options *o, tl_error *err)
 {
-    tl_shape wanted = tl_shape_vector(o->feature_count);
+    const tl_shape features = tl_shape_vector(o->feature_count);
+    tl_status status = TL_OK;
     if (o->feature_count == 0)
-        wanted =
-            tl_shape_image(o->pixels.height, o->pixels.width, tl_pixels_input_channels(&o->pixels));
-    if (tl_graph_input_count(graph) != 1 ||
-        !tl_shape_equal(tl_graph_input_shape(graph, 0), &wanted))
-        return tl_fail(err, TL_ESHAPE, "the network's input is not what the items give");
+        status = tl_step_check_images(graph, &o->pixels, err);
+    else if (tl_graph_input_count(graph) != 1 ||
+             !tl_shape_equal(tl_graph_input_shape(graph, 0), &features))
+        status = tl_fail(err, TL_ESHAPE, "the network does not take %u features", o->feature_count);
+    if (status != TL_OK) return status;
     if (tl_graph_output_count(graph) < 1 || tl_graph_output_shape(graph, 0)->rank != 1)
         return tl_fail(err, TL_ESHAPE, "the network's first output is not a vector of scores");
     uint32_t width = tl_graph_output_shape(graph, 0)->dim[0];
@@ -250,23 +251,16 @@ bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng
     const tl_learner_options *o = &learner->options;
     bool turn = o->augment && o->feature_count == 0;
     uint32_t transforms = turn ? tl_pixels_transform_count(&o->pixels) : 1;
-    uint32_t good = UINT32_MAX;
     for (uint32_t i = 0; i < learner->batch; i++) {
         uint32_t transform = (uint32_t)tl_rng_below(rng, transforms); /* drawn, fetched or not */
         bool got = tl_learner_get(learner, source, learner->chosen[i].key);
         learner->weights[i] = got ? 1.0f : 0.0f;
         learner->targets[i] = learner->chosen[i].label;
-        if (!got) continue;
-        tl_learner_put(learner, tl_step_plan(learner->step), i, learner->chosen[i].key, transform);
-        if (good == UINT32_MAX) good = i;
+        if (got)
+            tl_learner_put(learner, tl_step_plan(learner->step), i, learner->chosen[i].key,
+                           transform);
     }
-    if (good == UINT32_MAX) return false;
-    float *input = tl_plan_input(tl_step_plan(learner->step), 0);
-    for (uint32_t i = 0; i < learner->batch; i++)
-        if (!(learner->weights[i] > 0.0f))
-            memcpy(input + i * learner->input_count, input + good * learner->input_count,
-                   learner->input_count * sizeof *input);
-    return true;
+    return tl_step_stand_in(learner->step, learner->weights);
 }
 
 tl_status tl_learner_gradient(tl_learner *learner, float *flat, double *loss, tl_error *err)

@@ -123,6 +123,30 @@ tl_plan *tl_step_plan(tl_step *step)
     return step->plan;
 }
 
+tl_status tl_step_check_images(const tl_graph *graph, const tl_pixels_form *form, tl_error *err)
+{
+    const tl_shape wanted =
+        tl_shape_image(form->height, form->width, tl_pixels_input_channels(form));
+    if (tl_graph_input_count(graph) == 1 && tl_shape_equal(tl_graph_input_shape(graph, 0), &wanted))
+        return TL_OK;
+    return tl_fail(err, TL_ESHAPE, "the network does not take images of %u x %u x %u",
+                   wanted.dim[0], wanted.dim[1], wanted.dim[2]);
+}
+
+bool tl_step_stand_in(tl_step *step, const float *weights)
+{
+    const size_t count = tl_shape_count(tl_graph_input_shape(step->graph, 0));
+    float *input = tl_plan_input(step->plan, 0);
+    const uint32_t batch = step->options.batch;
+    uint32_t good = 0;
+    while (good < batch && !(weights[good] > 0.0f)) good++;
+    if (good == batch) return false;
+    for (uint32_t i = 0; i < batch; i++)
+        if (!(weights[i] > 0.0f))
+            memcpy(input + i * count, input + good * count, count * sizeof *input);
+    return true;
+}
+
 void tl_step_set_class_count(tl_step *step, uint32_t class_count)
 {
     TL_ASSERT(class_count <= step->width);

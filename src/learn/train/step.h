@@ -5,6 +5,7 @@
 #define TL_LEARN_STEP_H
 
 #include "learn/detect/yolo_loss.h"
+#include "learn/pixels.h"
 #include "learn/slow/optimizer.h"
 
 typedef enum tl_task {
@@ -33,6 +34,11 @@ tl_status tl_step_create(tl_graph *graph, const tl_step_options *options, tl_ste
 void tl_step_destroy(tl_step **step); /* NULL-safe */
 size_t tl_step_bytes(const tl_step *step);
 tl_plan *tl_step_plan(tl_step *step);
+/* TL_ESHAPE: the graph's one input is not what images of `form` give. */
+tl_status tl_step_check_images(const tl_graph *graph, const tl_pixels_form *form, tl_error *err);
+/* Rows of the batch of weight 0 get the input of the first other one, so that batch statistics are
+ * of items only. False: all weights are 0. */
+bool tl_step_stand_in(tl_step *step, const float *weights);
 /* More classes, at most the outputs (asserted). */
 void tl_step_set_class_count(tl_step *step, uint32_t class_count);
 

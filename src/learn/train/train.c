@@ -63,12 +63,7 @@ static tl_status check(const tl_graph *graph, const tl_train_options *o, tl_erro
     if (!sane)
         return tl_fail(err, TL_EINVAL,
                        "training: no items, or epochs, batch, rate or a share is out of bounds");
-    tl_shape wanted =
-        tl_shape_image(o->form.height, o->form.width, tl_pixels_input_channels(&o->form));
-    if (tl_graph_input_count(graph) == 1 && tl_shape_equal(tl_graph_input_shape(graph, 0), &wanted))
-        return TL_OK;
-    return tl_fail(err, TL_ESHAPE, "the network does not take images of %u x %u x %u",
-                   wanted.dim[0], wanted.dim[1], wanted.dim[2]);
+    return tl_step_check_images(graph, &o->form, err);
 }
 
 static tl_status create_parts(tl_train *train, tl_error *err)

@@ -3,6 +3,7 @@
 #include "loop/version/trainer_internal.h"
 
 #include "base/rng.h"
+#include "learn/slow/loss.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@ enum {
     JUDGED_MAX = 512,       /* of them, the newest so many are looked at */
     KEPT_IN_CAMPAIGNS = 1024
 };
+static const double LOSS_MAX = 100.0; /* of one item, also when it is not finite */
 
 tl_status tl_campaigns_create(tl_trainer *trainer, tl_error *err)
 {
@@ -137,6 +139,8 @@ static tl_status sum_losses(tl_trainer *trainer, const tl_weights *weights,
     size_t outputs = tl_shape_count(tl_graph_output_shape(trainer->graph, 0));
     float *rows = malloc(features * sizeof *rows), *logits = malloc(outputs * sizeof *logits);
     tl_status status = rows == NULL || logits == NULL ? tl_fail(err, TL_ENOMEM, "judging") : TL_OK;
+    const tl_loss_options options = { .width = (uint32_t)outputs,
+                                      .class_count = (uint32_t)trainer->config.info.class_count };
     *loss = 0.0;
     *found_count = 0;
     for (size_t i = 0; i < count && status == TL_OK; i++) {
@@ -144,10 +148,9 @@ static tl_status sum_losses(tl_trainer *trainer, const tl_weights *weights,
         status = tl_featurizer_run(trainer->featurizer, weights, &entries[i].key, 1, rows, logits,
                                    &found, err);
         if (status != TL_OK || !found) continue;
-        double sum = 0.0;
-        for (size_t k = 0; k < trainer->config.info.class_count; k++)
-            sum += exp((double)logits[k] - (double)logits[entries[i].label]);
-        *loss += fmin(log(sum), 100.0);
+        *loss +=
+            fmin(tl_loss_cross_entropy(&options, logits, &entries[i].label, NULL, 1, NULL, NULL),
+                 LOSS_MAX);
         (*found_count)++;
     }
     free(rows);
