@@ -3,6 +3,7 @@
 /* Before the pragma: system headers must not be compiled for the instruction set below. */
 #include "tensor/kernels/kernels.h"
 
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 

@@ -149,7 +149,7 @@ static void share(const tl_op_state *state, const tl_op_run *run, tl_range *rows
         *rows = (tl_range){ run->row_begin, run->row_end };
         return;
     }
-    if (rows->end >= 8 * parts || grains < parts) {
+    if (rows->end >= 4 * parts || grains < parts) {
         *rows = tl_team_range(rows->end, 1, run->part, parts);
         return;
     }

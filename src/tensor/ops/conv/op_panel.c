@@ -10,7 +10,8 @@
 #include <stdlib.h>
 
 enum {
-    ROW_GRAIN = 56 /* pixels of a 1x1 convolution for which all panels run in turn */
+    ROW_GRAIN = 56,      /* pixels of a 1x1 convolution for which all panels run in turn */
+    WEIGHTS_OUTWEIGH = 3 /* times what is read of an image */
 };
 
 bool tl_panel_fits(const tl_op_state *state)
@@ -117,7 +118,7 @@ static void run_plain(const panel_conv *c, const float *panels, tl_range pixels,
 }
 
 /* What of the output a run does: rows (of a 1x1 convolution: pixels) and panels. Threads share out
- * what there is more of, weights or pixels. */
+ * pixels, which neighbouring steps then find in their own cache, unless weights are many more. */
 static void share(const panel_conv *c, const tl_op_run *run, size_t images, tl_range *rows,
                   tl_range *which)
 {
@@ -127,7 +128,8 @@ static void share(const panel_conv *c, const tl_op_run *run, size_t images, tl_r
     *rows = (tl_range){ 0, c->plain ? images * c->out_h * row : c->out_h };
     if (run->row_end > 0)
         *rows = (tl_range){ run->row_begin * row, run->row_end * row };
-    else if (c->out * c->inner > c->in * c->height * c->width * images && which->end >= parts)
+    else if (c->out * c->inner > WEIGHTS_OUTWEIGH * c->in * c->height * c->width * images &&
+             which->end >= parts)
         *which = tl_team_range(which->end, 1, run->part, parts);
     else
         *rows = tl_team_range(rows->end, c->plain ? 14 : 1, run->part, parts);
