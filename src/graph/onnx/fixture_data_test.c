@@ -26,14 +26,27 @@ typedef struct network {
     double gradient_frozen, gradient_live;  /* largest relative error of one tensor's gradient */
     double logits_live; /* largest error of a logit beside max(1, the largest), and of the loss */
     double slack;       /* absolute error of a parameter after the steps, as a norm */
+    bool jumps_live;    /* its live training amplifies rounding: see JUMPS */
 } network;
 
 static const network NETWORKS[] = {
-    { "tiny_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7 },
-    { "pcb_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7 },
-    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7 },
-    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-3, 1e-4, 1e-6 },
+    { "tiny_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false },
+    { "pcb_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false },
+    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7, false },
+    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-3, 1e-4, 1e-6, true },
 };
+
+/* The pretrained network has 16 numbers a channel in its last blocks. One of them lies so near an edge
+ * of ReLU6 that rounding decides its side, and then the gradient moves by a twentieth; the steps after
+ * it move hundreds and thousands more across. PyTorch does the same: beside its own float64, which
+ * agrees with the file, its float32 is 0.3 % to 37 % of the update off after three steps as its input
+ * moves by 1e-7 of itself, 8 % and 37 % with the two layouts and the input as it is, and its float64
+ * is up to 37 % off as the input moves by 1e-6. The file is one draw of these. So the first forward
+ * pass is held strictly, and the first gradient of one thread; the rest to what that spread allows:
+ * losses 1, 2 and 3 were at most 0.0017, 0.011 and 0.044 away. */
+static const struct {
+    double gradient, losses[STEPS + 1], update; /* shares of the gradient and of the update; nats */
+} JUMPS = { 0.08, { 1e-4, 4e-3, 2e-2, 9e-2 }, 0.5 };
 
 /* ---- Files ------------------------------------------------------------------------------------
  */
@@ -444,13 +457,19 @@ static void training_step(training *t)
     }
 }
 
-static void check_gradients(const training *t)
+static bool jumps(const training *t)
+{
+    return t->net->jumps_live && strcmp(t->mode, "live") == 0;
+}
+
+/* strictly: every tensor; else all together. */
+static void check_gradients(const training *t, bool strictly)
 {
     file f = load(t->net, t->net->has_arrays ? "grads_%s.npz" : "digest_%s.npz", t->mode);
     tl_npz archive;
     assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
     double share = strcmp(t->mode, "live") == 0 ? t->net->gradient_live : t->net->gradient_frozen;
-    double all = 0.0, worst = 0.0;
+    double all = 0.0, off = 0.0, worst = 0.0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < tl_graph_param_count(t->graph); i++) {
             const tl_param *param = tl_graph_param(t->graph, i);
@@ -458,18 +477,20 @@ static void check_gradients(const training *t)
             sample s = sample_of(t->net, &archive, "grad", param->name);
             distance d = measure(param, &s, t->gradient, NULL);
             if (pass == 0) {
+                off += d.error;
                 all += d.size; /* the norm of the whole gradient, for those that are 0 in theory */
                 continue;
             }
             double allowed = share * sqrt(d.size) + 1e-6 * sqrt(all);
-            if (!(sqrt(d.error) <= allowed))
+            if (strictly && !(sqrt(d.error) <= allowed))
                 fail_msg("%s %s: gradient of %s differs by %.3g of %.3g", t->net->name, t->mode,
                          param->name, sqrt(d.error), sqrt(d.size));
             worst = fmax(worst, sqrt(d.error) / allowed);
         }
     }
-    print_message("%s %s: worst gradient at %.2g of what is allowed\n", t->net->name, t->mode,
-                  worst);
+    print_message("%s %s: worst gradient at %.2g of what is allowed, all %.2g off\n", t->net->name,
+                  t->mode, worst, sqrt(off / all));
+    if (!strictly) assert_true(sqrt(off) <= JUMPS.gradient * sqrt(all));
     free(f.data);
 }
 
@@ -488,7 +509,7 @@ static void check_after_steps(const training *t)
         double rounding = 3e-7 * sqrt(d.size) + t->net->slack;
         bool running = param->role == TL_PARAM_RUNNING;
         double share = running ? 1e-4 + t->meta.update_error : 1e-2;
-        if (!(sqrt(d.error) <= share * sqrt(d.change) + rounding))
+        if (!jumps(t) && !(sqrt(d.error) <= share * sqrt(d.change) + rounding))
             fail_msg("%s %s: %s after %d steps differs by %.3g of a change of %.3g", t->net->name,
                      t->mode, param->name, STEPS, sqrt(d.error), sqrt(d.change));
         worst = fmax(worst, (sqrt(d.error) - rounding) / sqrt(d.change + 1e-300));
@@ -496,47 +517,48 @@ static void check_after_steps(const training *t)
         all.error += d.error;
         all.change += d.change;
     }
-    double share = 4.0 * t->meta.update_error + 1e-5;
+    double share = jumps(t) ? JUMPS.update : 4.0 * t->meta.update_error + 1e-5;
     print_message("%s %s: after %d steps %.2g (allowed %.2g), worst tensor %.2g\n", t->net->name,
                   t->mode, STEPS, sqrt(all.error / all.change), share, worst);
     assert_true(sqrt(all.error) <= share * sqrt(all.change));
     free(f.data);
 }
 
-/* The pretrained network has 16 numbers a channel in its last blocks, some of them so near an edge of
- * ReLU6 that another order of summing moves them across; then its gradient jumps by a twentieth. In
- * live mode one thread's first step agrees; the next ones, and other numbers of threads, are as good
- * as another rounding. */
-static bool jumps(const network *net, tl_plan_mode mode)
+/* How far the loss may be after so many steps. */
+static double loss_allowed(const training *t, int steps)
 {
-    return mode == TL_PLAN_TRAIN_LIVE && strcmp(net->name, "efficientnet_lite0_ft7") == 0;
+    if (jumps(t)) return JUMPS.losses[steps];
+    double each = strcmp(t->mode, "live") == 0 ? t->net->logits_live : 1e-5;
+    return steps == STEPS ? STEPS * each : each; /* each step adds as much */
+}
+
+static void check_loss(const training *t, int steps, double loss)
+{
+    print_message("%s %s: loss %d is %.7f, in the file %.7f\n", t->net->name, t->mode, steps, loss,
+                  t->meta.losses[steps]);
+    assert_true(fabs(loss - t->meta.losses[steps]) <= loss_allowed(t, steps));
 }
 
 static void check_training(const network *net, const char *mode, tl_plan_mode plan_mode,
                            uint32_t threads)
 {
-    const int steps = jumps(net, plan_mode) ? 1 : STEPS;
-    double allowed = plan_mode == TL_PLAN_TRAIN_LIVE ? net->logits_live : 1e-5;
     training t;
     training_open(&t, net, mode, plan_mode, threads);
-    for (int step = 0; step < steps; step++) {
-        double loss = training_forward(&t);
-        if (!(fabs(loss - t.meta.losses[step]) <= allowed))
-            fail_msg("%s %s: loss %d is %.7f, not %.7f", net->name, mode, step, loss,
-                     t.meta.losses[step]);
+    for (int step = 0; step < STEPS; step++) {
+        check_loss(&t, step, training_forward(&t));
         if (step == 0) {
             float *logits = floats_of(net, "logits_%s.npy", mode);
-            assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes, allowed);
+            assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes,
+                         loss_allowed(&t, 0));
             free(logits);
         }
         training_backward(&t);
-        if (step == 0) check_gradients(&t);
+        if (step == 0) check_gradients(&t, !jumps(&t) || threads == 1);
         training_step(&t);
     }
     /* The last loss first: the running statistics in the file have seen that forward pass too. */
-    double loss = training_forward(&t);
-    assert_true(fabs(loss - t.meta.losses[steps]) <= steps * allowed); /* each adds as much */
-    if (steps == STEPS) check_after_steps(&t);
+    check_loss(&t, STEPS, training_forward(&t));
+    check_after_steps(&t);
     training_close(&t);
 }
 
@@ -550,10 +572,8 @@ static void training_with_frozen_normalisation_agrees(void **state)
 static void training_with_live_normalisation_agrees(void **state)
 {
     skip_without_data(*state);
-    const network *net = *state;
-    const uint32_t most = jumps(net, TL_PLAN_TRAIN_LIVE) ? 1 : 3;
-    for (uint32_t threads = 1; threads <= most; threads++)
-        check_training(net, "live", TL_PLAN_TRAIN_LIVE, threads);
+    for (uint32_t threads = 1; threads <= 3; threads++)
+        check_training(*state, "live", TL_PLAN_TRAIN_LIVE, threads);
 }
 
 int main(void)
