@@ -21,8 +21,9 @@
 enum { BATCH = 3, DIRECTIONS = 6, BUFFER_MAX = 1 << 16 };
 
 /* APART: away from the kinks at -3, 0, 3 and `alpha`, `beta`; DISTINCT: no two alike; POSITIVE:
- * 1/2 to 2; UNLIKE: every operand's are apart from those of the others. */
-typedef enum numbers { SMOOTH, APART, DISTINCT, POSITIVE, UNLIKE } numbers;
+ * 1/2 to 2; UNLIKE: every operand's are apart from those of the others; SPREAD: items are apart, so
+ * that a channel of three numbers has a variance far above the square of a step. */
+typedef enum numbers { SMOOTH, APART, DISTINCT, POSITIVE, UNLIKE, SPREAD } numbers;
 
 typedef struct grad_case {
     tl_op_kind kind;
@@ -62,6 +63,7 @@ static float draw(tl_rng *rng, const grad_case *is, size_t operand, size_t index
     if (is->numbers == UNLIKE) return floorf(x * 4) / 2 + (operand == 0 ? 0.0f : 0.25f);
     if (is->numbers == DISTINCT) return 0.05f * (float)((index * 37 + 11) % count) - 1.0f;
     if (is->numbers == SMOOTH) return x;
+    if (is->numbers == SPREAD) return x / 2 + 2.5f * (float)(index * BATCH / count);
     x *= 2;
     const float kinks[] = { -3, 0, 3, is->attrs.alpha, is->attrs.beta };
     for (size_t i = 0; i < TL_COUNT_OF(kinks); i++)
@@ -285,7 +287,7 @@ static size_t add_norms(grad_case *cases)
     for (size_t mode = TL_MODE_TRAIN_FROZEN; mode <= TL_MODE_TRAIN_LIVE; mode++) {
         for (size_t s = 0; s < TL_COUNT_OF(shapes); s++) {
             for (size_t a = 0; a < TL_COUNT_OF(smooth); a++) {
-                cases[n] = make(TL_OP_BATCH_NORM, SMOOTH, shapes[s]);
+                cases[n] = make(TL_OP_BATCH_NORM, SPREAD, shapes[s]);
                 cases[n].mode = (tl_op_mode)mode;
                 cases[n++].attrs.activation.kind = smooth[a];
             }
