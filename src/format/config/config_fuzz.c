@@ -9,12 +9,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static const tl_config_defaults DEFAULTS = {
-        .runtime = { .batch_max = 32, .queue_max = 4096 },
+        .runtime = { .trainer_threads = 1, .batch_max = 32, .queue_max = 4096 },
         .loop = { .height = 64,
                   .width = 64,
                   .channels = 1,
                   .feature_range = 16,
-                  .publish_every_labels = 32 },
+                  .publish_every_labels = 32,
+                  .campaign_labels = 256 },
     };
     tl_config *config = NULL, *again = NULL;
     tl_error err;
