@@ -27,13 +27,17 @@ typedef struct network {
     double logits_live; /* largest error of a logit beside max(1, the largest), and of the loss */
     double slack;       /* absolute error of a parameter after the steps, as a norm */
     bool jumps_live;    /* its live training amplifies rounding: see JUMPS */
+    /* Share of the update, after the steps in live mode, that is always allowed: what the fixtures
+     * state as the spread of float32 where one draw of PyTorch's is too small a measure (an
+     * order of summing that clang chooses was 2.2e-4 away, gcc's below 1.3e-4). */
+    double update_live;
 } network;
 
 static const network NETWORKS[] = {
-    { "tiny_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false },
-    { "pcb_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false },
-    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7, false },
-    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-3, 1e-4, 1e-6, true },
+    { "tiny_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false, 0 },
+    { "pcb_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false, 0 },
+    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7, false, 5e-4 },
+    { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-3, 1e-4, 1e-6, true, 0 },
 };
 
 /* The pretrained network has 16 numbers a channel in its last blocks. One of them lies so near an edge
@@ -518,6 +522,7 @@ static void check_after_steps(const training *t)
         all.change += d.change;
     }
     double share = jumps(t) ? JUMPS.update : 4.0 * t->meta.update_error + 1e-5;
+    if (strcmp(t->mode, "live") == 0) share = fmax(share, t->net->update_live);
     print_message("%s %s: after %d steps %.2g (allowed %.2g), worst tensor %.2g\n", t->net->name,
                   t->mode, STEPS, sqrt(all.error / all.change), share, worst);
     assert_true(sqrt(all.error) <= share * sqrt(all.change));
