@@ -1,6 +1,6 @@
 """What the benchmarks share: a server of our own, the load generator, tables, the last line.
 
-A benchmark is one file, bench/NAME.py, or a C program, bench/NAME.c. Everything runs on the loopback
+A benchmark is one file, bench/ROOM/NAME.py, or a C program, bench/ROOM/NAME.c. Everything runs on the loopback
 interface, on the first two cores that this process may use, with its data in a new folder under the
 build folder, which is removed in the end.
 """

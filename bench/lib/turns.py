@@ -1,7 +1,7 @@
 """Two programs that do the same work in turn, both warm: ours and a peer.
 
 A worker prints a line of JSON when it is ready, and then one for each line that it is sent. A line
-with a number is a turn of so many seconds; see bench/engine/worker.h for the answer. Peers in Python
+with a number is a turn of so many seconds; see bench/engine/worker/worker.h for the answer. Peers in Python
 serve their end with `serve`.
 """
 import json

@@ -1,5 +1,5 @@
 /* The losses of YOLOv8: by hand where that is possible, gradients by finite differences.
- * bench/agreement.py holds them against PyTorch. */
+ * bench/engine/agreement.py holds them against PyTorch. */
 #include "learn/detect/yolo_loss.h"
 
 #include "base/rng.h"

@@ -1,7 +1,7 @@
 /* pcb-stream, our side: real boards through the loop, several seeds, one after the other.
  * usage: pcb_stream DATA ORDER DELAY SEEDS JUDGE_EVERY [HOLDOUT] [LIMIT]
  * SEEDS: how many, from 1 on, or FIRST-LAST. Prints a line of JSON for each seed;
- * bench/pcb_stream.py runs it and judges. */
+ * bench/learning/pcb_stream.py runs it and judges. */
 #include "cli/data/stream.h"
 #include "cli/folder.h"
 

@@ -1,4 +1,4 @@
-#include "bench/boards/boards.h"
+#include "bench/learning/boards/boards.h"
 
 #include "cli/data/dataset.h"
 #include "format/file.h"

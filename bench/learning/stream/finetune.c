@@ -3,7 +3,7 @@
  * Judged are the boards that are kept out: every JUDGE_EARLY labels up to EARLY of them, then every
  * JUDGE_EVERY.
  * NETWORK: "small", an ONNX file, or a built-in network's name (which starts from a seed).
- * LEARNING: continuous, campaign, off. Prints a line of JSON; bench/finetune.py runs it. */
+ * LEARNING: continuous, campaign, off. Prints a line of JSON; bench/learning/finetune.py runs it. */
 #include "cli/data/stream.h"
 #include "cli/folder.h"
 

@@ -1,4 +1,4 @@
-#include "bench/engine/worker.h"
+#include "bench/engine/worker/worker.h"
 
 #include "format/file.h"
 #include "graph/onnx.h"

@@ -2,7 +2,7 @@
  * boxes ask for the losses of YOLOv8, else it is softmax cross-entropy. The loss and the
  * gradients of the first step go into a file for the comparison with the peer: as the flat vector,
  * and a line of JSON "FILE.json" with the loss and the parameters' names and places. */
-#include "bench/engine/worker.h"
+#include "bench/engine/worker/worker.h"
 #include "learn/detect/yolo_loss.h"
 #include "learn/slow/loss.h"
 #include "learn/slow/optimizer.h"

@@ -1,7 +1,7 @@
 /* The engine's side of the benchmarks against other engines.
  *   usage: bench_engine infer|deploy|train --model FILE --input FILE [--labels FILE] [--output FILE]
  *                       [--batch N] [--threads N] [--size N] [--frozen] */
-#include "bench/engine/worker.h"
+#include "bench/engine/worker/worker.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 {
     worker_options options = { .batch = 1, .threads = 1 };
     if (!read_options(argc, argv, &options)) {
-        fprintf(stderr, "engine: see the usage in bench/engine/main.c\n");
+        fprintf(stderr, "engine: see the usage in bench/engine/worker/main.c\n");
         return 2;
     }
     tl_error err = { .status = TL_OK };

@@ -9,7 +9,7 @@
  * score_detect.py. The last line is JSON. */
 #include "learn/detect/detect.h"
 #include "base/env.h"
-#include "bench/boards/boards.h"
+#include "bench/learning/boards/boards.h"
 #include "networks/networks.h"
 
 #include <getopt.h>

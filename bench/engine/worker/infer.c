@@ -1,6 +1,6 @@
 /* Inference in turns. The outputs of the first run go into a file, for the comparison with the peer:
  * all outputs one after the other as floats, each [batch, ...shape]. */
-#include "bench/engine/worker.h"
+#include "bench/engine/worker/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
