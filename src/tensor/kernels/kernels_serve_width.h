@@ -85,9 +85,14 @@ INLINE void NAME(panel_rows)(const tl_panel_args *p, size_t rows, const float *x
 #if PANEL_ROWS > 6
         ROWS(7)
         ROWS(8)
-        ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
+        ROWS(9)
+        ROWS(10)
+        ROWS(11)
+        ROWS(12)
+        ROWS(13)
+        ROWS(14)
 #endif
-            default : break;
+    default: break;
     }
 }
 #undef ROWS
