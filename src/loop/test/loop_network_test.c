@@ -1,5 +1,5 @@
 /* Loops on a network from a file: what is kept of it, campaigns, and starting again. */
-#include "graph/onnx/onnx_test_support.h"
+#include "graph/onnx/test/support.h"
 #include "loop/test/test_support.h"
 
 enum { SIDE = 16, FIRST_CAMPAIGN = 32 };
