@@ -85,7 +85,7 @@ void tl_graph_release(tl_graph **graph)
     *graph = NULL;
     if (old == NULL) return;
     if (atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) != 1) return;
-    tl_packer_destroy(old->packer);
+    for (int p = 0; p < TL_PRECISIONS; p++) tl_packer_destroy(old->packers[p]);
     tl_weights_room_free(&old->room);
     pthread_mutex_destroy(&old->mutex);
     free(old->nodes);

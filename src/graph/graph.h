@@ -63,12 +63,16 @@ void tl_graph_release(
 
 /* ---- Weights --------------------------------------------------------------------------------- */
 
-/* A copy of `flat` [tl_graph_float_count], made ready for the kernels. The graph keeps the memory of
- * one that was given up for the next. Errors: TL_ENOMEM, TL_EINVAL (a number is not finite). */
+/* A copy of `flat` [tl_graph_float_count], made ready for the kernels of float32. The graph keeps the
+ * memory of one that was given up for the next. Errors: TL_ENOMEM, TL_EINVAL (a number is not finite). */
 tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out, tl_error *err);
+/* Make them ready for what the plan runs, in bf16 too; else the plan's first run does. Any thread.
+ * TL_ENOMEM. */
+tl_status tl_weights_prepare(const tl_weights *weights, const tl_plan *plan, tl_error *err);
 /* The flat numbers it was made of; borrowed until released. */
 const float *tl_weights_flat(const tl_weights *weights);
-/* What one set of weights of the graph takes, packed copies included. TL_ENOMEM, TL_EUNSUPPORTED. */
+/* What one set of weights of the graph takes, the copies for float32 included. TL_ENOMEM,
+ * TL_EUNSUPPORTED. */
 tl_status tl_graph_weights_bytes(tl_graph *graph, size_t *bytes, tl_error *err);
 void tl_weights_retain(tl_weights *weights);
 void tl_weights_release(tl_weights **weights); /* NULL-safe; any thread */
@@ -81,6 +85,16 @@ typedef enum tl_plan_mode {
     TL_PLAN_TRAIN_LIVE    /* batch statistics; running statistics move with the node's momentum */
 } tl_plan_mode;
 
+/* What numbers are between the steps of a plan that serves. With bf16, weights and most activations
+ * are bf16; sums, biases and activation functions are float32, and so are inputs, outputs, features,
+ * and operators without a form for bf16. Results then agree with float32's to two or three digits.
+ * It needs AVX-512; docs/decisions/0006-bf16.md has what it brings. Training is float32. */
+typedef enum tl_precision {
+    TL_PRECISION_FLOAT32,
+    TL_PRECISION_BF16, /* TL_EUNSUPPORTED where the processor has no AVX-512 */
+    TL_PRECISION_AUTO  /* BF16 where the processor has AMX-BF16 and the plan serves, else FLOAT32 */
+} tl_precision;
+
 typedef struct tl_plan_options {
     uint32_t batch_max; /* >= 1; any batch up to this can be run */
     tl_plan_mode mode;
@@ -92,14 +106,18 @@ typedef struct tl_plan_options {
     /* Training: parameters of stages from this one on stay: they get gradient 0, nothing is kept or
      * run backward for them, and their normalisation is frozen in live mode too. 0: all learn. */
     uint32_t trained_stages;
+    tl_precision precision;
     bool only_measure; /* for tl_plan_bytes: nothing is allocated for tensors, and nothing can be
                           run or written */
 } tl_plan_options;
 
-/* Errors: TL_ENOMEM, TL_EUNSUPPORTED (a setting that an operator does not have). */
+/* Errors: TL_ENOMEM, TL_EUNSUPPORTED (a setting that an operator does not have; a precision that the
+ * processor, or training, does not have). */
 tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
                          tl_error *err);
 void tl_plan_destroy(tl_plan **plan); /* NULL-safe */
+/* FLOAT32 or BF16: what AUTO came to. */
+tl_precision tl_plan_precision(const tl_plan *plan);
 /* What it holds, the arena above all. Known before it runs. oneDNN's generated code comes on top.
  */
 size_t tl_plan_bytes(const tl_plan *plan);

@@ -1,6 +1,7 @@
 /* Graphs as a whole: plans, weights, fusing, memory, errors. */
 #include "base/rng.h"
 #include "graph/builder.h"
+#include "tensor/kernels/kernels.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -96,14 +97,22 @@ static void free_network(network *n)
     tl_graph_release(&n->graph);
 }
 
-static tl_plan *make_plan(const network *n, uint32_t batch, tl_plan_mode mode, uint32_t threads)
+static tl_plan *make_plan_in(const network *n, uint32_t batch, tl_plan_mode mode, uint32_t threads,
+                             tl_precision precision)
 {
     tl_plan *plan = NULL;
     tl_error err;
-    const tl_plan_options options = { .batch_max = batch, .mode = mode, .threads = threads };
+    const tl_plan_options options = {
+        .batch_max = batch, .mode = mode, .threads = threads, .precision = precision
+    };
     tl_status status = tl_plan_create(n->graph, &options, &plan, &err);
     if (status != TL_OK) fail_msg("%s", err.text);
     return plan;
+}
+
+static tl_plan *make_plan(const network *n, uint32_t batch, tl_plan_mode mode, uint32_t threads)
+{
+    return make_plan_in(n, batch, mode, threads, TL_PRECISION_FLOAT32);
 }
 
 static tl_weights *make_weights(const network *n)
@@ -171,8 +180,9 @@ static network make_high(void)
     return n;
 }
 
-/* The same numbers in any batch and with any threads, and those of the kernels that train. */
-static void check_serving(network n)
+/* The same numbers in any batch and with any threads, and those of the kernels that train: to within
+ * `share` of the largest. */
+static void check_serving(network n, tl_precision precision, float share)
 {
     enum { ITEMS = 9 };
     tl_weights *weights = make_weights(&n);
@@ -183,7 +193,8 @@ static void check_serving(network n)
     float first[ITEMS * OUTPUTS];
     const uint32_t batches[] = { 1, 9, 4, 1, 9, 2 }, threads[] = { 1, 1, 1, TEAM, TEAM, 2 };
     for (size_t b = 0; b < TL_COUNT_OF(batches); b++) {
-        tl_plan *plan = make_plan(&n, batches[b], TL_PLAN_INFER, threads[b]);
+        tl_plan *plan = make_plan_in(&n, batches[b], TL_PLAN_INFER, threads[b], precision);
+        assert_int_equal(tl_plan_precision(plan), precision);
         for (uint32_t from = 0; from < ITEMS; from += batches[b]) {
             const uint32_t items = ITEMS - from < batches[b] ? ITEMS - from : batches[b];
             memcpy(tl_plan_input(plan, 0), tl_plan_input(trains, 0) + from * count,
@@ -195,9 +206,13 @@ static void check_serving(network n)
         }
         tl_plan_destroy(&plan);
     }
-    for (size_t i = 0; i < ITEMS * OUTPUTS; i++)
-        assert_true(fabsf(first[i] - tl_plan_output(trains, 0)[i]) <=
-                    1e-4f * (1 + fabsf(first[i])));
+    float largest = 0, worst = 0;
+    for (size_t i = 0; i < ITEMS * OUTPUTS; i++) {
+        largest = fmaxf(largest, fabsf(first[i]));
+        worst = fmaxf(worst, fabsf(first[i] - tl_plan_output(trains, 0)[i]));
+    }
+    assert_true(worst <= share * largest);
+    assert_true(precision == TL_PRECISION_FLOAT32 || worst > 1e-5f * largest);
     tl_plan_destroy(&trains);
     tl_weights_release(&weights);
     free_network(&n);
@@ -206,8 +221,45 @@ static void check_serving(network n)
 static void test_serving_kernels(void **state)
 {
     (void)state;
-    check_serving(make_wide());
-    check_serving(make_high());
+    check_serving(make_wide(), TL_PRECISION_FLOAT32, 1e-4f);
+    check_serving(make_high(), TL_PRECISION_FLOAT32, 1e-4f);
+}
+
+static void test_serving_in_bf16(void **state)
+{
+    (void)state;
+    if (!tl_half_supported()) skip();
+    check_serving(make_wide(), TL_PRECISION_BF16, 3e-2f);
+    check_serving(make_high(), TL_PRECISION_BF16, 3e-2f);
+}
+
+/* Bf16 is only chosen where it pays, and never for training. */
+static void test_precisions(void **state)
+{
+    (void)state;
+    network n = make_wide();
+    tl_error err;
+    tl_plan *plan = make_plan_in(&n, 1, TL_PLAN_INFER, 1, TL_PRECISION_AUTO);
+    assert_int_equal(tl_plan_precision(plan),
+                     tl_half_pays() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32);
+    tl_plan_destroy(&plan);
+    plan = make_plan_in(&n, 1, TL_PLAN_TRAIN_LIVE, 1, TL_PRECISION_AUTO);
+    assert_int_equal(tl_plan_precision(plan), TL_PRECISION_FLOAT32);
+    tl_plan_destroy(&plan);
+    tl_plan_options options = { .batch_max = 1, .precision = TL_PRECISION_BF16, .threads = 1 };
+    options.mode = TL_PLAN_TRAIN_FROZEN;
+    assert_int_equal(tl_plan_create(n.graph, &options, &plan, &err), TL_EUNSUPPORTED);
+    options.mode = TL_PLAN_INFER;
+    const tl_status status = tl_plan_create(n.graph, &options, &plan, &err);
+    assert_int_equal(status, tl_half_supported() ? TL_OK : TL_EUNSUPPORTED);
+    if (status == TL_OK) { /* weights made ready before the first run */
+        tl_weights *weights = make_weights(&n);
+        assert_int_equal(tl_weights_prepare(weights, plan, &err), TL_OK);
+        assert_int_equal(tl_plan_infer(plan, weights, 1, &err), TL_OK);
+        tl_weights_release(&weights);
+        tl_plan_destroy(&plan);
+    }
+    free_network(&n);
 }
 
 /* x at 25 rows of 24 pixels, by one mode and then by the other, side by side. */
@@ -799,6 +851,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_and_threads_do_not_matter),
         cmocka_unit_test(test_serving_kernels),
+        cmocka_unit_test(test_serving_in_bf16),
+        cmocka_unit_test(test_precisions),
         cmocka_unit_test(test_weights_in_used_memory),
         cmocka_unit_test(test_images_of_an_item),
         cmocka_unit_test(test_running_again_gives_the_same),

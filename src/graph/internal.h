@@ -9,7 +9,8 @@
 
 enum {
     TL_NODE_MAX = 1 << 14, /* nodes, tensors and parameters of a graph, each */
-    TL_NAME_BYTES = 64
+    TL_NAME_BYTES = 64,
+    TL_PRECISIONS = 2 /* float32, bf16 */
 };
 #define TL_NONE             UINT32_MAX
 #define TL_GRAPH_FLOATS_MAX ((size_t)1 << 30)
@@ -46,8 +47,8 @@ struct tl_graph {
     size_t input_count, output_count;
     uint32_t features; /* tensor or TL_NONE */
     uint64_t hash;
-    pthread_mutex_t mutex; /* of packer (made at first use, then its own calls) and room */
-    tl_packer *packer;
+    pthread_mutex_t mutex; /* of packers (made at first use, then their own calls) and room */
+    tl_packer *packers[TL_PRECISIONS];
     tl_weights_room room; /* of weights that were given up, for the next; or NULL */
 };
 
@@ -63,6 +64,13 @@ const tl_node *tl_graph_head(const tl_graph *graph);
  * whose output may be that of the last node folded in. *steps is malloc'ed. TL_ENOMEM. */
 tl_status tl_program_make(const tl_graph *graph, tl_op_mode mode, tl_node **steps, size_t *count,
                           tl_error *err);
+
+/* ---- halves.c -------------------------------------------------------------------------------- */
+
+/* Which steps of an inference program work on bf16, and which tensors are bf16 between them; both
+ * zeroed. TL_ENOMEM. */
+tl_status tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
+                            bool *step_half, bool *tensor_half, tl_error *err);
 
 /* ---- layout.c -------------------------------------------------------------------------------- */
 
@@ -83,16 +91,21 @@ struct tl_packer {
     tl_node *steps;
     tl_op_state *states; /* for packing: one item, one thread */
     size_t *offsets;     /* of each step in the packed buffer */
+    bool *step_half, *tensor_half;
     size_t step_count, bytes;
     struct dnnl_stream *stream;
 };
 
-/* The graph's packer, made at the first call; lives as long as the graph. Any thread. */
-tl_status tl_graph_packer(tl_graph *graph, const tl_packer **out, tl_error *err);
+/* The graph's packer for a precision, made at the first call; lives as long as the graph. Any
+ * thread. */
+tl_status tl_graph_packer(tl_graph *graph, tl_precision precision, const tl_packer **out,
+                          tl_error *err);
 void tl_packer_destroy(tl_packer *packer); /* NULL-safe */
 void tl_weights_room_free(tl_weights_room *room);
 tl_graph *tl_weights_graph(const tl_weights *weights);
-const void *tl_weights_packed(const tl_weights *weights);
+/* Packed at the first call for a precision. Any thread. TL_ENOMEM. */
+tl_status tl_weights_packed(const tl_weights *weights, tl_precision precision, const void **out,
+                            tl_error *err);
 
 /* A step's operator state without what prepare fills in. */
 void tl_step_describe(const tl_graph *graph, const tl_node *step, tl_op_mode mode, uint32_t batch,

@@ -197,6 +197,18 @@ tl_status tl_image_prepare(tl_op_state *state,
     return status;
 }
 
+size_t tl_number_bytes(const tl_op_state *state)
+{
+    return state->half ? sizeof(uint16_t) : sizeof(float);
+}
+
+bool tl_moves_halves(const tl_op_state *state, const bool *operands)
+{
+    bool all = true;
+    for (size_t i = 0; i < state->input_count; i++) all = all && operands[i];
+    return all;
+}
+
 tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err)
 {
     state->own = calloc(1, bytes);

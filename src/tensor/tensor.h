@@ -336,6 +336,7 @@ typedef struct tl_op_needs {
     bool backward_in_place;            /* backward may have dx[0] == dy */
     bool parts;     /* inference: forward can be cut; each part has forward_scratch of its own */
     bool rows;      /* inference: forward can be asked for some rows of one image, of rank 3 */
+    bool alone;     /* inference: forward is for one thread at a time */
     bool any_batch; /* inference: forward reads state->batch, up to the one prepared for */
 } tl_op_needs;
 
@@ -354,6 +355,9 @@ typedef struct tl_op_state {
     size_t input_count;
     tl_shape inputs[TL_OP_INPUT_MAX], output; /* one item's */
     bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */
+    /* Inference, where the operator's `halves` says so: operands and result are bf16, dense; the
+     * pointers of a run are to uint16_t. */
+    bool half;
 
     tl_op_needs needs;
     void *own; /* malloc'ed by prepare or NULL; tl_op_release frees it */
@@ -406,6 +410,9 @@ typedef struct tl_op {
                        tl_shape *output, tl_error *err);
     /* Multiply-adds of one item, forward. NULL: none worth counting. */
     uint64_t (*macs)(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output);
+    /* Inference: whether it should work on bf16, when operand i is bf16 already where operands[i].
+     * NULL: it cannot, it is given float32. */
+    bool (*halves)(const tl_op_state *state, const bool *operands);
     /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. */
     tl_status (*prepare)(tl_op_state *state, tl_error *err);
     /* Inference: write needs.packed bytes of parameters in the kernels' layout. `packed` is zeroed,

@@ -51,7 +51,9 @@ static tl_status prepare(inference *infer, const worker_network *network, tl_err
 {
     const tl_plan_options options = { .batch_max = infer->options->batch,
                                       .mode = TL_PLAN_INFER,
-                                      .threads = infer->options->threads };
+                                      .threads = infer->options->threads,
+                                      .precision = infer->options->bf16 ? TL_PRECISION_BF16
+                                                                        : TL_PRECISION_FLOAT32 };
     tl_status status = tl_plan_create(network->graph, &options, &infer->plan, err);
     if (status == TL_OK)
         status = tl_weights_create(network->graph, network->flat, &infer->weights, err);
@@ -76,7 +78,6 @@ tl_status worker_infer(const worker_options *options, tl_error *err)
 {
     worker_network network = { .graph = NULL };
     inference infer = { .options = options, .network = &network };
-    if (options->bf16) return tl_fail(err, TL_EUNSUPPORTED, "bf16 is not to be had");
     tl_status status = worker_network_load(options, &network, err);
     if (status == TL_OK) status = prepare(&infer, &network, err);
     if (status == TL_OK) {

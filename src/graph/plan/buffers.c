@@ -5,7 +5,28 @@
 
 size_t tl_plan_tensor_bytes(const tl_plan *plan, uint32_t tensor, size_t items)
 {
-    return items * tl_shape_count(&plan->graph->tensors[tensor]) * sizeof(float);
+    const bool half = plan->half != NULL && plan->half[tensor];
+    return items * tl_shape_count(&plan->graph->tensors[tensor]) *
+           (half ? sizeof(uint16_t) : sizeof(float));
+}
+
+bool tl_plan_converts(const tl_plan *plan, const plan_step *step, uint32_t tensor)
+{
+    return plan->half != NULL && plan->half[tensor] != step->state.half;
+}
+
+/* What is converted for a step, for as many items as it may run for at a time. */
+static size_t converted_bytes(const tl_plan *plan, const plan_step *step, uint32_t items)
+{
+    const tl_node *node = step->node;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i <= node->input_count; i++) {
+        const uint32_t tensor = i < node->input_count ? node->inputs[i] : node->output;
+        if (!tl_plan_converts(plan, step, tensor)) continue;
+        const size_t each = items * tl_shape_count(&plan->graph->tensors[tensor]) * sizeof(float);
+        bytes += tl_align(each);
+    }
+    return bytes;
 }
 
 float *tl_plan_at(const tl_plan *plan, int32_t buffer)
@@ -215,6 +236,9 @@ static void place_private(tl_plan *plan)
         const tl_op_needs *needs = &step->state.needs;
         const size_t back = backward_time(plan, s);
         step->saved = step->forward_scratch = step->backward_scratch = TL_NO_BUFFER;
+        const size_t converted =
+            converted_bytes(plan, step, s >= plan->joint ? plan->group : plan->chunk);
+        step->converted = converted > 0 ? add_buffer(plan, converted, s, s) : TL_NO_BUFFER;
         if (needs->saved > 0) {
             const uint32_t calls = calls_of(plan, step);
             step->saved_stride = tl_align(needs->saved);
@@ -236,13 +260,13 @@ static void place_private(tl_plan *plan)
 
 /* ---- Place ----------------------------------------------------------------------------------- */
 
-/* Floats from item to item, 0 where there is room for one. */
+/* Floats from item to item (bf16: pairs), 0 where there is room for one. */
 static size_t stride_of(const tl_plan *plan, uint32_t tensor)
 {
-    const size_t count = tl_shape_count(&plan->graph->tensors[tensor]);
-    if (plan->external[tensor]) return count;
-    return plan->buffers[plan->tensor_buffer[tensor]].bytes >= 2 * count * sizeof(float) ? count
-                                                                                         : 0;
+    const size_t bytes = tl_plan_tensor_bytes(plan, tensor, 1);
+    if (plan->external[tensor]) return bytes / sizeof(float);
+    return plan->buffers[plan->tensor_buffer[tensor]].bytes >= 2 * bytes ? bytes / sizeof(float)
+                                                                         : 0;
 }
 
 /* Training keeps all items of every tensor. */

@@ -6,6 +6,7 @@
  * same sum in the same order. */
 #include "graph/plan/plan_internal.h"
 #include "tensor/device.h"
+#include "tensor/kernels/kernels.h"
 
 #include <stdlib.h>
 
@@ -43,6 +44,7 @@ static tl_status make_helper(tl_plan *plan, tl_plan **out, tl_error *err)
     tl_status status = tl_plan_begin(plan->graph, plan->mode, plan->batch_max, out, err);
     if (status != TL_OK) return status;
     tl_plan *helper = *out;
+    helper->precision = plan->precision;
     helper->outside = calloc(g->tensor_count + 1, sizeof *helper->outside);
     if (helper->outside == NULL) return tl_fail(err, TL_ENOMEM, "plan of a thread");
     for (uint32_t t = 0; t < g->tensor_count; t++)
@@ -98,14 +100,47 @@ typedef struct infer_items {
     size_t first, within, count;
 } infer_items;
 
-/* A member's part of a step: of all items where the step can be cut, else of its share of them. */
-static tl_status run_step(plan_step *step, const infer_items *items, uint32_t member,
-                          uint32_t members, tl_error *err)
+/* n numbers of bf16 to float32, or the other way; returns where the next ones may go. */
+static char *convert(bool to_half, size_t n, const void *from, void *to)
+{
+    const tl_kernels *k = tl_kernels_get();
+    if (to_half)
+        k->to_half(n, from, to);
+    else
+        k->from_half(n, from, to);
+    return (char *)to + tl_align(n * sizeof(float));
+}
+
+/* Forward, with operands and result in the type that the step works on. */
+static tl_status run_converted(const tl_plan *plan, const plan_step *step, const tl_op_state *state,
+                               const tl_op_run *run, tl_error *err)
 {
     const tl_op *op = tl_op_get(step->node->kind);
+    if (step->converted == TL_NO_BUFFER) return op->forward(state, run, err);
+    tl_op_run other = *run;
+    char *room = (char *)tl_plan_at(plan, step->converted);
+    for (size_t i = 0; i < state->input_count; i++) {
+        if (!tl_plan_converts(plan, step, step->node->inputs[i])) continue;
+        other.x[i] = (const float *)(const void *)room;
+        room =
+            convert(state->half, state->batch * tl_shape_count(&state->inputs[i]), run->x[i], room);
+    }
+    const bool converts = tl_plan_converts(plan, step, step->node->output);
+    if (converts) other.y = (float *)(void *)room;
+    tl_status status = op->forward(state, &other, err);
+    if (status == TL_OK && converts)
+        convert(!state->half, state->batch * tl_shape_count(&state->output), other.y, run->y);
+    return status;
+}
+
+/* A member's part of a step: of all items where the step can be cut, else of its share of them. */
+static tl_status run_step(const tl_plan *plan, const plan_step *step, const infer_items *items,
+                          uint32_t member, uint32_t members, tl_error *err)
+{
     const bool cut = step->state.needs.parts && members > 1;
-    const tl_range mine =
+    tl_range mine =
         cut ? (tl_range){ 0, items->count } : tl_team_range(items->count, 1, member, members);
+    if (step->state.needs.alone) mine = (tl_range){ 0, member == 0 ? items->count : 0 };
     tl_op_state state = step->state; /* members run it with batches of their own */
     state.batch = state.needs.any_batch ? (uint32_t)(mine.end - mine.begin) : 1;
     tl_status status = TL_OK;
@@ -114,7 +149,7 @@ static tl_status run_step(plan_step *step, const infer_items *items, uint32_t me
             tl_plan_run_of(step, items->packed, items->first + i, items->within + i, member);
         run.part = cut ? member : 0;
         run.parts = cut ? members : 1;
-        status = op->forward(&state, &run, err);
+        status = run_converted(plan, step, &state, &run, err);
     }
     return status == TL_OK ? TL_OK : tl_fail_context(err, status, "node %s", step->node->name);
 }
@@ -140,7 +175,7 @@ static tl_status run_steps(tl_plan *plan, tl_range steps, const infer_items *ite
         plan_step *step = &plan->steps[s];
         if (status == TL_OK)
             status = step->chain > 0 ? run_chain(step, items, member, members, err)
-                                     : run_step(step, items, member, members, err);
+                                     : run_step(plan, step, items, member, members, err);
         if (members > 1) tl_team_barrier(plan->team);
         s += step->chain > 0 ? step->chain : 1;
         if (member > 0) continue;
@@ -240,10 +275,12 @@ tl_status tl_plan_infer(tl_plan *plan, const tl_weights *weights, uint32_t batch
     if (batch < 1 || batch > plan->batch_max)
         return tl_fail(err, TL_ESHAPE, "batch of %u; the plan takes 1 to %u", batch,
                        plan->batch_max);
-    const char *packed = tl_weights_packed(weights);
+    const void *packed;
+    tl_status status = tl_weights_packed(weights, plan->precision, &packed, err);
+    if (status != TL_OK) return status;
     int threads = tl_device_set_threads(1);
-    tl_status status = plan->team != NULL ? infer_team(plan, packed, batch, err)
-                                          : infer_alone(plan, packed, batch, err);
+    status = plan->team != NULL ? infer_team(plan, packed, batch, err)
+                                : infer_alone(plan, packed, batch, err);
     tl_device_set_threads(threads);
     return status;
 }

@@ -1,6 +1,7 @@
 /* A graph compiled for (batch, mode): created, asked, destroyed. */
 #include "graph/plan/plan_internal.h"
 #include "tensor/device.h"
+#include "tensor/kernels/kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
                          parts ? plan->groups[step->group].chunk : plan->chunk, plan->stream,
                          &step->state);
         memcpy(step->state.wants_grad, described.wants_grad, sizeof described.wants_grad);
+        if (packer != NULL) step->state.half = packer->step_half[s];
         step->state.exchange = plan->exchange;
         step->state.member = plan->member;
         if (plan->op_mode == TL_MODE_TRAIN_LIVE && !tl_plan_learns(plan, step->node))
@@ -39,6 +41,12 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
         if (packer == NULL) continue;
         TL_ASSERT(packer->states[s].needs.packed == step->state.needs.packed);
         step->packed_offset = packer->offsets[s];
+        bool converts = tl_plan_converts(plan, step, step->node->output);
+        for (uint32_t i = 0; i < step->node->input_count; i++)
+            converts = converts || tl_plan_converts(plan, step, step->node->inputs[i]);
+        if (!converts) continue;
+        step->state.needs.alone = true;
+        step->state.needs.parts = step->state.needs.rows = false;
     }
     return TL_OK;
 }
@@ -49,7 +57,8 @@ tl_status tl_plan_compile(tl_plan *plan, tl_error *err)
     const tl_packer *packer = NULL;
     tl_status status = tl_program_make(g, plan->op_mode, &plan->nodes, &plan->step_count, err);
     if (status == TL_OK && !tl_plan_trains(plan))
-        status = tl_graph_packer(plan->graph, &packer, err);
+        status = tl_graph_packer(plan->graph, plan->precision, &packer, err);
+    if (packer != NULL) plan->half = packer->tensor_half;
     if (status == TL_OK) status = tl_device_create_stream(&plan->stream, err);
     if (status != TL_OK) return status;
     plan->steps = calloc(plan->step_count + 1, sizeof *plan->steps);
@@ -102,6 +111,23 @@ tl_status tl_plan_begin(tl_graph *graph, tl_plan_mode mode, uint32_t batch, tl_p
     return TL_OK;
 }
 
+/* What is asked for, on this processor. */
+static tl_status choose_precision(const tl_plan_options *options, tl_precision *out, tl_error *err)
+{
+    const bool serves = options->mode == TL_PLAN_INFER;
+    *out = options->precision;
+    if (options->precision == TL_PRECISION_AUTO)
+        *out = serves && tl_half_pays() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
+    if (*out == TL_PRECISION_FLOAT32) return TL_OK;
+    if (!serves)
+        return tl_fail(err, TL_EUNSUPPORTED,
+                       "training is in float32; bf16 is for plans that serve");
+    if (!tl_half_supported())
+        return tl_fail(err, TL_EUNSUPPORTED,
+                       "bf16 needs a processor with AVX-512; use float32, or auto");
+    return TL_OK;
+}
+
 tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
                          tl_error *err)
 {
@@ -116,8 +142,12 @@ tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_pla
         return tl_fail(err, TL_EINVAL, "loss_outputs is %u; the graph has %zu outputs",
                        options->loss_outputs, tl_graph_output_count(graph));
     tl_plan *plan = NULL;
-    tl_status status = tl_plan_begin(graph, options->mode, options->batch_max, &plan, err);
+    tl_precision precision;
+    tl_status status = choose_precision(options, &precision, err);
+    if (status == TL_OK)
+        status = tl_plan_begin(graph, options->mode, options->batch_max, &plan, err);
     if (status == TL_OK) {
+        plan->precision = precision;
         plan->only_measure = options->only_measure;
         plan->loss_outputs = options->loss_outputs == 0 ? 1 : options->loss_outputs;
         plan->trained_stages = options->trained_stages;
@@ -162,6 +192,11 @@ void tl_plan_destroy(tl_plan **plan)
     free(old->arena);
     tl_graph_release(&old->graph);
     free(old);
+}
+
+tl_precision tl_plan_precision(const tl_plan *plan)
+{
+    return plan->precision;
 }
 
 size_t tl_plan_bytes(const tl_plan *plan)

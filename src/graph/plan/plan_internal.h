@@ -34,9 +34,10 @@ typedef struct plan_step {
     size_t packed_offset;
     bool active;                                      /* takes part in backward */
     int32_t saved, forward_scratch, backward_scratch; /* buffers */
-    int32_t params_aside;                             /* gradients of all items but the first */
-    int32_t dx[TL_OP_INPUT_MAX];                      /* buffer that backward writes */
-    bool adds[TL_OP_INPUT_MAX]; /* ... and that is then added to the tensor's gradient */
+    int32_t converted;           /* operands and result of the other width, where there are any */
+    int32_t params_aside;        /* gradients of all items but the first */
+    int32_t dx[TL_OP_INPUT_MAX]; /* buffer that backward writes */
+    bool adds[TL_OP_INPUT_MAX];  /* ... and that is then added to the tensor's gradient */
     /* Inference: */
     uint32_t chain;      /* steps of the chain that begins here; 0: none does */
     uint32_t chain_rows; /* rows of its output at a time */
@@ -58,6 +59,8 @@ struct tl_plan {
     tl_graph *graph;
     tl_plan_mode mode;
     tl_op_mode op_mode;
+    tl_precision precision;    /* not AUTO */
+    const bool *half;          /* of each tensor: it is bf16; the packer's. NULL: none is */
     uint32_t batch_max, chunk; /* chunk: items that steps are compiled for */
     uint32_t loss_outputs;     /* of the graph's first outputs: those that get a gradient */
     uint32_t trained_stages;   /* 0: all */
@@ -162,6 +165,8 @@ bool tl_plan_learns(const tl_plan *plan, const tl_node *node);
 tl_status tl_plan_place(tl_plan *plan, tl_error *err);
 /* The same of a plan with replicas: the [batch_max] arrays only. */
 tl_status tl_plan_place_outside(tl_plan *plan, tl_error *err);
+/* Whether a step does not work on the type that `tensor` has: it is converted for it. */
+bool tl_plan_converts(const tl_plan *plan, const plan_step *step, uint32_t tensor);
 /* Where a tensor lies. */
 float *tl_plan_tensor(const tl_plan *plan, uint32_t tensor);
 /* Where a buffer lies; NULL for TL_NO_BUFFER. */

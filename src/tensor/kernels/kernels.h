@@ -160,6 +160,9 @@ typedef struct tl_kernels {
     /* dx[c] += dy[c] where index[c] == tap. */
     void (*max_scatter)(size_t channels, uint32_t tap, const uint32_t *index, const float *dy,
                         float *dx);
+    /* float32 to bf16, to the nearest, halves to even; and back. */
+    void (*to_half)(size_t n, const float *x, uint16_t *y);
+    void (*from_half)(size_t n, const uint16_t *x, float *y);
     /* Softmax of one row. */
     void (*softmax)(size_t n, const float *x, float *y);
 
@@ -175,6 +178,11 @@ const tl_kernels *tl_kernels_find(const char *name);
 
 /* Use this set from now on, NULL: the best; for tests, while no other thread computes. */
 void tl_kernels_choose(const tl_kernels *kernels);
+
+/* Whether this processor runs bf16 at all (AVX-512), and whether it multiplies matrices of it in
+ * tiles (AMX-BF16): there it is chosen without being asked for. */
+bool tl_half_supported(void);
+bool tl_half_pays(void);
 
 /* Numbers in a group for `channels`. */
 size_t tl_group_floats(uint32_t channels);

@@ -955,6 +955,32 @@ static void k_max_scatter(size_t channels, uint32_t tap, const uint32_t *index, 
     for (size_t c = 0; c < channels; c++) dx[c] += index[c] == tap ? dy[c] : 0.0f;
 }
 
+static void k_to_half(size_t n, const float *x, uint16_t *y)
+{
+    IVDEP
+    for (size_t i = 0; i < n; i++) {
+        union {
+            float f;
+            uint32_t u;
+        } number = { .f = x[i] };
+        const uint32_t u = number.u, round = 0x7FFFu + (u >> 16 & 1u);
+        const bool finite = (u & 0x7FFFFFFFu) <= 0x7F800000u; /* or infinite */
+        y[i] = (uint16_t)((finite ? u + round : u | 0x400000u) >> 16);
+    }
+}
+
+static void k_from_half(size_t n, const uint16_t *x, float *y)
+{
+    IVDEP
+    for (size_t i = 0; i < n; i++) {
+        union {
+            uint32_t u;
+            float f;
+        } number = { .u = (uint32_t)x[i] << 16 };
+        y[i] = number.f;
+    }
+}
+
 static void k_softmax(size_t n, const float *x, float *y)
 {
     float best = x[0];
@@ -1022,6 +1048,8 @@ const tl_kernels TL_KERNELS = {
     .scale_wide = k_scale_wide,
     .max_update = k_max_update,
     .max_scatter = k_max_scatter,
+    .to_half = k_to_half,
+    .from_half = k_from_half,
     .softmax = k_softmax,
     .fma_loop = k_fma_loop,
 };

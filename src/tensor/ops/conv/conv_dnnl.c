@@ -5,9 +5,9 @@
 #include <string.h>
 
 static tl_status describe(dnnl_memory_desc_t *desc, int rank, const dnnl_dims_t dims,
-                          dnnl_format_tag_t tag, tl_error *err)
+                          dnnl_data_type_t type, dnnl_format_tag_t tag, tl_error *err)
 {
-    return tl_dnnl_check(dnnl_memory_desc_init_by_tag(desc, rank, dims, dnnl_f32, tag),
+    return tl_dnnl_check(dnnl_memory_desc_init_by_tag(desc, rank, dims, type, tag),
                          "describe a tensor", err);
 }
 
@@ -31,13 +31,15 @@ tl_status tl_conv_describe(const tl_op_state *state, uint32_t batch, tl_conv_des
     d->pad_begin[0] = w->pad_top, d->pad_begin[1] = w->pad_left;
     d->pad_end[0] = w->pad_bottom, d->pad_end[1] = w->pad_right;
     d->has_bias = attrs->has_bias || attrs->folded_norm;
-    tl_status status = describe(&d->x, 4, x, dnnl_nhwc, err);
-    if (status == TL_OK) status = describe(&d->y, 4, y, dnnl_nhwc, err);
+    const dnnl_data_type_t type = state->half ? dnnl_bf16 : dnnl_f32;
+    tl_status status = describe(&d->x, 4, x, type, dnnl_nhwc, err);
+    if (status == TL_OK) status = describe(&d->y, 4, y, type, dnnl_nhwc, err);
     if (status == TL_OK)
-        status = describe(&d->weights, rank, weights, groups > 1 ? dnnl_abcde : dnnl_abcd, err);
+        status = describe(&d->weights, rank, weights, dnnl_f32, groups > 1 ? dnnl_abcde : dnnl_abcd,
+                          err);
     if (status == TL_OK)
-        status = describe(&d->any_weights, rank, weights, dnnl_format_tag_any, err);
-    if (status == TL_OK) status = describe(&d->bias, 1, bias, dnnl_a, err);
+        status = describe(&d->any_weights, rank, weights, type, dnnl_format_tag_any, err);
+    if (status == TL_OK) status = describe(&d->bias, 1, bias, dnnl_f32, dnnl_a, err);
     return status;
 }
 
@@ -80,7 +82,8 @@ static dnnl_status_t append_activation(dnnl_post_ops_t ops, const tl_activation 
     return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, alpha, beta);
 }
 
-tl_status tl_conv_make_attr(const tl_activation *act, dnnl_primitive_attr_t *out, tl_error *err)
+tl_status tl_conv_make_attr(const tl_activation *act, const dnnl_memory_desc_t *add,
+                            dnnl_primitive_attr_t *out, tl_error *err)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t ops = NULL;
@@ -89,6 +92,8 @@ tl_status tl_conv_make_attr(const tl_activation *act, dnnl_primitive_attr_t *out
         status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success) status = dnnl_post_ops_create(&ops);
     if (status == dnnl_success) status = append_activation(ops, act);
+    if (status == dnnl_success && add != NULL)
+        status = dnnl_post_ops_append_binary(ops, dnnl_binary_add, add);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attr, ops);
     if (ops != NULL) dnnl_post_ops_destroy(ops);
     if (status == dnnl_success) {
@@ -112,12 +117,19 @@ tl_status tl_conv_make_forward(const tl_op_state *state, const tl_conv_descs *d,
                                          d->dilations, d->pad_begin, d->pad_end),
                                      "describe a convolution", err);
     dnnl_primitive_attr_t attr = NULL;
-    if (status == TL_OK) status = tl_conv_make_attr(&state->attrs->activation, &attr, err);
+    if (status == TL_OK)
+        status = tl_conv_make_attr(&state->attrs->activation, tl_conv_adds(state) ? &d->y : NULL,
+                                   &attr, err);
     if (status == TL_OK)
         status = tl_dnnl_check(dnnl_primitive_desc_create(out, &op, attr, tl_dnnl_engine(), NULL),
                                "convolve", err);
     if (attr != NULL) dnnl_primitive_attr_destroy(attr);
     return status;
+}
+
+bool tl_conv_adds(const tl_op_state *state)
+{
+    return state->half && state->attrs->fused_add;
 }
 
 dnnl_memory_desc_t tl_conv_weights_of(const_dnnl_primitive_desc_t desc, dnnl_query_t which)

@@ -20,17 +20,23 @@ tl_status tl_conv_prepare_infer(tl_op_state *state, tl_error *err)
     if (status == TL_OK)
         status = tl_conv_make_reorder(&own->pack_weights, &one.weights, &packed, err);
     if (status == TL_OK) {
-        const tl_call_arg args[] = { { DNNL_ARG_SRC, &all.x, false },
-                                     { DNNL_ARG_WEIGHTS, &packed, true },
-                                     { DNNL_ARG_DST, &all.y, false },
-                                     { DNNL_ARG_BIAS, &all.bias, true } };
-        status = tl_call_create(&own->forward, desc, args, all.has_bias ? 4 : 3, err);
+        const int acts = state->attrs->activation.kind != TL_OP_COUNT;
+        const int added = DNNL_ARG_ATTR_MULTIPLE_POST_OP(acts) | DNNL_ARG_SRC_1;
+        tl_call_arg args[] = { { DNNL_ARG_SRC, &all.x, false },
+                               { DNNL_ARG_WEIGHTS, &packed, true },
+                               { DNNL_ARG_DST, &all.y, false },
+                               { DNNL_ARG_BIAS, &all.bias, true },
+                               { added, &all.y, false } };
+        int count = all.has_bias ? 4 : 3;
+        if (tl_conv_adds(state)) args[count++] = args[4];
+        status = tl_call_create(&own->forward, desc, args, count, err);
     }
     if (status == TL_OK) {
         own->packed_bytes = tl_align(dnnl_memory_desc_get_size(&packed));
         state->needs.packed = own->packed_bytes + tl_align(state->output.dim[2] * sizeof(float)) +
                               tl_align(own->pack_weights.scratch_bytes);
         state->needs.forward_scratch = own->forward.scratch_bytes;
+        state->needs.alone = true;
     }
     if (single != NULL) dnnl_primitive_desc_destroy(single);
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
@@ -64,8 +70,10 @@ tl_status tl_conv_infer(const tl_op_state *state, const tl_op_run *run, tl_error
 {
     tl_conv_state *own = state->own;
     char *packed = tl_conv_readable(run->packed);
-    void *const buffers[] = { tl_conv_readable(run->x[0]), packed, run->y,
-                              packed + own->packed_bytes };
+    const bool has_bias = state->attrs->has_bias || state->attrs->folded_norm;
+    void *buffers[] = { tl_conv_readable(run->x[0]), packed, run->y, packed + own->packed_bytes,
+                        NULL };
+    if (tl_conv_adds(state)) buffers[has_bias ? 4 : 3] = tl_conv_readable(run->x[1]);
     tl_status status = tl_call_run(&own->forward, state->stream, buffers, run->scratch, err);
     const tl_activation *act = &state->attrs->activation;
     if (status == TL_OK && !tl_conv_has_activation(act->kind))

@@ -17,6 +17,7 @@ void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const fl
 /* One channel in and out a group. */
 bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
 extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
+bool tl_depthwise_halves(const tl_op_state *state);
 /* 3x3, stride 1, enough channels and pixels. */
 bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input);
 extern const tl_op tl_winograd; /* likewise; serving, it adds attrs.fused_add itself */
@@ -39,8 +40,8 @@ typedef struct tl_strips {
 
 /* What the output columns `outputs` read. */
 tl_strips tl_strips_of(const tl_op_state *state, tl_range outputs);
-/* The padded input of output rows `rows`, at most strips->rows, of the image x. */
-void tl_strips_fill(const tl_strips *strips, const float *x, tl_range rows, float *strip);
+/* The padded input of output rows `rows`, at most strips->rows, of the image x; half: x is bf16. */
+void tl_strips_fill(const tl_strips *strips, const void *x, bool half, tl_range rows, float *strip);
 
 /* ---- By oneDNN: conv_dnnl.c, conv_infer.c, conv_train.c -------------------------------------- */
 
@@ -62,8 +63,12 @@ tl_status tl_conv_describe(const tl_op_state *state, uint32_t batch, tl_conv_des
                            tl_error *err);
 /* Whether oneDNN's primitives can apply it; then those of tl_conv_make_forward do. */
 bool tl_conv_has_activation(tl_op_kind kind);
-/* Scratch in our arena; the activation inside the primitive. */
-tl_status tl_conv_make_attr(const tl_activation *act, dnnl_primitive_attr_t *out, tl_error *err);
+/* Whether the primitive adds the second operand of attrs.fused_add: of bf16 it does. */
+bool tl_conv_adds(const tl_op_state *state);
+/* Scratch in our arena; the activation inside the primitive, and then an addition of `add`, unless
+ * that is NULL. */
+tl_status tl_conv_make_attr(const tl_activation *act, const dnnl_memory_desc_t *add,
+                            dnnl_primitive_attr_t *out, tl_error *err);
 tl_status tl_conv_make_forward(const tl_op_state *state, const tl_conv_descs *d,
                                const dnnl_memory_desc_t *weights, dnnl_primitive_desc_t *out,
                                tl_error *err);

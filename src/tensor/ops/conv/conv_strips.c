@@ -21,7 +21,7 @@ tl_strips tl_strips_of(const tl_op_state *state, tl_range outputs)
     return s;
 }
 
-void tl_strips_fill(const tl_strips *s, const float *x, tl_range rows, float *strip)
+void tl_strips_fill(const tl_strips *s, const void *x, bool half, tl_range rows, float *strip)
 {
     const tl_window *w = s->window;
     const size_t padded = w->pad_left > s->first ? w->pad_left - s->first : 0;
@@ -38,8 +38,11 @@ void tl_strips_fill(const tl_strips *s, const float *x, tl_range rows, float *st
             continue;
         }
         memset(strip, 0, left * sizeof *strip);
-        memcpy(strip + left, x + ((size_t)y * s->width + from) * s->channels,
-               inside * sizeof *strip);
+        const size_t at = ((size_t)y * s->width + from) * s->channels;
+        if (half)
+            tl_kernels_get()->from_half(inside, (const uint16_t *)x + at, strip + left);
+        else
+            memcpy(strip + left, (const float *)x + at, inside * sizeof *strip);
         memset(strip + left + inside, 0, (s->row_floats - left - inside) * sizeof *strip);
     }
 }

@@ -101,7 +101,7 @@ tl_status tl_conv_prepare_train(tl_op_state *state, tl_error *err)
     dnnl_primitive_attr_t attr = NULL;
     const tl_activation none = tl_activation_none();
     tl_status status = tl_conv_describe(state, state->batch, &d, err);
-    if (status == TL_OK) status = tl_conv_make_attr(&none, &attr, err);
+    if (status == TL_OK) status = tl_conv_make_attr(&none, NULL, &attr, err);
     if (status == TL_OK) status = tl_conv_make_forward(state, &d, &d.any_weights, &hint, err);
     if (status == TL_OK) status = prepare_train_forward(state, &d, hint, err);
     if (status == TL_OK) status = prepare_backward_weights(state, &d, hint, attr, err);

@@ -70,6 +70,7 @@ void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const fl
 static const tl_op *own_kernel(const tl_op_state *state)
 {
     if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return &tl_depthwise;
+    if (state->half) return NULL;
     if (tl_winograd_fits(state->attrs, &state->inputs[0])) return &tl_winograd;
     if (tl_panel_fits(state)) return &tl_panel;
     return NULL;
@@ -83,6 +84,16 @@ static tl_status image_prepare(tl_op_state *state, tl_error *err)
     if (status != TL_OK) return status;
     return state->mode == TL_MODE_INFER ? tl_conv_prepare_infer(state, err)
                                         : tl_conv_prepare_train(state, err);
+}
+
+/* By oneDNN, where it applies the activation itself; one channel a group by rows. */
+static bool conv_halves(const tl_op_state *state, const bool *operands)
+{
+    (void)operands;
+    tl_op_state room;
+    state = tl_image_state(state, &room);
+    if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return tl_depthwise_halves(state);
+    return tl_conv_has_activation(state->attrs->activation.kind);
 }
 
 static tl_status conv_prepare(tl_op_state *state, tl_error *err)
@@ -108,7 +119,8 @@ static tl_status conv_forward(const tl_op_state *state, const tl_op_run *run, tl
     tl_status status = kernel != NULL                 ? kernel->forward(state, run, err)
                        : state->mode == TL_MODE_INFER ? tl_conv_infer(state, run, err)
                                                       : tl_conv_train_forward(state, run, err);
-    if (status == TL_OK && state->attrs->fused_add && kernel != &tl_panel && kernel != &tl_winograd)
+    if (status == TL_OK && state->attrs->fused_add && !state->half && kernel != &tl_panel &&
+        kernel != &tl_winograd)
         tl_kernels_get()->add(state->batch * tl_shape_count(&state->output), run->y, run->x[1],
                               run->y);
     return status;
@@ -145,6 +157,7 @@ const tl_op tl_op_conv = {
     .params = conv_params,
     .shape = conv_shape,
     .macs = conv_macs,
+    .halves = conv_halves,
     .prepare = conv_prepare,
     .pack = conv_pack,
     .forward = conv_forward,

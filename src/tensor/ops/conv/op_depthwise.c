@@ -54,6 +54,7 @@ static serving_columns columns_of(const tl_op_state *state)
     size_t begin = (w->pad_left + w->stride_w - 1) / w->stride_w;
     size_t end = limit < w->kernel_w ? 0 : (limit - w->kernel_w) / w->stride_w + 1;
     if (end > all) end = all;
+    if (state->half) end = 0; /* strips are float32 */
     if (begin >= end || 2 * (end - begin) < all) begin = end = all;
     return (serving_columns){ { 0, begin }, { begin, end }, { end, all } };
 }
@@ -80,6 +81,19 @@ static size_t serving_scratch(const tl_op_state *state)
     return tl_align(floats * sizeof(float));
 }
 
+/* bf16 becomes float32 in the strips; a row of sums becomes bf16 when it is done. */
+bool tl_depthwise_halves(const tl_op_state *state)
+{
+    return strips_fit(state) && !state->attrs->fused_add;
+}
+
+/* Room for that row; no room where it is written in place. */
+static size_t aside_bytes(const tl_op_state *state)
+{
+    const size_t floats = (size_t)state->output.dim[1] * state->output.dim[2];
+    return state->half ? tl_align(floats * sizeof(float)) : 0;
+}
+
 static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
@@ -87,10 +101,10 @@ static tl_status depthwise_prepare(tl_op_state *state, tl_error *err)
     if (state->mode == TL_MODE_INFER) {
         state->needs.packed = weights + channels_bytes(state);
         if (strips_fit(state)) {
-            state->needs.forward_scratch = serving_scratch(state);
+            state->needs.forward_scratch = aside_bytes(state) + serving_scratch(state);
             /* what is added afterwards is added to the whole */
             state->needs.parts = !state->attrs->fused_add;
-            state->needs.rows = state->batch == 1 && !state->attrs->fused_add;
+            state->needs.rows = state->batch == 1 && !state->half && !state->attrs->fused_add;
         }
         state->needs.any_batch = true;
         return TL_OK;
@@ -157,21 +171,38 @@ static void share(const tl_op_state *state, const tl_op_run *run, tl_range *rows
     if (run->part == parts - 1) channels->end = state->output.dim[2];
 }
 
+/* The channels of a row that were done, as bf16. */
+static void store_row(const tl_depthwise_row *row, uint16_t *to)
+{
+    const tl_kernels *k = tl_kernels_get();
+    if (row->end - row->begin == row->channels) {
+        k->to_half(row->pixels * row->channels, row->y, to);
+        return;
+    }
+    for (size_t p = 0; p < row->pixels; p++) {
+        const size_t at = p * row->channels + row->begin;
+        k->to_half(row->end - row->begin, row->y + at, to + at);
+    }
+}
+
 /* Output columns `columns` of some rows, from padded strips. */
-static void infer_strips(const tl_op_state *state, const float *x, float *y, tl_range rows,
-                         tl_range columns, tl_depthwise_row *row, float *strip)
+static void infer_strips(const tl_op_state *state, const void *x, void *y, tl_range rows,
+                         tl_range columns, tl_depthwise_row *row, void *scratch)
 {
     if (columns.begin == columns.end) return;
     const tl_strips strips = tl_strips_of(state, columns);
+    float *aside = scratch, *strip = aside + aside_bytes(state) / sizeof *aside;
     row->pixels = columns.end - columns.begin;
     for (tl_range part = { rows.begin, 0 }; part.begin < rows.end; part.begin = part.end) {
         part.end = part.begin + strips.rows < rows.end ? part.begin + strips.rows : rows.end;
-        tl_strips_fill(&strips, x, part, strip);
+        tl_strips_fill(&strips, x, state->half, part, strip);
         for (size_t at = part.begin; at < part.end; at++) {
             for (size_t ky = 0; ky < row->kernel; ky++)
                 row->x[ky] = strip + ((at - part.begin) * row->stride + ky) * strips.row_floats;
-            row->y = y + (at * state->output.dim[1] + columns.begin) * row->channels;
+            const size_t first = (at * state->output.dim[1] + columns.begin) * row->channels;
+            row->y = state->half ? aside : (float *)y + first;
             tl_kernels_get()->depthwise_row(row);
+            if (state->half) store_row(row, (uint16_t *)y + first);
         }
     }
 }
@@ -213,8 +244,8 @@ static void infer_image(const tl_op_state *state, const tl_op_run *run)
                              .act = &state->attrs->activation };
     row.bias = row.weights + weights_bytes(state) / sizeof(float);
     for (uint32_t i = 0; i < state->batch; i++) {
-        const float *x = run->x[0] + i * in;
-        float *y = run->y + i * out;
+        const void *x = (const char *)run->x[0] + i * in * tl_number_bytes(state);
+        void *y = (char *)run->y + i * out * tl_number_bytes(state);
         infer_strips(state, x, y, rows, columns.left, &row, run->scratch);
         infer_inner(state, x, y, rows, columns.inner, &row, run->scratch);
         infer_strips(state, x, y, rows, columns.right, &row, run->scratch);

@@ -85,7 +85,7 @@ static void run_strips(const panel_conv *c, const float *panels, tl_range rows, 
     args.segment_step = c->strips.row_floats;
     for (tl_range part = { rows.begin, 0 }; part.begin < rows.end; part.begin = part.end) {
         part.end = part.begin + c->strips.rows < rows.end ? part.begin + c->strips.rows : rows.end;
-        tl_strips_fill(&c->strips, base->x, part, strip);
+        tl_strips_fill(&c->strips, base->x, false, part, strip);
         for (size_t p = which.begin; p < which.end; p++) {
             for (size_t y = part.begin; y < part.end; y++) {
                 const size_t at = y * c->out_w * c->out;

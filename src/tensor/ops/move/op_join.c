@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-/* Copy `width` of every `from_step` numbers into `width` of every `to_step`. */
-static void copy_columns(size_t rows, size_t width, const float *from, size_t from_step, float *to,
+/* Copy `width` of every `from_step` bytes into `width` of every `to_step`. */
+static void copy_columns(size_t rows, size_t width, const void *from, size_t from_step, void *to,
                          size_t to_step)
 {
     for (size_t r = 0; r < rows; r++)
-        memcpy(to + r * to_step, from + r * from_step, width * sizeof *to);
+        memcpy((char *)to + r * to_step, (const char *)from + r * from_step, width);
 }
 
 /* ---- CONCAT ---------------------------------------------------------------------------------- */
@@ -37,7 +37,7 @@ static tl_status concat_shape(const tl_attrs *attrs, const tl_shape *inputs, siz
     return TL_OK;
 }
 
-/* Floats of one step along the axis before the joined one; rows: how many such steps. */
+/* Numbers of one step along the axis before the joined one; rows: how many such steps. */
 static size_t run_of(const tl_op_state *state, const tl_shape *shape)
 {
     size_t run = 1;
@@ -57,14 +57,14 @@ static tl_status concat_prepare(tl_op_state *state, tl_error *err)
 static tl_status concat_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
-    const size_t total = run_of(state, &state->output);
+    const size_t number = tl_number_bytes(state), total = run_of(state, &state->output) * number;
     const tl_range rows =
-        tl_run_share(run, state->batch * tl_shape_count(&state->output) / total, 1);
+        tl_run_share(run, state->batch * tl_shape_count(&state->output) * number / total, 1);
     size_t at = rows.begin * total;
     for (size_t i = 0; i < state->input_count; i++) {
-        size_t width = run_of(state, &state->inputs[i]);
-        copy_columns(rows.end - rows.begin, width, run->x[i] + rows.begin * width, width,
-                     run->y + at, total);
+        const size_t width = run_of(state, &state->inputs[i]) * number;
+        copy_columns(rows.end - rows.begin, width, (const char *)run->x[i] + rows.begin * width,
+                     width, (char *)run->y + at, total);
         at += width;
     }
     return TL_OK;
@@ -73,12 +73,13 @@ static tl_status concat_forward(const tl_op_state *state, const tl_op_run *run, 
 static tl_status concat_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
-    const size_t total = run_of(state, &state->output);
-    const size_t rows = state->batch * tl_shape_count(&state->output) / total;
+    const size_t number = sizeof(float), total = run_of(state, &state->output) * number;
+    const size_t rows = state->batch * tl_shape_count(&state->output) * number / total;
     size_t at = 0;
     for (size_t i = 0; i < state->input_count; i++) {
-        size_t width = run_of(state, &state->inputs[i]);
-        if (run->dx[i] != NULL) copy_columns(rows, width, run->dy + at, total, run->dx[i], width);
+        const size_t width = run_of(state, &state->inputs[i]) * number;
+        const char *from = (const char *)run->dy + at;
+        if (run->dx[i] != NULL) copy_columns(rows, width, from, total, run->dx[i], width);
         at += width;
     }
     return TL_OK;
@@ -89,6 +90,7 @@ const tl_op tl_op_concat = {
     .input_min = 1,
     .input_max = TL_OP_INPUT_MAX,
     .shape = concat_shape,
+    .halves = tl_moves_halves,
     .prepare = concat_prepare,
     .forward = concat_forward,
     .backward = concat_backward,

@@ -1,0 +1,34 @@
+/* Where a bf16 plan has bf16. A step works on bf16 where its operator has a form for it that pays;
+ * what it leaves is bf16 too, but for inputs, outputs and features, which are the caller's. Other
+ * steps work on float32, and leave float32. The plan converts where the two meet. */
+#include "graph/internal.h"
+
+#include <stdlib.h>
+
+static void mark_outside(const tl_graph *g, bool *outside)
+{
+    for (size_t i = 0; i < g->output_count; i++) outside[g->outputs[i]] = true;
+    if (g->features != TL_NONE) outside[g->features] = true;
+}
+
+tl_status tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
+                            bool *step_half, bool *tensor_half, tl_error *err)
+{
+    bool *outside = calloc(graph->tensor_count + 1, sizeof *outside);
+    if (outside == NULL) return tl_fail(err, TL_ENOMEM, "program of %zu steps", count);
+    mark_outside(graph, outside);
+    for (size_t s = 0; s < count; s++) {
+        const tl_node *step = &steps[s];
+        const tl_op *op = tl_op_get(step->kind);
+        tl_op_state state;
+        tl_step_describe(graph, step, TL_MODE_INFER, 1, NULL, &state);
+        bool operands[TL_OP_INPUT_MAX] = { false };
+        for (uint32_t i = 0; i < step->input_count; i++) operands[i] = tensor_half[step->inputs[i]];
+        step_half[s] = op->halves != NULL && op->halves(&state, operands);
+        /* Steps from item to item are counted in floats: an odd count stays float32. */
+        tensor_half[step->output] = step_half[s] && !outside[step->output] &&
+                                    tl_shape_count(&graph->tensors[step->output]) % 2 == 0;
+    }
+    free(outside);
+    return TL_OK;
+}
