@@ -1,7 +1,7 @@
 /* Graphs as a whole: plans, weights, fusing, memory, errors. */
 #include "base/rng.h"
 #include "graph/builder.h"
-#include "tensor/kernels/kernels.h"
+#include "tensor/device.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -180,6 +180,17 @@ static network make_high(void)
     return n;
 }
 
+/* The largest difference, as a share of the largest number. */
+static float worst_share(const float *got, const float *wanted, size_t count)
+{
+    float largest = 0, worst = 0;
+    for (size_t i = 0; i < count; i++) {
+        largest = fmaxf(largest, fabsf(wanted[i]));
+        worst = fmaxf(worst, fabsf(got[i] - wanted[i]));
+    }
+    return worst / largest;
+}
+
 /* The same numbers in any batch and with any threads, and those of the kernels that train: to within
  * `share` of the largest. */
 static void check_serving(network n, tl_precision precision, float share)
@@ -206,13 +217,9 @@ static void check_serving(network n, tl_precision precision, float share)
         }
         tl_plan_destroy(&plan);
     }
-    float largest = 0, worst = 0;
-    for (size_t i = 0; i < ITEMS * OUTPUTS; i++) {
-        largest = fmaxf(largest, fabsf(first[i]));
-        worst = fmaxf(worst, fabsf(first[i] - tl_plan_output(trains, 0)[i]));
-    }
-    assert_true(worst <= share * largest);
-    assert_true(precision == TL_PRECISION_FLOAT32 || worst > 1e-5f * largest);
+    const float worst = worst_share(first, tl_plan_output(trains, 0), ITEMS * OUTPUTS);
+    assert_true(worst <= share);
+    assert_true(precision == TL_PRECISION_FLOAT32 || worst > 1e-5f);
     tl_plan_destroy(&trains);
     tl_weights_release(&weights);
     free_network(&n);
@@ -228,7 +235,7 @@ static void test_serving_kernels(void **state)
 static void test_serving_in_bf16(void **state)
 {
     (void)state;
-    if (!tl_half_supported()) skip();
+    if (!tl_device_runs_bf16()) skip();
     check_serving(make_wide(), TL_PRECISION_BF16, 3e-2f);
     check_serving(make_high(), TL_PRECISION_BF16, 3e-2f);
 }
@@ -241,7 +248,7 @@ static void test_precisions(void **state)
     tl_error err;
     tl_plan *plan = make_plan_in(&n, 1, TL_PLAN_INFER, 1, TL_PRECISION_AUTO);
     assert_int_equal(tl_plan_precision(plan),
-                     tl_half_pays() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32);
+                     tl_device_prefers_bf16() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32);
     tl_plan_destroy(&plan);
     plan = make_plan_in(&n, 1, TL_PLAN_TRAIN_LIVE, 1, TL_PRECISION_AUTO);
     assert_int_equal(tl_plan_precision(plan), TL_PRECISION_FLOAT32);
@@ -251,7 +258,7 @@ static void test_precisions(void **state)
     assert_int_equal(tl_plan_create(n.graph, &options, &plan, &err), TL_EUNSUPPORTED);
     options.mode = TL_PLAN_INFER;
     const tl_status status = tl_plan_create(n.graph, &options, &plan, &err);
-    assert_int_equal(status, tl_half_supported() ? TL_OK : TL_EUNSUPPORTED);
+    assert_int_equal(status, tl_device_runs_bf16() ? TL_OK : TL_EUNSUPPORTED);
     if (status == TL_OK) { /* weights made ready before the first run */
         tl_weights *weights = make_weights(&n);
         assert_int_equal(tl_weights_prepare(weights, plan, &err), TL_OK);
@@ -262,7 +269,16 @@ static void test_precisions(void **state)
     free_network(&n);
 }
 
-/* x at 25 rows of 24 pixels, by one mode and then by the other, side by side. */
+static tl_tensor_index side_by_side(tl_builder *b, const tl_tensor_index *both)
+{
+    tl_attrs attrs = tl_attrs_default(TL_OP_CONCAT);
+    attrs.axis = -1;
+    return tl_builder_node(
+        b, &(tl_node_options){
+               .kind = TL_OP_CONCAT, .attrs = &attrs, .inputs = both, .input_count = 2 });
+}
+
+/* x at 25 rows of 24 pixels, by one mode and then by the other. */
 static tl_tensor_index resized(tl_builder *b, tl_tensor_index x)
 {
     tl_tensor_index both[2];
@@ -275,11 +291,7 @@ static tl_tensor_index resized(tl_builder *b, tl_tensor_index x)
             b, &(tl_node_options){
                    .kind = TL_OP_RESIZE, .attrs = &attrs, .inputs = &x, .input_count = 1 });
     }
-    tl_attrs attrs = tl_attrs_default(TL_OP_CONCAT);
-    attrs.axis = -1;
-    return tl_builder_node(
-        b, &(tl_node_options){
-               .kind = TL_OP_CONCAT, .attrs = &attrs, .inputs = both, .input_count = 2 });
+    return side_by_side(b, both);
 }
 
 /* Every kind of convolution that serves, and what lies between, of an image or of several in one
@@ -297,29 +309,37 @@ static network make_images(const tl_shape *shape)
     tl_tensor_index y = tl_builder_conv(b, "d", tl_builder_unary(b, TL_OP_SILU, x), 16, &depth);
     y = tl_builder_conv(b, "p", tl_builder_unary(b, TL_OP_RELU, y), 16, &point);
     x = tl_builder_binary(b, TL_OP_ADD, x, y);
-    x = tl_builder_conv(b, "c", tl_builder_unary(b, TL_OP_RELU, x), 24, &down);
-    x = tl_builder_unary(b, TL_OP_TANH, tl_builder_max_pool(b, resized(b, x), 5, 1, 2));
+    x = tl_builder_unary(b, TL_OP_RELU, x);
+    const tl_tensor_index parts[] = { tl_builder_conv(b, "c", x, 16, &down),
+                                      tl_builder_conv(b, "c2", x, 8, &down) };
+    x = resized(b, side_by_side(b, parts));
+    x = tl_builder_unary(b, TL_OP_TANH, tl_builder_max_pool(b, x, 5, 1, 2));
     tl_builder_output(b, tl_builder_conv(b, "o", x, 5, &wide));
     assert_int_equal(tl_builder_finish(b, 8, &n.graph, &n.flat, NULL), TL_OK);
     tl_builder_destroy(&b);
     return n;
 }
 
-/* Images in the axes of one item are served as the same images in a batch. */
-static void test_images_of_an_item(void **state)
+/* Images in the axes of one item are served as the same images in a batch, and much like they are in
+ * float32. */
+static void check_images_of_an_item(tl_precision precision)
 {
-    (void)state;
     enum { IMAGES = 3, FLOATS = 13 * 12 * 16 };
     const tl_shape one = tl_shape_image(13, 12, 16);
     const tl_shape all = { .rank = 4, .dim = { IMAGES, 13, 12, 16 } };
     network batch = make_images(&one), whole = make_images(&all);
     tl_weights *weights = make_weights(&batch), *weights_whole = make_weights(&whole);
-    tl_plan *expected = make_plan(&batch, IMAGES, TL_PLAN_INFER, 1);
+    tl_plan *expected = make_plan_in(&batch, IMAGES, TL_PLAN_INFER, 1, precision);
     fill(tl_plan_input(expected, 0), IMAGES * FLOATS, 4);
     assert_int_equal(tl_plan_infer(expected, weights, IMAGES, NULL), TL_OK);
     const size_t count = tl_shape_count(tl_graph_output_shape(whole.graph, 0));
+    tl_plan *exact = make_plan(&batch, IMAGES, TL_PLAN_INFER, 1);
+    fill(tl_plan_input(exact, 0), IMAGES * FLOATS, 4);
+    assert_int_equal(tl_plan_infer(exact, weights, IMAGES, NULL), TL_OK);
+    assert_true(worst_share(tl_plan_output(expected, 0), tl_plan_output(exact, 0), count) <= 3e-2f);
+    tl_plan_destroy(&exact);
     for (uint32_t threads = 1; threads <= TEAM; threads++) {
-        tl_plan *plan = make_plan(&whole, 1, TL_PLAN_INFER, threads);
+        tl_plan *plan = make_plan_in(&whole, 1, TL_PLAN_INFER, threads, precision);
         fill(tl_plan_input(plan, 0), IMAGES * FLOATS, 4);
         assert_int_equal(tl_plan_infer(plan, weights_whole, 1, NULL), TL_OK);
         assert_memory_equal(tl_plan_output(plan, 0), tl_plan_output(expected, 0),
@@ -331,6 +351,13 @@ static void test_images_of_an_item(void **state)
     tl_weights_release(&weights_whole);
     free_network(&batch);
     free_network(&whole);
+}
+
+static void test_images_of_an_item(void **state)
+{
+    (void)state;
+    check_images_of_an_item(TL_PRECISION_FLOAT32);
+    if (tl_device_runs_bf16()) check_images_of_an_item(TL_PRECISION_BF16);
 }
 
 static void test_batch_and_threads_do_not_matter(void **state)

@@ -37,6 +37,21 @@ int tl_device_set_threads(int threads)
     return before;
 }
 
+static bool has(dnnl_cpu_isa_t wanted)
+{
+    return ((unsigned)dnnl_get_effective_cpu_isa() & (unsigned)wanted) == (unsigned)wanted;
+}
+
+bool tl_device_runs_bf16(void)
+{
+    return has(dnnl_cpu_isa_avx512_core);
+}
+
+bool tl_device_prefers_bf16(void)
+{
+    return has(dnnl_cpu_isa_avx512_core_amx);
+}
+
 tl_status tl_device_create_stream(struct dnnl_stream **out, tl_error *err)
 {
     dnnl_engine_t made = tl_dnnl_engine();

@@ -18,4 +18,9 @@ void tl_device_destroy_stream(struct dnnl_stream **stream); /* NULL-safe */
  * more threads need the variable: their program sets it and starts itself again. */
 int tl_device_set_threads(int threads);
 
+/* Whether oneDNN convolves bf16 on this processor (AVX-512), and whether it does so in tiles
+ * (AMX-BF16): only there is it faster than float32. */
+bool tl_device_runs_bf16(void);
+bool tl_device_prefers_bf16(void);
+
 #endif

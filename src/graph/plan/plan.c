@@ -1,7 +1,6 @@
 /* A graph compiled for (batch, mode): created, asked, destroyed. */
 #include "graph/plan/plan_internal.h"
 #include "tensor/device.h"
-#include "tensor/kernels/kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,12 +116,12 @@ static tl_status choose_precision(const tl_plan_options *options, tl_precision *
     const bool serves = options->mode == TL_PLAN_INFER;
     *out = options->precision;
     if (options->precision == TL_PRECISION_AUTO)
-        *out = serves && tl_half_pays() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
+        *out = serves && tl_device_prefers_bf16() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
     if (*out == TL_PRECISION_FLOAT32) return TL_OK;
     if (!serves)
         return tl_fail(err, TL_EUNSUPPORTED,
                        "training is in float32; bf16 is for plans that serve");
-    if (!tl_half_supported())
+    if (!tl_device_runs_bf16())
         return tl_fail(err, TL_EUNSUPPORTED,
                        "bf16 needs a processor with AVX-512; use float32, or auto");
     return TL_OK;

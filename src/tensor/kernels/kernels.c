@@ -2,9 +2,6 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 extern const tl_kernels tl_kernels_base;
 #if defined(__x86_64__)
@@ -45,28 +42,6 @@ const tl_kernels *tl_kernels_get(void)
 void tl_kernels_choose(const tl_kernels *kernels)
 {
     atomic_store_explicit(&chosen, kernels, memory_order_relaxed);
-}
-
-bool tl_half_supported(void)
-{
-    return tl_kernels_find("avx512") != NULL;
-}
-
-bool tl_half_pays(void)
-{
-#if defined(__x86_64__)
-    enum { OS_XSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, TILE_STATE = 3 << 17 };
-    unsigned a, b, c, d;
-    if (!tl_half_supported()) return false;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & OS_XSAVE) == 0) return false;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-    if ((d & AMX_BF16) == 0 || (d & AMX_TILE) == 0) return false;
-    unsigned low, high; /* what the operating system keeps of each thread */
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & TILE_STATE) == TILE_STATE;
-#else
-    return false;
-#endif
 }
 
 size_t tl_group_floats(uint32_t channels)

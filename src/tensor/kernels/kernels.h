@@ -179,11 +179,6 @@ const tl_kernels *tl_kernels_find(const char *name);
 /* Use this set from now on, NULL: the best; for tests, while no other thread computes. */
 void tl_kernels_choose(const tl_kernels *kernels);
 
-/* Whether this processor runs bf16 at all (AVX-512), and whether it multiplies matrices of it in
- * tiles (AMX-BF16): there it is chosen without being asked for. */
-bool tl_half_supported(void);
-bool tl_half_pays(void);
-
 /* Numbers in a group for `channels`. */
 size_t tl_group_floats(uint32_t channels);
 
