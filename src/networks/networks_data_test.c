@@ -1,51 +1,13 @@
 /* The built-in architectures against networks that other frameworks made: with their weights, the
  * same outputs. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "format/file.h"
-#include "format/npy.h"
-#include "graph/onnx.h"
+#include "graph/onnx/test/shared_data.h"
 #include "networks/networks.h"
-
-enum { PATH_BYTES = 512, FILE_BYTES_MAX = 1 << 28 };
 
 typedef struct oracle {
     const char *network, *model, *input, *output; /* files below the shared data */
     uint32_t side, class_count, items;
     void (*copy)(const tl_graph *theirs, const float *from, const tl_graph *ours, float *to);
 } oracle;
-
-/* The numbers of a file; images [n, c, h, w] become [n, h, w, c]. */
-static float *numbers_of(const char *name, size_t *count)
-{
-    char path[PATH_BYTES];
-    void *data;
-    size_t bytes;
-    tl_npy array;
-    tl_error err = { .text = "" };
-    snprintf(path, sizeof path, "%s/%s", TL_SHARED_DATA, name);
-    if (tl_file_read(path, FILE_BYTES_MAX, &data, &bytes, &err) != TL_OK) fail_msg("%s", err.text);
-    assert_int_equal(tl_npy_parse(data, bytes, &array, &err), TL_OK);
-    size_t channels = array.rank == 4 ? array.shape[1] : 1;
-    size_t pixels = array.rank == 4 ? array.shape[2] * array.shape[3] : 1;
-    float *out = malloc(array.count * sizeof *out);
-    assert_non_null(out);
-    for (size_t i = 0; i < array.count; i++) {
-        size_t item = i / (channels * pixels), c = i / pixels % channels, p = i % pixels;
-        out[(item * pixels + p) * channels + c] = (float)tl_npy_number(&array, i);
-    }
-    *count = array.count;
-    free(data);
-    return out;
-}
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -139,52 +101,28 @@ static const oracle ORACLES[] = {
       "models/yolov8n_320.out.npy", 320, 80, 1, copy_folded_by_name },
 };
 
-static void infer(tl_graph *graph, const float *flat, const float *x, uint32_t batch, float *out)
-{
-    tl_weights *weights;
-    tl_plan *plan;
-    const tl_plan_options options = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = 1 };
-    tl_error err = { .text = "" };
-    if (tl_weights_create(graph, flat, &weights, &err) != TL_OK) fail_msg("%s", err.text);
-    if (tl_plan_create(graph, &options, &plan, &err) != TL_OK) fail_msg("%s", err.text);
-    memcpy(tl_plan_input(plan, 0), x,
-           batch * tl_shape_count(tl_graph_input_shape(graph, 0)) * sizeof *x);
-    if (tl_plan_infer(plan, weights, batch, &err) != TL_OK) fail_msg("%s", err.text);
-    memcpy(out, tl_plan_output(plan, 0),
-           batch * tl_shape_count(tl_graph_output_shape(graph, 0)) * sizeof *out);
-    tl_plan_destroy(&plan);
-    tl_weights_release(&weights);
-}
-
 static void outputs_are_theirs(void **state)
 {
     const oracle *o = *state;
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", TL_SHARED_DATA, o->model);
-    if (access(path, R_OK) != 0) skip();
+    if (!data_exists(o->model)) skip();
     tl_graph *theirs = NULL, *ours = NULL;
     float *from = NULL, *to = NULL;
     tl_error err = { .text = "" };
     const tl_network_options options = { .height = o->side,
                                          .width = o->side,
                                          .class_count = o->class_count };
-    if (tl_onnx_import_file(path, NULL, &theirs, &from, &err) != TL_OK) fail_msg("%s", err.text);
+    data_import(o->model, NULL, &theirs, &from);
     if (tl_network_create(tl_network_find(o->network), &options, &ours, &to, &err) != TL_OK)
         fail_msg("%s", err.text);
     o->copy(theirs, from, ours, to);
-    size_t in_count, out_count;
-    float *x = numbers_of(o->input, &in_count), *y = numbers_of(o->output, &out_count);
-    float *z = malloc(out_count * sizeof *z);
-    assert_non_null(z);
-    infer(ours, to, x, o->items, z);
-    double largest = 1.0;
-    for (size_t i = 0; i < out_count; i++) largest = fmax(largest, fabs((double)y[i]));
-    for (size_t i = 0; i < out_count; i++)
-        if (!(fabs((double)z[i] - (double)y[i]) <= 1e-5 * largest))
-            fail_msg("output %zu is %.7g, not %.7g", i, (double)z[i], (double)y[i]);
-    free(x);
-    free(y);
-    free(z);
+    data_numbers x = data_read(o->input), y = data_read(o->output);
+    assert_int_equal(x.items, o->items);
+    data_numbers z = data_infer(ours, to, x.values, x.items, 1);
+    assert_int_equal(y.count, z.count);
+    data_assert_close(o->network, z.values, y.values, y.count, 1e-5, 1.0);
+    free(x.values);
+    free(y.values);
+    free(z.values);
     free(from);
     free(to);
     tl_graph_release(&theirs);
@@ -193,7 +131,7 @@ static void outputs_are_theirs(void **state)
 
 int main(void)
 {
-    if (access(TL_SHARED_DATA "/fixtures", R_OK) != 0) return 77;
+    if (!data_exists("fixtures")) return 77;
     struct CMUnitTest tests[TL_COUNT_OF(ORACLES)];
     for (size_t i = 0; i < TL_COUNT_OF(ORACLES); i++)
         tests[i] = (struct CMUnitTest){ .name = ORACLES[i].model,

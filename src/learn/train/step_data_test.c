@@ -2,58 +2,35 @@
  * momentum; data/fixtures/README.md). */
 #include "learn/train/step.h"
 
-#include "format/file.h"
-#include "format/npy.h"
-#include "graph/onnx.h"
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "graph/onnx/test/shared_data.h"
 
 enum { BATCH = 4, STEPS = 3 };
 
-static char *load(const char *network, const char *name, size_t *bytes)
+static data_file load(const char *network, const char *file)
 {
-    char path[512];
-    void *data = NULL;
-    tl_error err = { 0 };
-    snprintf(path, sizeof path, "%s/fixtures/%s/%s", TL_SHARED_DATA, network, name);
-    if (tl_file_read(path, 1 << 28, &data, bytes, &err) != TL_OK) fail_msg("%s", err.text);
-    return data;
+    char name[DATA_NAME_BYTES];
+    snprintf(name, sizeof name, "fixtures/%s/%s", network, file);
+    return data_load(name);
 }
 
-/* batch_x.npy is [n, c, h, w]; inputs are [n, h, w, c]. */
 static void fill_input(const char *network, tl_graph *graph, float *input)
 {
-    size_t bytes = 0;
-    char *data = load(network, "batch_x.npy", &bytes);
-    tl_npy array;
-    const tl_shape *shape = tl_graph_input_shape(graph, 0);
-    size_t channels = tl_shape_channels(shape), pixels = tl_shape_pixels(shape);
-    assert_int_equal(tl_npy_parse(data, bytes, &array, NULL), TL_OK);
-    assert_int_equal(array.count, BATCH * channels * pixels);
-    for (size_t i = 0; i < array.count; i++) {
-        size_t item = i / (channels * pixels), channel = i / pixels % channels, p = i % pixels;
-        input[(item * pixels + p) * channels + channel] = (float)tl_npy_number(&array, i);
-    }
-    free(data);
+    char name[DATA_NAME_BYTES];
+    snprintf(name, sizeof name, "fixtures/%s/batch_x.npy", network);
+    data_numbers x = data_read(name);
+    assert_int_equal(x.count, BATCH * tl_shape_count(tl_graph_input_shape(graph, 0)));
+    memcpy(input, x.values, x.count * sizeof *input);
+    free(x.values);
 }
 
 /* The distance of all parameters to those of the archive over the length of the way to them. */
 static double distance_left(const char *network, const char *archive_name, const tl_graph *graph,
                             const float *flat, const float *start)
 {
-    size_t bytes = 0;
-    char *data = load(network, archive_name, &bytes);
+    data_file f = load(network, archive_name);
     tl_npz archive;
     double error = 0, way = 0;
-    assert_int_equal(tl_npz_open(data, bytes, &archive, NULL), TL_OK);
+    assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
     for (size_t i = 0; i < tl_graph_param_count(graph); i++) {
         const tl_param *param = tl_graph_param(graph, i);
         tl_npy array;
@@ -65,31 +42,28 @@ static double distance_left(const char *network, const char *archive_name, const
             way += pow((double)start[param->offset + k] - wanted, 2);
         }
     }
-    free(data);
+    free(f.data);
     assert_true(way > 0);
     return sqrt(error / way);
 }
 
 static void check(const char *network, bool live)
 {
-    char model[64];
-    size_t bytes = 0;
+    char model[DATA_NAME_BYTES];
     tl_graph *graph = NULL;
     float *flat = NULL, *start;
     tl_step *step = NULL;
     tl_optimizer *optimizer = NULL;
     uint32_t labels[BATCH];
-    snprintf(model, sizeof model, "%s.train.onnx", network);
-    char *data = load(network, model, &bytes);
-    assert_int_equal(tl_onnx_import(data, bytes, NULL, &graph, &flat, NULL), TL_OK);
-    free(data);
+    snprintf(model, sizeof model, "fixtures/%s/%s.train.onnx", network, network);
+    data_import(model, NULL, &graph, &flat);
     start = malloc(tl_graph_float_count(graph) * sizeof *start);
     memcpy(start, flat, tl_graph_float_count(graph) * sizeof *start);
-    data = load(network, "batch_y.npy", &bytes);
-    tl_npy array;
-    assert_int_equal(tl_npy_parse(data, bytes, &array, NULL), TL_OK);
+    data_file f = load(network, "batch_y.npy");
+    const tl_npy array = data_array(&f);
+    assert_int_equal(array.count, BATCH);
     for (size_t i = 0; i < BATCH; i++) labels[i] = (uint32_t)tl_npy_integer(&array, i);
-    free(data);
+    free(f.data);
     const tl_step_options options = {
         .task = TL_TASK_CLASSIFY, .batch = BATCH, .live_norm = live, .threads = 1
     };
@@ -132,7 +106,7 @@ static void three_steps_end_where_pytorchs_do(void **state)
 
 int main(void)
 {
-    if (access(TL_SHARED_DATA "/fixtures/tiny_cnn", R_OK) != 0) {
+    if (!data_exists("fixtures/tiny_cnn")) {
         print_message("skipped: no fixtures in " TL_SHARED_DATA "\n");
         return 77;
     }

@@ -1,24 +1,10 @@
 /* Whole networks against PyTorch: outputs, losses, gradients, and parameters after three steps.
  * The data and their tolerances are described in data/fixtures/README.md. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "graph/onnx/test/shared_data.h"
 
-#include <cmocka.h>
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "format/file.h"
 #include "format/json.h"
-#include "format/npy.h"
-#include "graph/onnx.h"
 
-enum { STEPS = 3, BATCH = 4, PATH_BYTES = 512, FILE_BYTES_MAX = 1 << 28 };
+enum { STEPS = 3, BATCH = 4 };
 
 typedef struct network {
     const char *name;
@@ -27,16 +13,23 @@ typedef struct network {
     double logits_live; /* largest error of a logit beside max(1, the largest), and of the loss */
     double slack;       /* absolute error of a parameter after the steps, as a norm */
     bool jumps_live;    /* its live training amplifies rounding: see JUMPS */
-    /* Share of the update, after the steps in live mode, that is always allowed: the most that the
-     * fixtures state for float32. Built by clang, one thread was 2.2e-4 away and two and three were
-     * 7e-6, where four times the file's one draw is 1.3e-4; why is not known. */
+    /* Share of the update, after the steps in live mode, that is allowed where it is more than four
+     * times the file's one draw: see EDGE. */
     double update_live;
 } network;
+
+/* In the third step of the small MobileNetV3, one number of channel 40 of
+ * features.2.block.1.1/BatchNormalization (item 3) comes before its ReLU to between -2e-7 and 1e-6,
+ * where rounding is 3e-7 and the nearest other number of the 18,432 is 1.6e-5 away. Built by clang,
+ * one thread has it below 0; two and three threads have it above, as gcc has with any number. Until
+ * then all of these agree to 4e-6 in every tensor before an activation and to 8e-6 in the
+ * gradients. Which side it falls to moves the third gradient by 6.3e-4, and the update by 2.2e-4. */
+#define EDGE 2.4e-4
 
 static const network NETWORKS[] = {
     { "tiny_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false, 0 },
     { "pcb_cnn", true, true, true, 5e-6, 1e-4, 1e-5, 1e-7, false, 0 },
-    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7, false, 5e-4 },
+    { "mobilenet_v3_small", true, false, false, 1e-5, 1e-3, 1e-5, 1e-7, false, EDGE },
     { "efficientnet_lite0_ft7", false, false, false, 1e-5, 1e-3, 1e-4, 1e-6, true, 0 },
 };
 
@@ -55,34 +48,26 @@ static const struct {
 /* ---- Files ------------------------------------------------------------------------------------
  */
 
-typedef struct file {
-    void *data;
-    size_t bytes;
-} file;
-
-static void path_of(char out[PATH_BYTES], const network *net, const char *name)
+/* "fixtures/NETWORK/..."; `mode` stands for a %s in `format`. */
+static void name_of(char out[DATA_NAME_BYTES], const network *net, const char *format,
+                    const char *mode)
 {
-    snprintf(out, PATH_BYTES, "%s/fixtures/%s/%s", TL_SHARED_DATA, net->name, name);
+    const int begin = snprintf(out, DATA_NAME_BYTES, "fixtures/%s/", net->name);
+    snprintf(out + begin, (size_t)(DATA_NAME_BYTES - begin), format, mode);
 }
 
-static file load(const network *net, const char *format, const char *mode)
+static data_file load(const network *net, const char *format, const char *mode)
 {
-    char name[64], path[PATH_BYTES];
-    snprintf(name, sizeof name, format, mode);
-    path_of(path, net, name);
-    file f;
-    tl_error err = { .text = "" };
-    if (tl_file_read(path, FILE_BYTES_MAX, &f.data, &f.bytes, &err) != TL_OK)
-        fail_msg("%s", err.text);
-    return f;
+    char name[DATA_NAME_BYTES];
+    name_of(name, net, format, mode);
+    return data_load(name);
 }
 
-static tl_npy array_of(const file *f)
+static float *numbers_of(const network *net, const char *format, const char *mode)
 {
-    tl_npy array;
-    tl_error err = { .text = "" };
-    if (tl_npy_parse(f->data, f->bytes, &array, &err) != TL_OK) fail_msg("%s", err.text);
-    return array;
+    char name[DATA_NAME_BYTES];
+    name_of(name, net, format, mode);
+    return data_read(name).values;
 }
 
 static tl_npy member_of(const tl_npz *archive, const char *format, const char *name)
@@ -93,35 +78,6 @@ static tl_npy member_of(const tl_npz *archive, const char *format, const char *n
     tl_error err = { .text = "" };
     if (tl_npz_find(archive, full, &array, &err) != TL_OK) fail_msg("%s", err.text);
     return array;
-}
-
-static float *floats_of(const network *net, const char *format, const char *mode)
-{
-    file f = load(net, format, mode);
-    tl_npy array = array_of(&f);
-    float *out = malloc(array.count * sizeof *out);
-    assert_non_null(out);
-    tl_npy_copy_f32(&array, out);
-    free(f.data);
-    return out;
-}
-
-/* [n, c, h, w] in the file, [n, h, w, c] here. */
-static float *image_of(const network *net, const char *name)
-{
-    file f = load(net, "%s", name);
-    tl_npy array = array_of(&f);
-    assert_int_equal(array.rank, 4);
-    size_t channels = array.shape[1], pixels = array.shape[2] * array.shape[3];
-    float *out = malloc(array.count * sizeof *out);
-    assert_non_null(out);
-    for (size_t n = 0; n < array.shape[0]; n++)
-        for (size_t p = 0; p < pixels; p++)
-            for (size_t c = 0; c < channels; c++)
-                out[(n * pixels + p) * channels + c] =
-                    (float)tl_npy_number(&array, (n * channels + c) * pixels + p);
-    free(f.data);
-    return out;
 }
 
 typedef struct meta {
@@ -139,12 +95,12 @@ static double number_of(const tl_json *root, const char *format, const char *mod
 
 static meta meta_of(const network *net, const char *mode)
 {
-    file f = load(net, "%s", "meta.json");
+    data_file f = load(net, "%s", "meta.json");
     tl_json_limits limits = { .members_max = 4096 };
     tl_json_parser *parser;
     tl_arena arena;
     const tl_json *root;
-    tl_arena_init(&arena, FILE_BYTES_MAX);
+    tl_arena_init(&arena, DATA_FILE_BYTES_MAX);
     assert_int_equal(tl_json_parser_create(&limits, &parser, NULL), TL_OK);
     assert_int_equal(tl_json_parse(parser, f.data, f.bytes, &arena, &root, NULL), TL_OK);
     meta m = { .learning_rate = number_of(root, "%s", "lr"),
@@ -164,39 +120,21 @@ static meta meta_of(const network *net, const char *mode)
 
 static void import(const network *net, const char *kind, tl_graph **graph, float **flat)
 {
-    char name[64], path[PATH_BYTES];
-    snprintf(name, sizeof name, "%s.%s.onnx", net->name, kind);
-    path_of(path, net, name);
-    tl_error err = { .text = "" };
-    if (tl_onnx_import_file(path, NULL, graph, flat, &err) != TL_OK) fail_msg("%s", err.text);
+    char name[DATA_NAME_BYTES], format[64];
+    snprintf(format, sizeof format, "%s.%%s.onnx", net->name);
+    name_of(name, net, format, kind);
+    data_import(name, NULL, graph, flat);
 }
 
-static void skip_without_data(const network *net)
+static void skip_without(const network *net, const char *file)
 {
-    char path[PATH_BYTES];
-    path_of(path, net, "meta.json");
-    if (access(path, R_OK) != 0) skip();
+    char name[DATA_NAME_BYTES];
+    name_of(name, net, "%s", file);
+    if (!data_exists(name)) skip();
 }
 
 /* ---- Comparing --------------------------------------------------------------------------------
  */
-
-static void assert_close(const char *what, const float *ours, const float *theirs, size_t count,
-                         double share)
-{
-    double largest = 1.0;
-    double worst = 0.0;
-    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)theirs[i]));
-    for (size_t i = 0; i < count; i++) {
-        double error = fabs((double)ours[i] - (double)theirs[i]);
-        worst = fmax(worst, error);
-        if (!(error <= share * largest))
-            fail_msg("%s: number %zu of %zu is %.9g, not %.9g", what, i, count, (double)ours[i],
-                     (double)theirs[i]);
-    }
-    print_message("%s: largest error %.2g of %.3g (allowed %.2g)\n", what, worst, largest,
-                  share * largest);
-}
 
 /* What is known of one parameter: all of its numbers, or those at some positions. */
 typedef struct sample {
@@ -252,44 +190,33 @@ static distance measure(const tl_param *param, const sample *s, const float *our
 /* ---- Inference --------------------------------------------------------------------------------
  */
 
-static void infer(tl_graph *graph, const float *flat, const float *x, uint32_t batch, float *out)
+/* The network on items of one file is the other's numbers. */
+static void check_items(const network *net, tl_graph *graph, const float *flat, const char *x_name,
+                        const char *y_name)
 {
-    tl_weights *weights;
-    tl_plan *plan;
-    tl_plan_options options = { .batch_max = batch, .mode = TL_PLAN_INFER, .threads = 1 };
-    tl_error err = { .text = "" };
-    if (tl_weights_create(graph, flat, &weights, &err) != TL_OK) fail_msg("%s", err.text);
-    if (tl_plan_create(graph, &options, &plan, &err) != TL_OK) fail_msg("%s", err.text);
-    size_t in_count = tl_shape_count(tl_graph_input_shape(graph, 0));
-    size_t out_count = tl_shape_count(tl_graph_output_shape(graph, 0));
-    memcpy(tl_plan_input(plan, 0), x, batch * in_count * sizeof *x);
-    if (tl_plan_infer(plan, weights, batch, &err) != TL_OK) fail_msg("%s", err.text);
-    memcpy(out, tl_plan_output(plan, 0), batch * out_count * sizeof *out);
-    tl_plan_destroy(&plan);
-    tl_weights_release(&weights);
+    char x_path[DATA_NAME_BYTES], y_path[DATA_NAME_BYTES];
+    name_of(x_path, net, "%s", x_name);
+    name_of(y_path, net, "%s", y_name);
+    data_numbers x = data_read(x_path), y = data_read(y_path);
+    data_numbers out = data_infer(graph, flat, x.values, x.items, 1);
+    assert_int_equal(x.count, x.items * tl_shape_count(tl_graph_input_shape(graph, 0)));
+    assert_int_equal(y.count, out.count);
+    data_assert_close(y_name, out.values, y.values, y.count, 1e-5, 1.0);
+    free(x.values);
+    free(y.values);
+    free(out.values);
 }
 
 static void check_output(const network *net, const char *kind)
 {
     tl_graph *graph;
-    float *flat, out[64];
+    float *flat;
     import(net, kind, &graph, &flat);
     assert_int_equal(tl_graph_input_count(graph), 1);
     assert_int_equal(tl_graph_output_count(graph), 1);
-    size_t count = tl_shape_count(tl_graph_output_shape(graph, 0));
-    assert_true(count <= 64 / BATCH);
-    float *x = image_of(net, "input.npy"), *y = floats_of(net, "%s", "output.npy");
-    infer(graph, flat, x, 1, out);
-    assert_close(kind, out, y, count, 1e-5);
-    free(x);
-    free(y);
+    check_items(net, graph, flat, "input.npy", "output.npy");
     /* Frozen normalisation computes the same as inference. */
-    x = image_of(net, "batch_x.npy");
-    y = floats_of(net, "logits_%s.npy", "frozen");
-    infer(graph, flat, x, BATCH, out);
-    assert_close(kind, out, y, BATCH * count, 1e-5);
-    free(x);
-    free(y);
+    check_items(net, graph, flat, "batch_x.npy", "logits_frozen.npy");
     free(flat);
     tl_graph_release(&graph);
 }
@@ -297,7 +224,7 @@ static void check_output(const network *net, const char *kind)
 static void outputs_agree(void **state)
 {
     const network *net = *state;
-    skip_without_data(net);
+    skip_without(net, "meta.json");
     if (net->has_infer) check_output(net, "infer");
     check_output(net, "train");
 }
@@ -305,22 +232,14 @@ static void outputs_agree(void **state)
 /* A pretrained ImageNet classifier on two photographs. */
 static void pretrained_classifier_agrees(void **state)
 {
-    enum { PHOTOS = 2, CLASSES = 1000 };
     const network net = { .name = "efficientnet_lite0_1000" };
     (void)state;
-    char path[PATH_BYTES];
-    path_of(path, &net, "output.npy");
-    if (access(path, R_OK) != 0) skip();
+    skip_without(&net, "output.npy");
     tl_graph *graph;
-    float *flat, *out = malloc(PHOTOS * CLASSES * sizeof *out);
+    float *flat;
     import(&net, "infer", &graph, &flat);
-    assert_int_equal(tl_shape_count(tl_graph_output_shape(graph, 0)), CLASSES);
-    float *x = image_of(&net, "input.npy"), *y = floats_of(&net, "%s", "output.npy");
-    infer(graph, flat, x, PHOTOS, out);
-    assert_close("classifier", out, y, (size_t)PHOTOS * CLASSES, 1e-5);
-    free(x);
-    free(y);
-    free(out);
+    assert_int_equal(tl_shape_count(tl_graph_output_shape(graph, 0)), 1000);
+    check_items(&net, graph, flat, "input.npy", "output.npy");
     free(flat);
     tl_graph_release(&graph);
 }
@@ -328,12 +247,12 @@ static void pretrained_classifier_agrees(void **state)
 static void parameters_are_those_of_the_file(void **state)
 {
     const network *net = *state;
-    skip_without_data(net);
+    skip_without(net, "meta.json");
     if (!net->has_state0) skip();
     tl_graph *graph;
     float *flat;
     import(net, "train", &graph, &flat);
-    file f = load(net, "%s", "state0.npz");
+    data_file f = load(net, "%s", "state0.npz");
     tl_npz archive;
     assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
     size_t named = tl_graph_param_count(graph);
@@ -385,8 +304,8 @@ static void training_open(training *t, const network *net, const char *mode, tl_
     assert_true(t->start && t->gradient && t->velocity && t->logits_gradient);
     memcpy(t->start, t->flat, count * sizeof *t->start);
     for (size_t i = 0; i < count; i++) t->gradient[i] = NAN; /* must all be written */
-    file f = load(net, "%s", "batch_y.npy");
-    tl_npy labels = array_of(&f);
+    data_file f = load(net, "%s", "batch_y.npy");
+    tl_npy labels = data_array(&f);
     assert_int_equal(labels.count, BATCH);
     for (size_t i = 0; i < BATCH; i++) t->labels[i] = tl_npy_integer(&labels, i);
     free(f.data);
@@ -429,7 +348,7 @@ static double cross_entropy(const float *logits, const int64_t *labels, size_t c
 static double training_forward(training *t)
 {
     tl_error err = { .text = "" };
-    float *x = image_of(t->net, "batch_x.npy");
+    float *x = numbers_of(t->net, "%s", "batch_x.npy");
     size_t count = tl_shape_count(tl_graph_input_shape(t->graph, 0));
     memcpy(tl_plan_input(t->plan, 0), x, BATCH * count * sizeof *x);
     free(x);
@@ -474,7 +393,7 @@ static bool jumps(const training *t)
 /* strictly: every tensor; else all together. */
 static void check_gradients(const training *t, bool strictly)
 {
-    file f = load(t->net, t->net->has_arrays ? "grads_%s.npz" : "digest_%s.npz", t->mode);
+    data_file f = load(t->net, t->net->has_arrays ? "grads_%s.npz" : "digest_%s.npz", t->mode);
     tl_npz archive;
     assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
     double share = is_live(t) ? t->net->gradient_live : t->net->gradient_frozen;
@@ -506,7 +425,7 @@ static void check_gradients(const training *t, bool strictly)
 /* Parameters and running statistics: together to the error that float32 makes, each one roughly. */
 static void check_after_steps(const training *t)
 {
-    file f = load(t->net, t->net->has_arrays ? "after3_%s.npz" : "digest_%s.npz", t->mode);
+    data_file f = load(t->net, t->net->has_arrays ? "after3_%s.npz" : "digest_%s.npz", t->mode);
     tl_npz archive;
     assert_int_equal(tl_npz_open(f.data, f.bytes, &archive, NULL), TL_OK);
     distance all = { 0.0, 0.0, 0.0 };
@@ -557,9 +476,9 @@ static void check_training(const network *net, const char *mode, tl_plan_mode pl
     for (int step = 0; step < STEPS; step++) {
         check_loss(&t, step, training_forward(&t));
         if (step == 0) {
-            float *logits = floats_of(net, "logits_%s.npy", mode);
-            assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes,
-                         loss_allowed(&t, 0));
+            float *logits = numbers_of(net, "logits_%s.npy", mode);
+            data_assert_close("logits", tl_plan_output(t.plan, 0), logits, BATCH * t.classes,
+                              loss_allowed(&t, 0), 1.0);
             free(logits);
         }
         training_backward(&t);
@@ -574,21 +493,21 @@ static void check_training(const network *net, const char *mode, tl_plan_mode pl
 
 static void training_with_frozen_normalisation_agrees(void **state)
 {
-    skip_without_data(*state);
+    skip_without(*state, "meta.json");
     for (uint32_t threads = 1; threads <= 3; threads++) /* 3 do not divide the batch */
         check_training(*state, "frozen", TL_PLAN_TRAIN_FROZEN, threads);
 }
 
 static void training_with_live_normalisation_agrees(void **state)
 {
-    skip_without_data(*state);
+    skip_without(*state, "meta.json");
     for (uint32_t threads = 1; threads <= 3; threads++)
         check_training(*state, "live", TL_PLAN_TRAIN_LIVE, threads);
 }
 
 int main(void)
 {
-    if (access(TL_SHARED_DATA "/fixtures", R_OK) != 0) return 77;
+    if (!data_exists("fixtures")) return 77;
     struct CMUnitTest tests[4 * TL_COUNT_OF(NETWORKS) + 1];
     static char names[4 * TL_COUNT_OF(NETWORKS)][96];
     static const struct {
