@@ -1,12 +1,15 @@
 """The engine's numbers beside PyTorch's, ONNX Runtime's and its own in double precision, in one run.
 
-quick: --no-yolo
+quick: --no-yolo --no-bf16
 
 Fixtures (outputs; the gradient, and parameters after three steps of SGD, with frozen and live
 normalisation; one thread and two) and models are compared by the tests graph/fixture_data and
 graph/models_data, whose figures are read here; YOLOv8's losses and gradients by
-peers/torch_yolo_loss.py. Each line is the worst difference and what is allowed (of gradients, which
-are held by tensor, the largest share of it); `ratio` is the largest share. `met` asks that everything was measured.
+peers/torch_yolo_loss.py. Networks that are trained here on real boards, for some minutes, are then
+judged in float32 and in bf16, on boards that were kept out: the share of patches that both call the
+same, and mean average precision of boxes. Each line is the worst difference and what is allowed (of
+gradients, which are held by tensor, the largest share of it); `ratio` is the largest share. `met` asks
+that everything was measured.
 """
 import argparse
 import json
@@ -22,6 +25,15 @@ NETWORKS = ["tiny_cnn", "pcb_cnn", "mobilenet_v3_small", "efficientnet_lite0_ft7
 MODELS = ["mobilenet_v3_small", "mobilenet_v3_large", "yolov8n_320", "ppocr-cls-mobilenetv3",
           "ppocrv4-det"]
 YOLO_ALLOWED = {"max_loss_difference": 1e-5, "max_grad_norm_difference": 1e-4}
+# Trained on patches of boards: where it starts, its pixels, epochs.
+CLASSIFIERS = {"efficientnet_lite0": (peer.data("fixtures/efficientnet_lite0_ft7/"
+                                                "efficientnet_lite0_ft7.train.onnx"),
+                                      "efficientnet_lite", 2),
+               "mobilenet_v3_small": ("mobilenet_v3_small", "imagenet", 4)}
+TOP1_ALLOWED = 0.01  # share of patches
+DETECTOR_EPOCHS = 6
+BOXES = ["map50", "map50_95"]
+BOXES_ALLOWED = 0.5  # points of mean average precision
 ERROR = re.compile(r"(?:threads (\d+): )?.*largest error (\S+) of \S+ \(allowed (\S+)\)")
 GRADIENT = re.compile(r"\S+ (frozen|live): worst gradient at (\S+) of what is allowed")
 STEPS = re.compile(r"\S+ (frozen|live): after 3 steps (\S+) \(allowed (\S+)\)")
@@ -77,24 +89,71 @@ def read_yolo(agreement):
         agreement.failed.append("yolo anchors")
 
 
+# ---- Networks trained on boards, in bf16 ---------------------------------------------------------
+
+def run(words):
+    """The JSON in the last line of what a program prints; None after a failure, which it tells."""
+    done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def judge_classes(agreement, folder, name):
+    model, pixels, epochs = CLASSIFIERS[name]
+    path, boards = os.path.join(folder, name + ".onnx"), peer.data("pcb-stream")
+    trained = run([bench.TIGHTLOOP, "train", "--json", "--data", boards, "--model", model,
+                   "--normalisation", pixels, "--epochs", epochs, "--threads", 2, "-o", path])
+    found = trained and run([bench.tool("precision_classes"), boards, path, pixels])
+    if not found:
+        return
+    judged = found["judged"]
+    print(f"{name}: {judged} patches, {found['same']} called the same in float32 and in bf16; right "
+          f"{found['right_fp32']} and {found['right_bf16']}", flush=True)
+    agreement.add(f"bf16 top1 {name}", 1 - found["same"] / judged, TOP1_ALLOWED)
+
+
+def judge_boxes(agreement):
+    found = run([bench.tool("detect_boards"), "--data", peer.data("pcb-stream"),
+                 "--epochs", DETECTOR_EPOCHS])
+    if not found or "map50_bf16" not in found["figures"]:
+        return
+    figures = found["figures"]
+    for key in BOXES:
+        exact, half = figures[key], figures[key + "_bf16"]
+        print(f"yolov8n: {key} over {figures['judged']} boards {exact:.4f} in float32, {half:.4f} "
+              "in bf16", flush=True)
+        agreement.add(f"bf16 {key} yolov8n", 100 * max(0.0, exact - half), BOXES_ALLOWED)
+
+
+def judge_bf16(agreement):
+    with bench.folder() as folder:
+        for name in CLASSIFIERS:
+            judge_classes(agreement, folder, name)
+    judge_boxes(agreement)
+
+
+# ---- All -----------------------------------------------------------------------------------------
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--no-yolo", action="store_true", help="without the losses of YOLOv8")
+    parser.add_argument("--no-bf16", action="store_true", help="without what is trained here")
     options = parser.parse_args()
     agreement = Agreement()
     read_test(agreement, "fixture_data_test")
     read_test(agreement, "models_data_test")
     if not options.no_yolo:
         read_yolo(agreement)
+    if not options.no_bf16:
+        judge_bf16(agreement)
     agreement.need([f"{network} outputs" for network in NETWORKS]
                    + ["pretrained_classifier_agrees"]
                    + [f"{network} {mode} {what} threads{threads}" for network in NETWORKS
                       for mode in ("frozen", "live") for what in ("gradient", "after3")
                       for threads in (1, 2)]
                    + [f"{model} outputs threads{threads}" for model in MODELS for threads in (1, 2)]
-                   + ["yolo " + key for key in YOLO_ALLOWED])
-    # Nothing here trains a network on the boards and runs it in bf16 yet.
-    agreement.missing += ["bf16 top-1 of a fine-tuned classifier", "bf16 box mAP"]
+                   + ["yolo " + key for key in YOLO_ALLOWED]
+                   + [f"bf16 top1 {name}" for name in CLASSIFIERS]
+                   + [f"bf16 {key} yolov8n" for key in BOXES])
     finish(agreement)
 
 

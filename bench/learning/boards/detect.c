@@ -4,13 +4,14 @@
  *            [--rate R] [--seed N] [--boards N] [--save FILE] [--load FILE] [--detections FILE]
  *
  * Images of every tenth board (by name) are kept out of training and judged: mean average precision
- * and the data set's own rule, before and after. --save writes the weights (float32, no header),
- * --load judges such weights without training, --detections writes what was found for
- * score_detect.py. The last line is JSON. */
+ * and the data set's own rule, before and after, in the end in bf16 too where the processor has it.
+ * --save writes the weights (float32, no header), --load judges such weights without training,
+ * --detections writes what was found for score_detect.py. The last line is JSON. */
 #include "learn/detect/detect.h"
 #include "base/env.h"
 #include "bench/learning/boards/boards.h"
 #include "networks/networks.h"
+#include "tensor/device.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -88,14 +89,17 @@ static void write_detections(const char *path, const boards *all, const tl_detec
     fclose(file);
 }
 
-static quality judge(tl_graph *graph, const float *flat, const boards *all, const char *detections)
+static quality judge(tl_graph *graph, const float *flat, const boards *all, tl_precision precision,
+                     const char *detections)
 {
     tl_error err = { 0 };
     tl_plan *plan = NULL;
     tl_weights *weights = NULL;
     tl_yolo_head head;
     quality out;
-    const tl_plan_options options = { .batch_max = 1, .mode = TL_PLAN_INFER, .threads = 1 };
+    const tl_plan_options options = {
+        .batch_max = 1, .mode = TL_PLAN_INFER, .threads = 1, .precision = precision
+    };
     check(tl_plan_create(graph, &options, &plan, &err), &err);
     check(tl_weights_create(graph, flat, &weights, &err), &err);
     check(tl_yolo_head_of_graph(graph, &head, &err), &err);
@@ -238,6 +242,27 @@ static settings parse(int argc, char **argv)
     return s;
 }
 
+/* Judge what came of it, and print the last line. */
+static void conclude(const settings *s, tl_graph *graph, const float *flat, const boards *all,
+                     double train_s)
+{
+    const quality after = judge(graph, flat, all, TL_PRECISION_FLOAT32, s->detections);
+    char in_bf16[128] = "";
+    tell("after", &after);
+    if (tl_device_runs_bf16()) {
+        const quality half = judge(graph, flat, all, TL_PRECISION_BF16, NULL);
+        tell("in bf16", &half);
+        snprintf(in_bf16, sizeof in_bf16, "\"map50_bf16\": %.4f, \"map50_95_bf16\": %.4f, ",
+                 half.coco.map50, half.coco.map50_95);
+    }
+    printf("{\"bench\": \"detect-boards\", \"figures\": {\"side\": %u, \"epochs\": %g, "
+           "\"judged\": %zu, \"map50\": %.4f, \"map50_95\": %.4f, %s\"boards_ap\": %.4f, "
+           "\"boards_f\": %.4f, \"train_s\": %.1f}}\n",
+           s->side, s->load != NULL ? 0.0 : s->epochs, all->judged_count, after.coco.map50,
+           after.coco.map50_95, in_bf16, after.matched.average_precision, after.sure.f_mean,
+           train_s);
+}
+
 int main(int argc, char **argv)
 {
     const settings s = parse(argc, argv);
@@ -255,24 +280,18 @@ int main(int argc, char **argv)
     boards_load(s.data, s.side, s.boards, &all);
     printf("%zu boards to learn from, %zu to judge on; %u pixels, %zu parameters\n",
            all.learned_count, all.judged_count, s.side, tl_graph_float_count(graph));
-    double begin_s = now_s();
+    double train_s = 0.0;
     if (s.load != NULL) {
         store(s.load, "rb", flat, tl_graph_float_count(graph));
     } else {
-        quality before = judge(graph, flat, &all, NULL);
+        quality before = judge(graph, flat, &all, TL_PRECISION_FLOAT32, NULL);
         tell("before", &before);
-        begin_s = now_s();
+        const double begin_s = now_s();
         learn(&s, graph, &all, flat);
+        train_s = now_s() - begin_s;
     }
-    double train_s = now_s() - begin_s;
     if (s.save != NULL) store(s.save, "wb", flat, tl_graph_float_count(graph));
-    quality after = judge(graph, flat, &all, s.detections);
-    tell("after", &after);
-    printf("{\"bench\": \"detect-boards\", \"figures\": {\"side\": %u, \"epochs\": %g, "
-           "\"map50\": %.4f, \"map50_95\": %.4f, \"boards_ap\": %.4f, \"boards_f\": %.4f, "
-           "\"train_s\": %.1f}}\n",
-           s.side, s.load != NULL ? 0.0 : s.epochs, after.coco.map50, after.coco.map50_95,
-           after.matched.average_precision, after.sure.f_mean, s.load != NULL ? 0.0 : train_s);
+    conclude(&s, graph, flat, &all, train_s);
     boards_free(&all);
     free(flat);
     tl_graph_release(&graph);
