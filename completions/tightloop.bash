@@ -107,6 +107,7 @@ _tightloop() {
         bench:--size|bench:-s) COMPREPLY=(); return ;;
         bench:--batch|bench:-b) COMPREPLY=(); return ;;
         bench:--threads|bench:-t) COMPREPLY=(); return ;;
+        bench:--precision|bench:-p) COMPREPLY=($(compgen -W 'auto fp32 bf16' -- "$word")); return ;;
         bench:--seconds) COMPREPLY=(); return ;;
     esac
     case $command in
@@ -125,7 +126,7 @@ _tightloop() {
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
         token) COMPREPLY=($(compgen -W 'create list revoke --file --config --rights --json --help' -- "$word")) ;;
-        bench) COMPREPLY=($(compgen -W '--model --size --batch --threads --train --layers --seconds --json --help' -- "$word")) ;;
+        bench) COMPREPLY=($(compgen -W '--model --size --batch --threads --precision --train --layers --seconds --json --help' -- "$word")) ;;
         completion) COMPREPLY=($(compgen -W 'bash zsh fish --help' -- "$word")) ;;
         version) COMPREPLY=($(compgen -W '--json --help' -- "$word")) ;;
         help) COMPREPLY=($(compgen -W '--markdown --help' -- "$word")) ;;

@@ -143,6 +143,7 @@ complete -c tightloop -n '__fish_seen_subcommand_from bench' -l model -s m -r -F
 complete -c tightloop -n '__fish_seen_subcommand_from bench' -l size -s s -x -d 'Height and width of the input; without it, what the network was designed for.'
 complete -c tightloop -n '__fish_seen_subcommand_from bench' -l batch -s b -x -d 'Items in one run.'
 complete -c tightloop -n '__fish_seen_subcommand_from bench' -l threads -s t -x -d 'Threads of one run.'
+complete -c tightloop -n '__fish_seen_subcommand_from bench' -l precision -s p -x -a 'auto fp32 bf16' -d 'Numbers between layers. bf16: inference only, needs AVX-512; auto: bf16 where the processor has AMX.'
 complete -c tightloop -n '__fish_seen_subcommand_from bench' -l train -d 'Time forward and backward of a training step, not inference.'
 complete -c tightloop -n '__fish_seen_subcommand_from bench' -l layers -s l -d 'Add a table of the layers, the slowest first.'
 complete -c tightloop -n '__fish_seen_subcommand_from bench' -l seconds -x -d 'How long each network is measured.'

@@ -112,6 +112,13 @@ typedef enum tl_durability {
     TL_DURABILITY_RELAXED /* acknowledged = handed to the operating system: a power cut may lose it */
 } tl_durability;
 
+/* What numbers are between the layers of a network that answers. Learning is always float32. */
+typedef enum tl_precision {
+    TL_PRECISION_FLOAT32,
+    TL_PRECISION_BF16, /* TL_EUNSUPPORTED where the processor has no AVX-512 */
+    TL_PRECISION_AUTO  /* bf16 where the processor multiplies it in tiles (AMX), else float32 */
+} tl_precision;
+
 typedef struct tl_runtime_options {
     const char *path;         /* folder of the journal; made when missing */
     tl_durability durability; /* default TL_DURABILITY_FULL */
@@ -121,6 +128,7 @@ typedef struct tl_runtime_options {
     uint32_t trainer_threads; /* of a campaign, to 64; 0: no slow learner; default 1 */
     uint32_t batch_max;       /* micro-batch, items; default 32 */
     uint32_t queue_max;       /* items that may wait before TL_EFULL; default 4096 */
+    tl_precision precision;   /* of answers; default TL_PRECISION_AUTO */
     bool read_only;           /* open for looking: no predictions, no feedback, no learning */
 } tl_runtime_options;
 

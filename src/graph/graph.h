@@ -85,16 +85,6 @@ typedef enum tl_plan_mode {
     TL_PLAN_TRAIN_LIVE    /* batch statistics; running statistics move with the node's momentum */
 } tl_plan_mode;
 
-/* What numbers are between the steps of a plan that serves. With bf16, weights and most activations
- * are bf16; sums, biases and activation functions are float32, and so are inputs, outputs, features,
- * and operators without a form for bf16. Results then agree with float32's to two or three digits.
- * It needs AVX-512; docs/decisions/0006-bf16.md has what it brings. Training is float32. */
-typedef enum tl_precision {
-    TL_PRECISION_FLOAT32,
-    TL_PRECISION_BF16, /* TL_EUNSUPPORTED where the processor has no AVX-512 */
-    TL_PRECISION_AUTO  /* BF16 where the processor has AMX-BF16 and the plan serves, else FLOAT32 */
-} tl_precision;
-
 typedef struct tl_plan_options {
     uint32_t batch_max; /* >= 1; any batch up to this can be run */
     tl_plan_mode mode;
@@ -106,6 +96,10 @@ typedef struct tl_plan_options {
     /* Training: parameters of stages from this one on stay: they get gradient 0, nothing is kept or
      * run backward for them, and their normalisation is frozen in live mode too. 0: all learn. */
     uint32_t trained_stages;
+    /* Of a plan that serves. With bf16, weights and most activations are bf16; sums, biases and
+     * activation functions are float32, and so are inputs, outputs, features, and operators without
+     * a form for bf16. Results then agree with float32's to two or three digits;
+     * docs/decisions/0006-bf16.md has what it brings. Training is float32; AUTO is that there. */
     tl_precision precision;
     bool only_measure; /* for tl_plan_bytes: nothing is allocated for tensors, and nothing can be
                           run or written */

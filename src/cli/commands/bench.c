@@ -14,11 +14,11 @@
 enum { SHOWN_NAME = 32 };
 
 static struct {
-    const char *model;
+    const char *model, *precision;
     uint64_t size, batch, threads;
     double seconds;
     bool layers, train, json;
-} values = { .batch = 1, .threads = 1, .seconds = 1 };
+} values = { .precision = "auto", .batch = 1, .threads = 1, .seconds = 1 };
 
 static const tl_option options[] = {
     { "model", 'm', TL_OPTION_FILE, "NAME|FILE",
@@ -31,6 +31,10 @@ static const tl_option options[] = {
     { "batch", 'b', TL_OPTION_WHOLE, "ITEMS", "Items in one run.", &values.batch, 1, 1024 },
     { "threads", 't', TL_OPTION_WHOLE, "COUNT", "Threads of one run.", &values.threads, 1,
       TL_TEAM_MAX },
+    { "precision", 'p', TL_OPTION_CHOICE, "auto|fp32|bf16",
+      "Numbers between layers. bf16: inference only, needs AVX-512; auto: bf16 where the processor "
+      "has AMX.",
+      &values.precision, 0, 0 },
     { "train", 0, TL_OPTION_FLAG, NULL,
       "Time forward and backward of a training step, not inference.", &values.train, 0, 0 },
     { "layers", 'l', TL_OPTION_FLAG, NULL, "Add a table of the layers, the slowest first.",
@@ -101,6 +105,17 @@ static tl_status make_gradients(subject *s, tl_error *err)
     return TL_OK;
 }
 
+static tl_precision precision(void)
+{
+    if (strcmp(values.precision, "auto") == 0) return TL_PRECISION_AUTO;
+    return strcmp(values.precision, "bf16") == 0 ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
+}
+
+static const char *precision_text(const subject *s)
+{
+    return tl_plan_precision(s->plan) == TL_PRECISION_BF16 ? "bf16" : "fp32";
+}
+
 static tl_status prepare(subject *s, tl_error *err)
 {
     tl_status status = load(s, err);
@@ -109,6 +124,7 @@ static tl_status prepare(subject *s, tl_error *err)
     const tl_plan_options plan = { .batch_max = (uint32_t)values.batch,
                                    .mode = values.train ? TL_PLAN_TRAIN_LIVE : TL_PLAN_INFER,
                                    .threads = (uint32_t)values.threads,
+                                   .precision = precision(),
                                    .loss_outputs = values.train ? (uint32_t)s->outputs : 0 };
     status = tl_plan_create(s->graph, &plan, &s->plan, err);
     if (status != TL_OK) return status;
@@ -282,6 +298,7 @@ static tl_status report(const subject *s, const tl_peak *peak, tl_json_writer *w
     if (values.json) {
         tl_json_object(w);
         tl_json_key(w, "model"), tl_json_string(w, s->name);
+        tl_json_key(w, "precision"), tl_json_string(w, precision_text(s));
         tl_json_key(w, "ms"), tl_json_double(w, 1e3 * s->run_s);
         tl_json_key(w, "gflop"), tl_json_double(w, 1e-9 * flops);
         tl_json_key(w, "gflops_per_s"), tl_json_double(w, 1e-9 * rate);
@@ -290,8 +307,8 @@ static tl_status report(const subject *s, const tl_peak *peak, tl_json_writer *w
         write_layers(w, s, layers, peak);
         tl_json_object_end(w);
     } else {
-        printf("%-24s %9.3f ms  %8.1f GFLOP/s  %5.1f%% of peak\n", s->name, 1e3 * s->run_s,
-               1e-9 * rate, 100 * share_of(rate, peak->flops));
+        printf("%-24s %s %9.3f ms  %8.1f GFLOP/s  %5.1f%% of peak\n", s->name, precision_text(s),
+               1e3 * s->run_s, 1e-9 * rate, 100 * share_of(rate, peak->flops));
         if (values.layers) print_layers(s, layers, sum_s, peak);
     }
     free(layers);
@@ -362,12 +379,13 @@ const tl_command tl_command_bench = {
     .details =
         "Runs each network with seeded weights and inputs, and tells the median of a run, the "
         "multiply-adds a second (two operations each), and their share of what this processor can "
-        "do at most, which is measured first. GB/s counts a layer's operands, result and "
-        "parameters once each: beside the machine's GB/s it tells whether a layer computes or "
-        "waits for memory; more than that comes out of caches. With --train a step is forward "
-        "and backward without a loss and an optimiser, and counts as three times forward.",
+        "do at most in fp32, which is measured first. GB/s counts a layer's operands, result and "
+        "parameters once each, as fp32: beside the machine's GB/s it tells whether a layer "
+        "computes or waits for memory; more than that comes out of caches. With --train a step is "
+        "forward and backward without a loss and an optimiser, and counts as three times forward.",
     .example = "tightloop bench\n"
                "tightloop bench --model yolov8n --size 640 --layers\n"
+               "tightloop bench --model yolov8n --precision bf16 --threads 2\n"
                "tightloop bench --model part.onnx --train --batch 8 --threads 2 --layers",
     .options = options,
     .option_count = TL_COUNT_OF(options),

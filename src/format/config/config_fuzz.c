@@ -9,7 +9,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static const tl_config_defaults DEFAULTS = {
-        .runtime = { .trainer_threads = 1, .batch_max = 32, .queue_max = 4096 },
+        .runtime = { .trainer_threads = 1,
+                     .batch_max = 32,
+                     .queue_max = 4096,
+                     .precision = TL_PRECISION_AUTO },
         .loop = { .height = 64,
                   .width = 64,
                   .channels = 1,

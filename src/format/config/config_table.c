@@ -10,6 +10,10 @@
 static const char *const DURABILITIES[] = {
     [TL_DURABILITY_FULL] = "full", [TL_DURABILITY_RELAXED] = "relaxed", NULL
 };
+static const char *const PRECISIONS[] = { [TL_PRECISION_FLOAT32] = "fp32",
+                                          [TL_PRECISION_BF16] = "bf16",
+                                          [TL_PRECISION_AUTO] = "auto",
+                                          NULL };
 static const char *const LEARNING[] = { [TL_LEARNING_AUTO] = "auto",
                                         [TL_LEARNING_CONTINUOUS] = "continuous",
                                         [TL_LEARNING_CAMPAIGN] = "campaign",
@@ -77,6 +81,9 @@ static const tl_config_field ENGINE_FIELDS[] = {
       "Items that are predicted together at most." },
     { "queue_max", TL_CONFIG_UINT32, R(queue_max), 1, 1000000, NULL, NULL, NULL,
       "Items that may wait before callers are told to try again (503)." },
+    { "precision", TL_CONFIG_CHOICE, R(precision), 0, 0, PRECISIONS, NULL, NULL,
+      "Numbers inside a network that answers; learning is fp32. bf16 needs AVX-512; auto: bf16 "
+      "where AMX makes it faster." },
 };
 static const tl_config_table ENGINE = TABLE(ENGINE_FIELDS);
 

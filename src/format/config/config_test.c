@@ -14,7 +14,10 @@
 
 /* As stated in tightloop.h; the functions that return them live in a layer above. */
 static const tl_config_defaults DEFAULTS = {
-    .runtime = { .trainer_threads = 1, .batch_max = 32, .queue_max = 4096 },
+    .runtime = { .trainer_threads = 1,
+                 .batch_max = 32,
+                 .queue_max = 4096,
+                 .precision = TL_PRECISION_AUTO },
     .loop = { .height = 64,
               .width = 64,
               .channels = 1,
@@ -61,7 +64,7 @@ static void reads_everything(void **state)
         "  io_threads: 2}\n"
         "journal: {path: /var/j, durability: relaxed, quota: 50GB,\n"
         "  retention: {size: 1.5 KiB, days: 30}}\n"
-        "engine: {trainer_threads: 0, batch_max: 8, queue_max: 99}\n"
+        "engine: {trainer_threads: 0, batch_max: 8, queue_max: 99, precision: bf16}\n"
         "loops:\n"
         "  - name: boards\n"
         "    input: image\n"
@@ -97,6 +100,7 @@ static void reads_everything(void **state)
     assert_int_equal(c->runtime.retention_bytes, 1536);
     assert_int_equal(c->runtime.retention_days, 30);
     assert_int_equal(c->runtime.trainer_threads, 0);
+    assert_int_equal(c->runtime.precision, TL_PRECISION_BF16);
     assert_int_equal(c->runtime.batch_max, 8);
     assert_int_equal(c->runtime.queue_max, 99);
     assert_int_equal(c->loop_count, 2);

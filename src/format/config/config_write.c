@@ -9,7 +9,7 @@
 #include <strings.h>
 
 _Static_assert(sizeof(tl_durability) == sizeof(int) && sizeof(tl_input_form) == sizeof(int) &&
-                   sizeof(tl_learning) == sizeof(int),
+                   sizeof(tl_learning) == sizeof(int) && sizeof(tl_precision) == sizeof(int),
                "choices are read and written as int");
 
 /* Safe without quotes: begins like a word or a path, and is no word that YAML takes for something

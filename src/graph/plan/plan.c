@@ -119,11 +119,12 @@ static tl_status choose_precision(const tl_plan_options *options, tl_precision *
         *out = serves && tl_device_prefers_bf16() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
     if (*out == TL_PRECISION_FLOAT32) return TL_OK;
     if (!serves)
-        return tl_fail(err, TL_EUNSUPPORTED,
-                       "training is in float32; bf16 is for plans that serve");
+        return tl_fail(
+            err, TL_EUNSUPPORTED,
+            "training is in float32: choose fp32, or auto, for it; bf16 is for plans that serve");
     if (!tl_device_runs_bf16())
         return tl_fail(err, TL_EUNSUPPORTED,
-                       "bf16 needs a processor with AVX-512; use float32, or auto");
+                       "bf16 needs a processor with AVX-512; choose fp32, or auto");
     return TL_OK;
 }
 

@@ -1,6 +1,9 @@
 /* Image loops, end to end: pictures in files, with a template and without. */
 #include "loop/test/test_support.h"
 
+#include "tensor/device.h"
+
+#include <math.h>
 #include <png.h>
 
 enum { SIDE = 40, STREAM = 150, JUDGED = 50 }; /* the loop takes 32 x 32: scaled on the way in */
@@ -109,6 +112,27 @@ static void pictures_with_templates_are_learned(void **state)
     run(*state, true, 33);
 }
 
+/* What a loop answers in is not what it learns in: the journal fits both. */
+static void pictures_are_answered_in_bf16(void **state)
+{
+    fixture *f = *state;
+    if (!tl_device_runs_bf16()) skip();
+    f->runtime_options.precision = TL_PRECISION_BF16;
+    run(f, true, 33);
+    open_loop(f);
+    tl_rng rng;
+    tl_rng_seed(&rng, 9, 0);
+    picture image, reference;
+    draw_picture(&rng, &image, &reference);
+    const tl_prediction half = predict_picture(f, &image, &reference);
+    f->runtime_options.precision = TL_PRECISION_FLOAT32;
+    reopen(f);
+    const tl_prediction exact = predict_picture(f, &image, &reference);
+    assert_int_equal(half.version, exact.version);
+    assert_memory_not_equal(half.scores, exact.scores, 3 * sizeof(float));
+    for (int i = 0; i < 3; i++) assert_true(fabsf(half.scores[i] - exact.scores[i]) < 0.02f);
+}
+
 /* Features change with the version: the statistics of the one returned to must not bring back what
  * was withdrawn since. */
 static void returning_to_a_version_does_not_bring_back_withdrawn_labels(void **state)
@@ -168,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLOSED_TEST(pictures_are_learned),
         CLOSED_TEST(pictures_with_templates_are_learned),
+        CLOSED_TEST(pictures_are_answered_in_bf16),
         CLOSED_TEST(returning_to_a_version_does_not_bring_back_withdrawn_labels),
         CLOSED_TEST(pictures_that_cannot_be_read_are_refused),
     };

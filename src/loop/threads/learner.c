@@ -56,7 +56,12 @@ tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
     if (tl_core_is_dirty(loop->core)) {
         tl_model *model = NULL;
         status = tl_core_model(loop->core, &model, err);
-        if (status == TL_OK) tl_model_slot_put(loop->model, model);
+        /* Packing is paid for here, not by the next answer. */
+        if (status == TL_OK) status = tl_weights_prepare(model->weights, loop->serving_plan, err);
+        if (status == TL_OK)
+            tl_model_slot_put(loop->model, model);
+        else
+            tl_model_release(&model);
     }
     share_state(loop);
     tl_status fed = tl_training_feed(loop, err);

@@ -288,18 +288,24 @@ static tl_status apply_knobs(tl_loop *loop, const tl_loop_config *wanted, tl_err
     return status;
 }
 
-/* The first answer should not pay for compiling: run each batch size once. */
+static tl_status compile(tl_loop *loop, tl_error *err)
+{
+    const tl_runtime_options *runtime = &loop->runtime->options;
+    const tl_plan_options options = { .batch_max = runtime->batch_max,
+                                      .mode = TL_PLAN_INFER,
+                                      .threads = 1,
+                                      .precision = runtime->precision };
+    return tl_plan_create(loop->graph, &options, &loop->serving_plan, err);
+}
+
+/* The first answer should not pay for what the first run does: run all of a batch once. */
 static tl_status warm_up(tl_loop *loop, tl_error *err)
 {
-    tl_plan_options options = { .batch_max = loop->runtime->options.batch_max,
-                                .mode = TL_PLAN_INFER,
-                                .threads = 1 };
-    tl_status status = tl_plan_create(loop->graph, &options, &loop->serving_plan, err);
-    if (status != TL_OK) return status;
+    const uint32_t batch = loop->runtime->options.batch_max;
     tl_model *model = tl_model_slot_get(loop->model);
     size_t input = tl_shape_count(tl_graph_input_shape(loop->graph, 0));
-    memset(tl_plan_input(loop->serving_plan, 0), 0, options.batch_max * input * sizeof(float));
-    status = tl_plan_infer(loop->serving_plan, model->weights, options.batch_max, err);
+    memset(tl_plan_input(loop->serving_plan, 0), 0, batch * input * sizeof(float));
+    tl_status status = tl_plan_infer(loop->serving_plan, model->weights, batch, err);
     tl_model_release(&model);
     return status;
 }
@@ -326,6 +332,7 @@ static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, bool keeps_kn
     status = open_readers(loop, err);
     if (status == TL_OK)
         status = tl_loop_make_graph(loop, &loop->lookup, &loop->graph, &flat, &loop->network, err);
+    if (status == TL_OK) status = compile(loop, err);
     if (status == TL_OK) status = tl_model_slot_create(&loop->model);
     if (status == TL_OK) status = recover(loop, flat, err);
     free(loop->model_data);

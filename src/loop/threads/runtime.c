@@ -10,9 +10,11 @@ enum { BATCH_LIMIT = 256, QUEUE_LIMIT = 1 << 20 };
 
 tl_runtime_options tl_runtime_options_default(void)
 {
-    return (tl_runtime_options){
-        .durability = TL_DURABILITY_FULL, .trainer_threads = 1, .batch_max = 32, .queue_max = 4096
-    };
+    return (tl_runtime_options){ .durability = TL_DURABILITY_FULL,
+                                 .trainer_threads = 1,
+                                 .batch_max = 32,
+                                 .queue_max = 4096,
+                                 .precision = TL_PRECISION_AUTO };
 }
 
 tl_loop_options tl_loop_options_default(void)
