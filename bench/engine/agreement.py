@@ -1,6 +1,6 @@
 """The engine's numbers beside PyTorch's, ONNX Runtime's and its own in double precision, in one run.
 
-quick: --no-yolo --no-bf16
+quick: --no-yolo --no-bf16 --no-spread
 
 Fixtures (outputs; the gradient, and parameters after three steps of SGD, with frozen and live
 normalisation; one thread and two) and models are compared by the tests graph/fixture_data and
@@ -9,7 +9,9 @@ peers/torch_yolo_loss.py. Networks that are trained here on real boards, for som
 judged in float32 and in bf16, on boards that were kept out: the share of patches that both call the
 same, and mean average precision of boxes. Each line is the worst difference and what is allowed (of
 gradients, which are held by tensor, the largest share of it); `ratio` is the largest share. `met` asks
-that everything was measured.
+that everything was measured. Where the live training of a fixture amplifies rounding,
+peers/torch_spread.py tells how far PyTorch's float32 is from its own double precision: what is allowed
+there follows from it.
 """
 import argparse
 import json
@@ -22,6 +24,7 @@ from lib import bench
 from peers import peer
 
 NETWORKS = ["tiny_cnn", "pcb_cnn", "mobilenet_v3_small", "efficientnet_lite0_ft7"]
+SPREADS = "efficientnet_lite0_ft7"  # its live training amplifies rounding
 MODELS = ["mobilenet_v3_small", "mobilenet_v3_large", "yolov8n_320", "ppocr-cls-mobilenetv3",
           "ppocrv4-det"]
 YOLO_ALLOWED = {"max_loss_difference": 1e-5, "max_grad_norm_difference": 1e-4}
@@ -131,11 +134,26 @@ def judge_bf16(agreement):
     judge_boxes(agreement)
 
 
+# ---- PyTorch's own spread ------------------------------------------------------------------------
+
+def read_spread():
+    """Figures of PyTorch's own spread; none when it cannot be measured."""
+    last = run([sys.executable, "-B", peer.script("torch_spread.py"),
+                peer.data(os.path.join("fixtures", SPREADS))])
+    if not last:
+        return {}
+    print(f"PyTorch float32, {SPREADS} live after 3 steps: {last['update_low']:.2g} to "
+          f"{last['update_high']:.2g} of the update from double precision in {last['runs']} runs")
+    return {f"torch_spread_{key}": value for key, value in last.items()}
+
+
 # ---- All -----------------------------------------------------------------------------------------
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--no-yolo", action="store_true", help="without the losses of YOLOv8")
+    parser.add_argument("--no-spread", action="store_true",
+                        help="without the spread of PyTorch's own training")
     parser.add_argument("--no-bf16", action="store_true", help="without what is trained here")
     options = parser.parse_args()
     agreement = Agreement()
@@ -145,6 +163,7 @@ def main():
         read_yolo(agreement)
     if not options.no_bf16:
         judge_bf16(agreement)
+    spread = {} if options.no_spread else read_spread()
     agreement.need([f"{network} outputs" for network in NETWORKS]
                    + ["pretrained_classifier_agrees"]
                    + [f"{network} {mode} {what} threads{threads}" for network in NETWORKS
@@ -154,10 +173,10 @@ def main():
                    + ["yolo " + key for key in YOLO_ALLOWED]
                    + [f"bf16 top1 {name}" for name in CLASSIFIERS]
                    + [f"bf16 {key} yolov8n" for key in BOXES])
-    finish(agreement)
+    finish(agreement, spread)
 
 
-def finish(agreement):
+def finish(agreement, spread):
     shares = {name: difference / allowed for name, (difference, allowed) in agreement.worst.items()}
     bench.table([[name, f"{difference:.2g}", f"{allowed:.2g}", f"{shares[name]:.2f}"]
                  for name, (difference, allowed) in agreement.worst.items()],
@@ -169,11 +188,12 @@ def finish(agreement):
     figures = {name.replace(" ", "_"): difference
                for name, (difference, _) in agreement.worst.items()}
     figures |= {"failed": agreement.failed, "not_measured": agreement.missing}
+    figures |= spread
     worst = max(shares.values(), default=0)
     bench.finish("agreement", figures, worst, 1,
                  not agreement.failed and not agreement.missing and worst <= 1)
 
 
 if __name__ == "__main__":
-    peer.enter("torch")
+    peer.enter("engines")
     main()

@@ -35,12 +35,12 @@ static const network NETWORKS[] = {
 
 /* The pretrained network has 16 numbers a channel in its last blocks. One of them lies so near an edge
  * of ReLU6 that rounding decides its side, and then the gradient moves by a twentieth; the steps after
- * it move hundreds and thousands more across. PyTorch does the same: beside its own float64, which
- * agrees with the file, its float32 is 0.3 % to 37 % of the update off after three steps as its input
- * moves by 1e-7 of itself, 8 % and 37 % with the two layouts and the input as it is, and its float64
- * is up to 37 % off as the input moves by 1e-6. The file is one draw of these. So the first forward
- * pass is held strictly, and the first gradient of one thread; the rest to what that spread allows:
- * losses 1, 2 and 3 were at most 0.0017, 0.011 and 0.044 away. */
+ * it move hundreds and thousands more across. PyTorch does the same: bench/peers/torch_spread.py finds
+ * its float32 0.01 % to 37 % of the update away from its own float64, which agrees with the file,
+ * after three steps with the input moved by 1e-7 of itself or not; 0.01 % with one memory layout and
+ * 37 % with the other as it is; losses 1, 2 and 3 at most 0.0017, 0.010 and 0.031 away. The file is one
+ * draw of these. So the first forward pass is held strictly, and the first gradient of one thread; the
+ * rest to what that spread allows. Ours were at most 0.0017, 0.011 and 0.044 away. */
 static const struct {
     double gradient, losses[STEPS + 1], update; /* shares of the gradient and of the update; nats */
 } JUMPS = { 0.08, { 1e-4, 4e-3, 2e-2, 9e-2 }, 0.5 };
@@ -416,9 +416,10 @@ static void check_gradients(const training *t, bool strictly)
             worst = fmax(worst, sqrt(d.error) / allowed);
         }
     }
+    if (!strictly) worst = sqrt(off / all) / JUMPS.gradient;
     print_message("%s %s: worst gradient at %.2g of what is allowed, all %.2g off\n", t->net->name,
                   t->mode, worst, sqrt(off / all));
-    if (!strictly) assert_true(sqrt(off) <= JUMPS.gradient * sqrt(all));
+    assert_true(worst <= 1.0);
     free(f.data);
 }
 

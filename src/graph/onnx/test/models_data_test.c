@@ -42,8 +42,9 @@ static void network_agrees(void **state)
     assert_int_equal(x.count, x.items * tl_shape_count(tl_graph_input_shape(graph, 0)));
     for (uint32_t threads = 1; threads <= 2; threads++) {
         data_numbers out = data_infer(graph, flat, x.values, x.items, threads);
+        snprintf(name, sizeof name, "threads %u", threads);
         assert_int_equal(out.count, y.count);
-        data_assert_close(net->name, out.values, y.values, y.count, net->error, 0.0);
+        data_assert_close(name, out.values, y.values, y.count, net->error, 0.0);
         free(out.values);
     }
     tl_graph_release(&graph);
