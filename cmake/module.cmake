@@ -24,6 +24,7 @@ if(TL_SANITIZE)
   target_compile_options(tl_options INTERFACE -fsanitize=${TL_SANITIZE} -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)
   target_link_options(tl_options INTERFACE -fsanitize=${TL_SANITIZE})
+  target_compile_definitions(tl_options INTERFACE TL_COMPACT_KERNELS)
 endif()
 if(TL_FUZZ)
   target_compile_options(tl_options INTERFACE -fsanitize=fuzzer-no-link)
