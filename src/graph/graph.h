@@ -110,6 +110,9 @@ typedef struct tl_plan_options {
 tl_status tl_plan_create(tl_graph *graph, const tl_plan_options *options, tl_plan **out,
                          tl_error *err);
 void tl_plan_destroy(tl_plan **plan); /* NULL-safe */
+/* tl_weights_create and tl_weights_prepare by the plan's threads, while the plan does not run: for
+ * who waits for an answer with them. */
+tl_status tl_plan_create_weights(tl_plan *plan, const float *flat, tl_weights **out, tl_error *err);
 /* FLOAT32 or BF16: what AUTO came to. */
 tl_precision tl_plan_precision(const tl_plan *plan);
 /* What it holds, the arena above all. Known before it runs. oneDNN's generated code comes on top.

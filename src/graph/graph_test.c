@@ -423,6 +423,40 @@ static void test_weights_in_used_memory(void **state)
     free_network(&n);
 }
 
+/* Weights made by the plan's threads are the same; a number that is not finite is found in any
+ * parameter, whoever has it, and the plan is as good as before. */
+static void test_weights_by_threads(void **state)
+{
+    (void)state;
+    network n = make_wide();
+    float expected[OUTPUTS], answer[OUTPUTS];
+    for (uint32_t threads = 1; threads <= TEAM; threads++) {
+        tl_plan *plan = make_plan(&n, 1, TL_PLAN_INFER, threads);
+        fill(tl_plan_input(plan, 0), count_of(&n), 3);
+        tl_weights *alone = make_weights(&n), *weights = NULL;
+        answer_of(plan, alone, expected);
+        for (size_t p = 0; p < tl_graph_param_count(n.graph); p++) {
+            const tl_param *param = tl_graph_param(n.graph, p);
+            float *last = n.flat + param->offset + param->count - 1, kept = *last;
+            tl_error err = { .status = TL_OK };
+            *last = INFINITY;
+            assert_int_equal(tl_plan_create_weights(plan, n.flat, &weights, &err), TL_EINVAL);
+            assert_non_null(strstr(err.text, param->name));
+            assert_null(weights);
+            *last = kept;
+        }
+        assert_int_equal(tl_plan_create_weights(plan, n.flat, &weights, NULL), TL_OK);
+        assert_memory_equal(tl_weights_flat(weights), n.flat,
+                            tl_graph_float_count(n.graph) * sizeof(float));
+        answer_of(plan, weights, answer);
+        assert_memory_equal(answer, expected, sizeof answer);
+        tl_weights_release(&weights);
+        tl_weights_release(&alone);
+        tl_plan_destroy(&plan);
+    }
+    free_network(&n);
+}
+
 static void test_running_again_gives_the_same(void **state)
 {
     (void)state;
@@ -881,6 +915,7 @@ int main(void)
         cmocka_unit_test(test_serving_in_bf16),
         cmocka_unit_test(test_precisions),
         cmocka_unit_test(test_weights_in_used_memory),
+        cmocka_unit_test(test_weights_by_threads),
         cmocka_unit_test(test_images_of_an_item),
         cmocka_unit_test(test_running_again_gives_the_same),
         cmocka_unit_test(test_serving_agrees_with_training),

@@ -3,6 +3,7 @@
 #define TL_GRAPH_INTERNAL_H
 
 #include "graph/graph.h"
+#include "tensor/team.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -91,6 +92,7 @@ struct tl_packer {
     tl_node *steps;
     tl_op_state *states; /* for packing: one item, one thread */
     size_t *offsets;     /* of each step in the packed buffer */
+    uint8_t *takes;      /* which of a step's parameters no earlier step has, a bit each */
     bool *step_half, *tensor_half;
     size_t step_count, bytes;
     struct dnnl_stream *stream;
@@ -102,6 +104,9 @@ tl_status tl_graph_packer(tl_graph *graph, tl_precision precision, const tl_pack
                           tl_error *err);
 void tl_packer_destroy(tl_packer *packer); /* NULL-safe */
 void tl_weights_room_free(tl_weights_room *room);
+/* tl_weights_create by the members of `team`, with room for a failure of each, or NULL and NULL. */
+tl_status tl_weights_make(tl_graph *graph, const float *flat, tl_team *team, tl_error *failures,
+                          tl_weights **out, tl_error *err);
 tl_graph *tl_weights_graph(const tl_weights *weights);
 /* Packed at the first call for a precision. Any thread. TL_ENOMEM. */
 tl_status tl_weights_packed(const tl_weights *weights, tl_precision precision, const void **out,

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
 
 struct tl_weights {
     _Atomic uint32_t references;
@@ -25,9 +28,31 @@ void tl_packer_destroy(tl_packer *packer)
     free(packer->steps);
     free(packer->states);
     free(packer->offsets);
+    free(packer->takes);
     free(packer->step_half);
     free(packer->tensor_half);
     free(packer);
+}
+
+/* Tell each step which of its parameters no earlier one has. TL_ENOMEM. */
+static tl_status share_params(const tl_graph *graph, tl_packer *packer, tl_error *err)
+{
+    _Static_assert(TL_OP_PARAM_MAX <= 8, "a bit for each parameter");
+    bool *taken = calloc(graph->param_count + 1, sizeof *taken);
+    if (taken == NULL) return tl_fail(err, TL_ENOMEM, "packing of weights");
+    size_t count = 0;
+    for (size_t s = 0; s < packer->step_count; s++) {
+        const tl_node *step = &packer->steps[s];
+        for (uint32_t p = 0; p < step->param_count; p++) {
+            if (taken[step->params[p]]) continue;
+            taken[step->params[p]] = true;
+            packer->takes[s] |= (uint8_t)(1u << p);
+            count++;
+        }
+    }
+    free(taken);
+    TL_ASSERT(count == graph->param_count); /* folding keeps parameters */
+    return TL_OK;
 }
 
 static tl_status prepare_steps(const tl_graph *graph, tl_packer *packer, tl_precision precision,
@@ -35,10 +60,11 @@ static tl_status prepare_steps(const tl_graph *graph, tl_packer *packer, tl_prec
 {
     packer->states = calloc(packer->step_count + 1, sizeof *packer->states);
     packer->offsets = calloc(packer->step_count + 1, sizeof *packer->offsets);
+    packer->takes = calloc(packer->step_count + 1, sizeof *packer->takes);
     packer->step_half = calloc(packer->step_count + 1, sizeof *packer->step_half);
     packer->tensor_half = calloc(graph->tensor_count + 1, sizeof *packer->tensor_half);
-    if (packer->states == NULL || packer->offsets == NULL || packer->step_half == NULL ||
-        packer->tensor_half == NULL)
+    if (packer->states == NULL || packer->offsets == NULL || packer->takes == NULL ||
+        packer->step_half == NULL || packer->tensor_half == NULL)
         return tl_fail(err, TL_ENOMEM, "packing of weights");
     if (precision == TL_PRECISION_BF16) {
         tl_status status = tl_program_halves(graph, packer->steps, packer->step_count,
@@ -68,6 +94,7 @@ static tl_status packer_create(const tl_graph *graph, tl_precision precision, tl
         tl_program_make(graph, TL_MODE_INFER, &packer->steps, &packer->step_count, err);
     if (status == TL_OK) status = tl_device_create_stream(&packer->stream, err);
     if (status == TL_OK) status = prepare_steps(graph, packer, precision, err);
+    if (status == TL_OK) status = share_params(graph, packer, err);
     tl_device_set_threads(threads);
     if (status != TL_OK) {
         tl_packer_destroy(packer);
@@ -90,30 +117,114 @@ tl_status tl_graph_packer(tl_graph *graph, tl_precision precision, const tl_pack
     return status;
 }
 
-/* Under the graph's lock: the packer's primitives have one owner at a time. */
-static tl_status pack_steps(const tl_graph *graph, const tl_packer *packer, const float *flat,
-                            char *packed, tl_error *err)
+/* ---- Pack ------------------------------------------------------------------------------------ */
+
+/* One set of numbers for a packer, under the graph's lock. */
+typedef struct pack_job {
+    const tl_graph *graph;
+    const tl_packer *packer;
+    const float *from;
+    float *flat; /* NULL, or where the numbers are copied to, checked */
+    char *packed;
+    uint32_t members;
+    tl_error *failures; /* of each member */
+} pack_job;
+
+/* A number that is not finite times zero is not zero. Sums in lanes, so that they do not wait. */
+static bool all_finite(const float *numbers, size_t count)
 {
-    for (size_t s = 0; s < packer->step_count; s++) {
-        const tl_node *step = &packer->steps[s];
-        const tl_op *op = tl_op_get(step->kind);
-        if (op->pack == NULL) continue;
-        const float *params[TL_OP_PARAM_MAX] = { NULL };
-        for (uint32_t p = 0; p < step->param_count; p++)
-            params[p] = flat + graph->params[step->params[p]].offset;
-        tl_status status = op->pack(&packer->states[s], params, packed + packer->offsets[s], err);
-        if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->name);
+    float zero[8] = { 0.0f }, sum = 0.0f;
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (size_t lane = 0; lane < 8; lane++) zero[lane] += numbers[i + lane] * 0.0f;
+    for (; i < count; i++) sum += numbers[i] * 0.0f;
+    for (size_t lane = 0; lane < 8; lane++) sum += zero[lane];
+    return sum == 0.0f;
+}
+
+/* A copy past the cache: nothing reads it soon, and lines need not be read to be written. `to` is at a
+ * multiple of four bytes. */
+static void copy_aside(const float *from, size_t count, float *to)
+{
+#if defined(__SSE2__)
+    for (; count > 0 && (uintptr_t)to % 16 != 0; count--) *to++ = *from++;
+    for (; count >= 4; count -= 4, from += 4, to += 4) _mm_stream_ps(to, _mm_loadu_ps(from));
+#endif
+    memcpy(to, from, count * sizeof *from);
+}
+
+/* Check and copy, so many numbers at a time that they are read from memory once. */
+static tl_status take_param(const pack_job *job, const tl_param *param, tl_error *err)
+{
+    const size_t piece = 2048;
+    for (size_t at = 0, count; at < param->count; at += count) {
+        count = param->count - at < piece ? param->count - at : piece;
+        const float *from = job->from + param->offset + at;
+        if (!all_finite(from, count))
+            return tl_fail(err, TL_EINVAL, "parameter %s holds a number that is not finite",
+                           param->name);
+        copy_aside(from, count, job->flat + param->offset + at);
     }
     return TL_OK;
 }
 
-static tl_status pack_all(const tl_graph *graph, const tl_packer *packer, const float *flat,
-                          char *packed, tl_error *err)
+static tl_status pack_step(const pack_job *job, size_t s, tl_error *err)
 {
+    const tl_packer *packer = job->packer;
+    const tl_node *step = &packer->steps[s];
+    const tl_op *op = tl_op_get(step->kind);
+    const float *params[TL_OP_PARAM_MAX] = { NULL };
+    tl_status status = TL_OK;
+    for (uint32_t p = 0; p < step->param_count && status == TL_OK; p++) {
+        const tl_param *param = &job->graph->params[step->params[p]];
+        params[p] = job->from + param->offset;
+        if (job->flat != NULL && (packer->takes[s] >> p & 1u) != 0)
+            status = take_param(job, param, err);
+    }
+    if (status != TL_OK || op->pack == NULL) return status;
+    status = op->pack(&packer->states[s], params, job->packed + packer->offsets[s], err);
+    return status == TL_OK ? TL_OK : tl_fail_context(err, status, "node %s", step->name);
+}
+
+/* Members have about the same bytes. oneDNN's primitives share a stream, which has one owner. */
+static uint32_t member_of(const tl_packer *packer, size_t s, uint32_t members)
+{
+    if (packer->states[s].own != NULL || packer->bytes == 0) return 0;
+    const size_t middle = packer->offsets[s] + packer->states[s].needs.packed / 2;
+    return (uint32_t)(middle * members / packer->bytes);
+}
+
+static void pack_member(void *arg, uint32_t member)
+{
+    const pack_job *job = arg;
+    tl_error *failure = &job->failures[member];
+    failure->status = TL_OK;
+    for (size_t s = 0; s < job->packer->step_count; s++) {
+        if (member_of(job->packer, s, job->members) != member) continue;
+        failure->status = pack_step(job, s, failure);
+        if (failure->status != TL_OK) break;
+    }
+#if defined(__SSE2__)
+    _mm_sfence(); /* what is past the cache is seen before what comes next */
+#endif
+}
+
+/* By the members of `team`, or NULL. */
+static tl_status pack_all(pack_job *job, tl_team *team, tl_error *failures, tl_error *err)
+{
+    tl_error alone;
+    job->members = team == NULL ? 1 : tl_team_members(team);
+    job->failures = team == NULL ? &alone : failures;
     int threads = tl_device_set_threads(1);
-    tl_status status = pack_steps(graph, packer, flat, packed, err);
+    if (team == NULL)
+        pack_member(job, 0);
+    else
+        tl_team_run(team, pack_member, job);
     tl_device_set_threads(threads);
-    return status;
+    for (uint32_t m = 0; m < job->members; m++)
+        if (job->failures[m].status != TL_OK)
+            return tl_fail(err, job->failures[m].status, "%s", job->failures[m].text);
+    return TL_OK;
 }
 
 /* ---- Weights --------------------------------------------------------------------------------- */
@@ -134,7 +245,7 @@ static bool room_take(tl_graph *graph, size_t packed_bytes, tl_weights_room *out
     graph->room = (tl_weights_room){ NULL, NULL };
     pthread_mutex_unlock(&graph->mutex);
     if (out->flat != NULL) return true;
-    out->flat = malloc((graph->float_count + 1) * sizeof *out->flat);
+    out->flat = tl_aligned_calloc(graph->float_count * sizeof *out->flat);
     out->packed = tl_aligned_calloc(packed_bytes);
     if (out->flat != NULL && out->packed != NULL) return true;
     tl_weights_room_free(out);
@@ -157,36 +268,13 @@ static void weights_free(tl_weights *weights)
     free(weights);
 }
 
-/* A number that is not finite times zero is not zero. Sums in lanes, so that they do not wait. */
-static bool all_finite(const float *numbers, size_t count)
-{
-    float zero[8] = { 0.0f }, sum = 0.0f;
-    size_t i = 0;
-    for (; i + 8 <= count; i += 8)
-        for (size_t lane = 0; lane < 8; lane++) zero[lane] += numbers[i + lane] * 0.0f;
-    for (; i < count; i++) sum += numbers[i] * 0.0f;
-    for (size_t lane = 0; lane < 8; lane++) sum += zero[lane];
-    return sum == 0.0f;
-}
-
-static tl_status check_finite(const tl_graph *graph, const float *flat, tl_error *err)
-{
-    for (size_t p = 0; p < graph->param_count; p++) {
-        const tl_param *param = &graph->params[p];
-        if (!all_finite(flat + param->offset, param->count))
-            return tl_fail(err, TL_EINVAL, "parameter %s holds a number that is not finite",
-                           param->name);
-    }
-    return TL_OK;
-}
-
-tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out, tl_error *err)
+tl_status tl_weights_make(tl_graph *graph, const float *flat, tl_team *team, tl_error *failures,
+                          tl_weights **out, tl_error *err)
 {
     TL_ASSERT(graph != NULL);
     TL_ASSERT(flat != NULL);
     const tl_packer *packer = NULL;
-    tl_status status = check_finite(graph, flat, err);
-    if (status == TL_OK) status = tl_graph_packer(graph, TL_PRECISION_FLOAT32, &packer, err);
+    tl_status status = tl_graph_packer(graph, TL_PRECISION_FLOAT32, &packer, err);
     if (status != TL_OK) return status;
     tl_weights *weights = calloc(1, sizeof *weights);
     if (weights == NULL) return tl_fail(err, TL_ENOMEM, "weights");
@@ -203,9 +291,9 @@ tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out
     }
     weights->flat = room.flat;
     weights->packed = room.packed;
-    memcpy(weights->flat, flat, graph->float_count * sizeof *flat);
+    pack_job job = { graph, packer, flat, weights->flat, weights->packed, 0, NULL };
     pthread_mutex_lock(&graph->mutex);
-    status = pack_all(graph, packer, weights->flat, weights->packed, err);
+    status = pack_all(&job, team, failures, err);
     pthread_mutex_unlock(&graph->mutex);
     if (status != TL_OK) {
         weights_free(weights);
@@ -213,6 +301,11 @@ tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out
     }
     *out = weights;
     return TL_OK;
+}
+
+tl_status tl_weights_create(tl_graph *graph, const float *flat, tl_weights **out, tl_error *err)
+{
+    return tl_weights_make(graph, flat, NULL, NULL, out, err);
 }
 
 tl_status tl_graph_weights_bytes(tl_graph *graph, size_t *bytes, tl_error *err)
@@ -238,7 +331,8 @@ static tl_status pack_half(const tl_weights *weights, const tl_packer *packer, t
     if (atomic_load(weights->half) != NULL) return TL_OK; /* someone was faster */
     void *packed = tl_aligned_calloc(packer->bytes);
     if (packed == NULL) return tl_fail(err, TL_ENOMEM, "weights of %zu bytes", packer->bytes);
-    tl_status status = pack_all(weights->graph, packer, weights->flat, packed, err);
+    pack_job job = { weights->graph, packer, weights->flat, NULL, packed, 0, NULL };
+    tl_status status = pack_all(&job, NULL, NULL, err);
     if (status == TL_OK) atomic_store(weights->half, packed);
     if (status != TL_OK) free(packed);
     return status;

@@ -24,8 +24,7 @@ static tl_status deploy(void *context, tl_error *err)
 {
     inference *infer = context;
     tl_weights *weights = NULL;
-    tl_status status =
-        tl_weights_create(infer->network->graph, infer->network->flat, &weights, err);
+    tl_status status = tl_plan_create_weights(infer->plan, infer->network->flat, &weights, err);
     if (status != TL_OK) return status;
     tl_weights *old = infer->weights;
     infer->weights = weights;

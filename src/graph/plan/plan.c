@@ -199,6 +199,19 @@ tl_precision tl_plan_precision(const tl_plan *plan)
     return plan->precision;
 }
 
+tl_status tl_plan_create_weights(tl_plan *plan, const float *flat, tl_weights **out, tl_error *err)
+{
+    tl_weights *weights = NULL;
+    tl_status status =
+        tl_weights_make(plan->graph, flat, plan->team, plan->failures, &weights, err);
+    if (status == TL_OK) status = tl_weights_prepare(weights, plan, err);
+    if (status == TL_OK)
+        *out = weights;
+    else
+        tl_weights_release(&weights);
+    return status;
+}
+
 size_t tl_plan_bytes(const tl_plan *plan)
 {
     size_t bytes = sizeof *plan + plan->arena_bytes +

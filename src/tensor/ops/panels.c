@@ -2,8 +2,10 @@
 
 #include <string.h>
 
-/* The panel that begins at column `begin`. Fewer than 8 columns are wasted. */
-static size_t width_at(size_t out, size_t begin)
+enum { STRETCH = 64 }; /* numbers of every column in turn: what they are turned into stays in L1 */
+
+/* Fewer than 8 columns are wasted. */
+size_t tl_panels_width(size_t out, size_t begin)
 {
     const size_t left = out - begin;
     return left > 24 ? 32 : left > 8 ? 16 : 8;
@@ -12,7 +14,7 @@ static size_t width_at(size_t out, size_t begin)
 size_t tl_panels_columns(size_t out)
 {
     size_t begin = 0;
-    while (begin < out) begin += width_at(out, begin);
+    while (begin < out) begin += tl_panels_width(out, begin);
     return begin;
 }
 
@@ -24,7 +26,7 @@ size_t tl_panels_floats(size_t out, size_t inner)
 size_t tl_panels_count(size_t out)
 {
     size_t count = 0;
-    for (size_t begin = 0; begin < out; begin += width_at(out, begin)) count++;
+    for (size_t begin = 0; begin < out; begin += tl_panels_width(out, begin)) count++;
     return count;
 }
 
@@ -39,11 +41,19 @@ static four load(const float *from)
     return value;
 }
 
+/* The next stretch of a row: that is a jump away, which processors do not foresee. */
+static void prefetch(const float *row, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end && i < begin + STRETCH; i += TL_ALIGN_BYTES / sizeof(float))
+        __builtin_prefetch(row + i);
+}
+
 static void pack_four(const float *from, size_t channels, size_t taps, tl_range k, size_t width,
                       float *panel)
 {
     const size_t inner = channels * taps;
     size_t c = k.begin / taps, t = k.begin % taps; /* the number's channel and tap */
+    for (size_t i = 0; i < 4; i++) prefetch(from + i * inner, k.end, inner);
     for (size_t i = k.begin; i < k.end; i += 4) {
         const four a = load(from + i), b = load(from + inner + i);
         const four d = load(from + 2 * inner + i), e = load(from + 3 * inner + i);
@@ -78,10 +88,10 @@ static void pack_one(const float *from, size_t channels, size_t taps, size_t beg
 static void pack_panel(const float *from, size_t there, size_t channels, size_t taps, size_t width,
                        float *panel)
 {
-    const size_t stretch = 64, inner = channels * taps;
+    const size_t inner = channels * taps;
     const size_t fours = inner / 4 * 4, whole = there / 4 * 4;
-    for (size_t begin = 0; begin < fours; begin += stretch) {
-        const tl_range k = { begin, begin + stretch < fours ? begin + stretch : fours };
+    for (size_t begin = 0; begin < fours; begin += STRETCH) {
+        const tl_range k = { begin, begin + STRETCH < fours ? begin + STRETCH : fours };
         for (size_t i = 0; i < whole; i += 4)
             pack_four(from + i * inner, channels, taps, k, width, panel + i);
     }
@@ -90,12 +100,17 @@ static void pack_panel(const float *from, size_t there, size_t channels, size_t 
                  panel + i);
 }
 
+void tl_panels_turn(const float *weights, size_t out, size_t channels, size_t taps, float *turned)
+{
+    pack_panel(weights, out, channels, taps, out, turned);
+}
+
 void tl_panels_pack(const float *weights, const float *bias, size_t out, size_t channels,
                     size_t taps, float *panels, float *panel_bias)
 {
     const size_t inner = channels * taps;
     for (size_t begin = 0, width; begin < out; begin += width) {
-        width = width_at(out, begin);
+        width = tl_panels_width(out, begin);
         float *panel = panels + begin * inner;
         const size_t there = out - begin < width ? out - begin : width;
         pack_panel(weights + begin * inner, there, channels, taps, width, panel);
@@ -112,7 +127,7 @@ void tl_panels_run(const tl_panel_args *pixels, size_t out, const float *panels,
     tl_panel_args one = *pixels;
     size_t begin = 0;
     for (size_t p = 0; begin < out && p < which.end; p++, begin += one.width) {
-        one.width = width_at(out, begin);
+        one.width = tl_panels_width(out, begin);
         if (p < which.begin) continue;
         one.columns = out - begin < one.width ? out - begin : one.width;
         one.weights = panels + begin * inner;

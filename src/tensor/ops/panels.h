@@ -12,10 +12,15 @@
 size_t tl_panels_floats(size_t out, size_t inner);
 size_t tl_panels_columns(size_t out);
 size_t tl_panels_count(size_t out);
+/* Of the panel that begins at column `begin`. */
+size_t tl_panels_width(size_t out, size_t begin);
 
 /* Pack canonical weights [out, channels, taps] as [taps * channels, out]. bias [out] may be NULL. */
 void tl_panels_pack(const float *weights, const float *bias, size_t out, size_t channels,
                     size_t taps, float *panels, float *panel_bias);
+
+/* The same numbers, [taps * channels, out], not in panels. */
+void tl_panels_turn(const float *weights, size_t out, size_t channels, size_t taps, float *turned);
 
 /* Run panels `which` over the pixels of `pixels`, whose weights, bias, width, columns are ignored,
  * and whose y and add are those of column 0. */

@@ -54,12 +54,12 @@ tl_status tl_conv_pack(const tl_op_state *state, const float *const *params, voi
     float *bias = (float *)((char *)packed + own->packed_bytes);
     void *scratch = (char *)bias + tl_align(out * sizeof(float));
     if (own->pack_weights.primitive == NULL) {
-        tl_conv_fold(attrs, out, per_output, params, packed, bias);
+        tl_conv_fold(attrs, (tl_range){ 0, out }, per_output, params, packed, bias);
         return TL_OK;
     }
     float *folded = malloc(out * per_output * sizeof *folded);
     if (folded == NULL) return tl_fail(err, TL_ENOMEM, "fold weights");
-    tl_conv_fold(attrs, out, per_output, params, folded, bias);
+    tl_conv_fold(attrs, (tl_range){ 0, out }, per_output, params, folded, bias);
     void *const buffers[] = { folded, packed };
     tl_status status = tl_call_run(&own->pack_weights, state->stream, buffers, scratch, err);
     free(folded);

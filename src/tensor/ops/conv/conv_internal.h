@@ -10,10 +10,10 @@ enum { TL_CONV_WEIGHT, TL_CONV_BIAS };
 
 /* ---- Own kernels ----------------------------------------------------------------------------- */
 
-/* Weights in canonical layout and bias with a folded normalisation applied (or plain copies).
- * weights [out, per_output], bias [out]. */
-void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const float *const *params,
-                  float *weights, float *bias);
+/* Weights in canonical layout and bias of some outputs, with a folded normalisation applied (or plain
+ * copies). weights [outputs, per_output], bias [outputs]. */
+void tl_conv_fold(const tl_attrs *attrs, tl_range outputs, size_t per_output,
+                  const float *const *params, float *weights, float *bias);
 /* One channel in and out a group. */
 bool tl_depthwise_fits(const tl_attrs *attrs, const tl_shape *input);
 extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */

@@ -50,19 +50,19 @@ static uint64_t conv_macs(const tl_attrs *attrs, const tl_shape *inputs, const t
     return each * tl_shape_count(output);
 }
 
-void tl_conv_fold(const tl_attrs *attrs, size_t out, size_t per_output, const float *const *params,
-                  float *weights, float *bias)
+void tl_conv_fold(const tl_attrs *attrs, tl_range outputs, size_t per_output,
+                  const float *const *params, float *weights, float *bias)
 {
     const float *const *norm = params + (attrs->has_bias ? 2 : 1);
-    for (size_t o = 0; o < out; o++) {
+    for (size_t o = outputs.begin; o < outputs.end; o++, weights += per_output, bias++) {
         double factor = 1, start = attrs->has_bias ? (double)params[TL_CONV_BIAS][o] : 0;
         if (attrs->folded_norm) {
             factor = (double)norm[0][o] / sqrt((double)norm[3][o] + (double)attrs->epsilon);
             start = (start - (double)norm[2][o]) * factor + (double)norm[1][o];
         }
-        bias[o] = (float)start;
+        *bias = (float)start;
         tl_kernels_get()->scale_wide(per_output, params[TL_CONV_WEIGHT] + o * per_output, factor,
-                                     weights + o * per_output);
+                                     weights);
     }
 }
 

@@ -130,13 +130,9 @@ static tl_status depthwise_pack(const tl_op_state *state, const float *const *pa
     const size_t channels = state->output.dim[2], taps = taps_of(state);
     float *weights = packed, *bias = (float *)((char *)packed + weights_bytes(state));
     for (size_t c = 0; c < channels; c++) {
-        float folded[256], folded_bias;
-        const float *one[TL_OP_PARAM_MAX] = { params[TL_CONV_WEIGHT] + c * taps };
-        const size_t count = 1u + attrs->has_bias + (attrs->folded_norm ? 4u : 0u);
-        for (size_t p = 1; p < count; p++) one[p] = params[p] + c;
-        tl_conv_fold(attrs, 1, taps, one, folded, &folded_bias);
+        float folded[256];
+        tl_conv_fold(attrs, (tl_range){ c, c + 1 }, taps, params, folded, bias + c);
         for (size_t t = 0; t < taps; t++) weights[t * channels + c] = folded[t];
-        bias[c] = folded_bias;
     }
     return TL_OK;
 }

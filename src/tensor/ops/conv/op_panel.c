@@ -59,16 +59,23 @@ static tl_status panel_prepare(tl_op_state *state, tl_error *err)
     return TL_OK;
 }
 
+/* A panel at a time: its columns are folded into a few rows, which stay in the cache until they lie
+ * in the panel. */
 static tl_status panel_pack(const tl_op_state *state, const float *const *params, void *packed,
                             tl_error *err)
 {
     const panel_conv c = describe(state);
-    float *folded = malloc((c.out * c.inner + c.out) * sizeof *folded);
+    float *folded = malloc(TL_PANEL_MAX * (c.inner + 1) * sizeof *folded);
     if (folded == NULL) return tl_fail(err, TL_ENOMEM, "fold weights");
-    float *bias = folded + c.out * c.inner, *panels = packed;
-    tl_conv_fold(state->attrs, c.out, c.inner, params, folded, bias);
-    tl_panels_pack(folded, bias, c.out, c.in, c.inner / c.in, panels,
-                   panels + tl_panels_floats(c.out, c.inner));
+    float *bias = folded + TL_PANEL_MAX * c.inner, *panels = packed;
+    float *panel_bias = panels + tl_panels_floats(c.out, c.inner);
+    for (size_t begin = 0, width; begin < c.out; begin += width) {
+        width = tl_panels_width(c.out, begin);
+        const tl_range columns = { begin, begin + width < c.out ? begin + width : c.out };
+        tl_conv_fold(state->attrs, columns, c.inner, params, folded, bias);
+        tl_panels_pack(folded, bias, columns.end - columns.begin, c.in, c.inner / c.in,
+                       panels + begin * c.inner, panel_bias + begin);
+    }
     free(folded);
     return TL_OK;
 }

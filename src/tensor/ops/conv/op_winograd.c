@@ -18,6 +18,7 @@
  * convolution of dy with the kernels turned and the channels exchanged. The products over the
  * channels are 36 matrix products. */
 #include "tensor/ops/conv/conv_internal.h"
+#include "tensor/ops/panels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +131,7 @@ static tl_status winograd_prepare(tl_op_state *state, tl_error *err)
         return TL_OK;
     }
     const size_t group = round16(tl_group_floats((uint32_t)f.out));
-    const size_t weights = weights_floats(&f) + 2 * taps_floats(&f);
+    const size_t weights = weights_floats(&f) + taps_floats(&f);
     size_t planes = planes_floats(&f, state->batch);
     if (planes_floats(&b, state->batch) > planes) planes = planes_floats(&b, state->batch);
     needs->forward_scratch += weights * sizeof(float);
@@ -154,38 +155,23 @@ static void join_taps(const float *taps, size_t pairs, float *weights)
         for (size_t t = 0; t < 9; t++) weights[i * 9 + t] = taps[t * pairs + i];
 }
 
-/* [9, rows, columns] to [9, columns, rows], in blocks that stay in the cache. */
-static void transpose_taps(const float *from, size_t rows, size_t columns, float *to)
-{
-    const size_t block = 8;
-    for (size_t t = 0; t < 9; t++, from += rows * columns, to += rows * columns) {
-        for (size_t r0 = 0; r0 < rows; r0 += block) {
-            const size_t r1 = r0 + block < rows ? r0 + block : rows;
-            for (size_t c = 0; c < columns; c++)
-                for (size_t r = r0; r < r1; r++) to[c * rows + r] = from[r * columns + c];
-        }
-    }
-}
-
-/* Canonical weights to planes [in, out]; taps has room for twice taps_floats. */
+/* Canonical weights to planes [in, out]. */
 static void transform_forward(const problem *p, const float *weights, float *taps, float *planes)
 {
-    const size_t pairs = p->in * p->out;
-    float *turned = taps + taps_floats(p);
-    split_taps(weights, pairs, taps);
-    transpose_taps(taps, p->out, p->in, turned);
-    tl_kernels_get()->winograd_weights(turned, pairs, false, planes, weights_plane(p));
+    tl_panels_turn(weights, p->out, p->in, 9, taps);
+    tl_kernels_get()->winograd_weights(taps, p->in * p->out, false, planes, weights_plane(p));
 }
 
 static tl_status winograd_pack(const tl_op_state *state, const float *const *params, void *packed,
                                tl_error *err)
 {
     const problem p = forward_problem(state);
-    float *folded = malloc((p.in * p.out * 9 + 2 * taps_floats(&p)) * sizeof *folded);
+    float *folded = malloc(2 * taps_floats(&p) * sizeof *folded);
     if (folded == NULL) return tl_fail(err, TL_ENOMEM, "fold weights");
     float *planes = packed;
-    tl_conv_fold(state->attrs, p.out, p.in * 9, params, folded, planes + weights_floats(&p));
-    transform_forward(&p, folded, folded + p.in * p.out * 9, planes);
+    tl_conv_fold(state->attrs, (tl_range){ 0, p.out }, p.in * 9, params, folded,
+                 planes + weights_floats(&p));
+    transform_forward(&p, folded, folded + taps_floats(&p), planes);
     free(folded);
     return TL_OK;
 }
@@ -303,7 +289,7 @@ static tl_status winograd_forward(const tl_op_state *state, const tl_op_run *run
     transform_forward(&p, run->params[TL_CONV_WEIGHT], taps, weights);
     convolve(&p, state->batch, all_tiles(&p, state->batch), weights,
              state->attrs->has_bias ? run->params[TL_CONV_BIAS] : NULL, run->x[0],
-             taps + 2 * taps_floats(&p), run->y);
+             taps + taps_floats(&p), run->y);
     const size_t count = state->batch * tl_shape_count(&state->output);
     if (act->kind != TL_OP_COUNT) tl_kernels_get()->activate(act, count, run->y, run->y);
     return TL_OK;
@@ -374,7 +360,7 @@ static tl_status winograd_backward(const tl_op_state *state, const tl_op_run *ru
     const problem f = forward_problem(state), b = backward_problem(state);
     const size_t pairs = f.in * f.out;
     float *weights = run->scratch, *taps = weights + weights_floats(&f);
-    float *sum = taps + 2 * taps_floats(&f);
+    float *sum = taps + taps_floats(&f);
     float *planes = sum + round16(tl_group_floats((uint32_t)f.out));
     if (run->dx[0] != NULL) {
         split_taps(run->params[TL_CONV_WEIGHT], pairs, taps);
