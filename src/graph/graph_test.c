@@ -180,6 +180,31 @@ static network make_high(void)
     return n;
 }
 
+/* Layers that are worth a second thread, and are oneDNN's in float32 (grouped) or in bf16 (all). */
+static network make_heavy(void)
+{
+    network n = { NULL, NULL };
+    tl_builder *b = NULL;
+    assert_int_equal(tl_builder_create(&b, NULL), TL_OK);
+    const tl_shape shape = tl_shape_image(91, 90, 3);
+    const tl_conv_options same = tl_conv_square(3, 1, 1), down = tl_conv_square(3, 2, 1);
+    tl_conv_options grouped = tl_conv_square(3, 1, 2);
+    grouped.window.dilation_h = grouped.window.dilation_w = 2;
+    grouped.window.pad_top = grouped.window.pad_bottom = 2;
+    grouped.window.pad_left = grouped.window.pad_right = 2;
+    tl_tensor_index x = tl_builder_conv(b, "c", tl_builder_input(b, "x", &shape), 24, &same);
+    x = tl_builder_unary(b, TL_OP_RELU, x);
+    tl_tensor_index y = tl_builder_unary(b, TL_OP_SILU, tl_builder_conv(b, "g", x, 24, &grouped));
+    y = tl_builder_conv(b, "w", y, 24, &same);
+    y = tl_builder_conv(b, "s", tl_builder_unary(b, TL_OP_RELU, y), 40, &down);
+    x = tl_builder_binary(b, TL_OP_ADD, tl_builder_conv(b, "a", x, 40, &down), y);
+    x = tl_builder_unary(b, TL_OP_FLATTEN, tl_builder_unary(b, TL_OP_GLOBAL_AVERAGE_POOL, x));
+    tl_builder_output(b, tl_builder_gemm(b, "fc", x, OUTPUTS));
+    assert_int_equal(tl_builder_finish(b, 6, &n.graph, &n.flat, NULL), TL_OK);
+    tl_builder_destroy(&b);
+    return n;
+}
+
 /* The largest difference, as a share of the largest number. */
 static float worst_share(const float *got, const float *wanted, size_t count)
 {
@@ -230,6 +255,7 @@ static void test_serving_kernels(void **state)
     (void)state;
     check_serving(make_wide(), TL_PRECISION_FLOAT32, 1e-4f);
     check_serving(make_high(), TL_PRECISION_FLOAT32, 1e-4f);
+    check_serving(make_heavy(), TL_PRECISION_FLOAT32, 1e-4f);
 }
 
 static void test_serving_in_bf16(void **state)
@@ -238,6 +264,7 @@ static void test_serving_in_bf16(void **state)
     if (!tl_device_runs_bf16()) skip();
     check_serving(make_wide(), TL_PRECISION_BF16, 3e-2f);
     check_serving(make_high(), TL_PRECISION_BF16, 3e-2f);
+    check_serving(make_heavy(), TL_PRECISION_BF16, 3e-2f);
 }
 
 /* Bf16 is only chosen where it pays, and never for training. */

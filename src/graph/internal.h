@@ -71,7 +71,8 @@ tl_status tl_program_make(const tl_graph *graph, tl_op_mode mode, tl_node **step
 /* Which steps of an inference program work on bf16, and which tensors are bf16 between them; both
  * zeroed. TL_ENOMEM. */
 tl_status tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
-                            bool *step_half, bool *tensor_half, tl_error *err);
+                            struct dnnl_stream *stream, bool *step_half, bool *tensor_half,
+                            tl_error *err);
 
 /* ---- layout.c -------------------------------------------------------------------------------- */
 

@@ -142,6 +142,7 @@ static void conv_destroy(tl_op_state *state)
         return; /* never: own kernels hold nothing */
     tl_conv_state *own = state->own;
     tl_call_destroy(&own->forward);
+    tl_call_destroy(&own->lower);
     tl_call_destroy(&own->backward_data);
     tl_call_destroy(&own->backward_weights);
     tl_call_destroy(&own->pack_weights);
