@@ -1,6 +1,7 @@
-/* kernels_depthwise.h - depthwise convolutions of 3x3 and 5x5 with stride 1 and 2, forward and
- * backward: what training spends on them. Included by kernels_body.h after kernels_width.h has
- * defined the widths; LANES is the width of what registers hold. Layer: tensor.
+/* kernels_depthwise.h - depthwise convolutions, forward and backward: first those of 3x3 and 5x5 with
+ * stride 1 and 2, which is what training spends on them, then any, row by row. Included by
+ * kernels_body.h after kernels_width.h has defined the widths; LANES is the width of what registers
+ * hold. Layer: tensor.
  *
  * Forward and the gradient by the input are the same: a line of pixels, each the sum over some
  * source rows of a few taps. Seven pixels are summed at once, so that each number of the source and
@@ -233,3 +234,103 @@ static size_t lines_backward_weights(const tl_depthwise_args *d, const float *x,
 }
 
 #undef LANES
+
+static void run_row(const row *r)
+{
+#define CALL(width) row_channels_##width(r, c)
+    FOR_WIDTHS(c, r->channels, CALL)
+#undef CALL
+}
+
+static void k_depthwise_forward(const tl_depthwise_args *d, const float *x, float *y)
+{
+    if (lines_fit(d)) {
+        lines_forward(d, x, y);
+        return;
+    }
+    const tl_window *w = d->window;
+    const size_t c = d->channels;
+    row r; /* 8 KiB: not worth clearing */
+    r.pixels = d->out_width;
+    r.channels = c;
+    r.from_step = w->stride_w * c;
+    r.to_step = c;
+    r.bias = d->bias;
+    r.source = x;
+    for (size_t oy = 0; oy < d->out_height; oy++) {
+        r.tap_count = 0;
+        r.to = y + oy * d->out_width * c;
+        for (size_t ky = 0; ky < w->kernel_h; ky++) {
+            ptrdiff_t iy = (ptrdiff_t)(oy * w->stride_h + ky * w->dilation_h) - w->pad_top;
+            if (iy < 0 || iy >= (ptrdiff_t)d->height) continue;
+            for (size_t kx = 0; kx < w->kernel_w; kx++) {
+                ptrdiff_t ix = (ptrdiff_t)(kx * w->dilation_w) - w->pad_left; /* of pixel 0 */
+                ptrdiff_t s = w->stride_w, left = (ptrdiff_t)d->width - ix;
+                row_tap *tap = &r.taps[r.tap_count++];
+                tap->weights = d->weights + (ky * w->kernel_w + kx) * c;
+                tap->from = (iy * (ptrdiff_t)d->width + ix) * (ptrdiff_t)c;
+                tap->low = ix >= 0 ? 0 : (size_t)((-ix + s - 1) / s);
+                tap->high = left <= 0 ? 0 : (size_t)((left + s - 1) / s);
+                if (tap->high > d->out_width) tap->high = d->out_width;
+            }
+        }
+        run_row(&r);
+    }
+}
+
+/* Input pixels of a row fall into stride_w phases; within one, neighbours read neighbours. */
+static void backward_data_phase(const tl_depthwise_args *d, const float *dy, float *dx, size_t iy,
+                                size_t phase)
+{
+    const tl_window *w = d->window;
+    const size_t c = d->channels;
+    row r;
+    r.tap_count = 0;
+    r.channels = c;
+    r.from_step = c;
+    r.to_step = w->stride_w * c;
+    r.bias = NULL;
+    r.source = dy;
+    r.to = dx + (iy * d->width + phase) * c;
+    r.pixels = (d->width - phase + w->stride_w - 1) / w->stride_w;
+    for (size_t ky = 0; ky < w->kernel_h; ky++) {
+        ptrdiff_t up = (ptrdiff_t)(iy + w->pad_top) - (ptrdiff_t)(ky * w->dilation_h);
+        if (up < 0 || up % w->stride_h != 0 || up / w->stride_h >= d->out_height) continue;
+        ptrdiff_t oy = up / w->stride_h;
+        for (size_t kx = 0; kx < w->kernel_w; kx++) {
+            ptrdiff_t over = (ptrdiff_t)(phase + w->pad_left) - (ptrdiff_t)(kx * w->dilation_w);
+            if (over % (ptrdiff_t)w->stride_w != 0) continue;
+            ptrdiff_t ox = over / (ptrdiff_t)w->stride_w; /* of pixel 0; may be outside */
+            row_tap *tap = &r.taps[r.tap_count++];
+            tap->weights = d->weights + (ky * w->kernel_w + kx) * c;
+            tap->from = (oy * (ptrdiff_t)d->out_width + ox) * (ptrdiff_t)c;
+            tap->low = ox >= 0 ? 0 : (size_t)-ox;
+            ptrdiff_t left = (ptrdiff_t)d->out_width - ox;
+            tap->high = left <= 0 ? 0 : (size_t)left;
+            if (tap->high > r.pixels) tap->high = r.pixels;
+        }
+    }
+    run_row(&r);
+}
+
+static void k_depthwise_backward_data(const tl_depthwise_args *d, const float *dy, float *dx)
+{
+    if (lines_fit(d)) {
+        lines_backward_data(d, dy, dx);
+        return;
+    }
+    for (size_t iy = 0; iy < d->height; iy++)
+        for (size_t phase = 0; phase < d->window->stride_w && phase < d->width; phase++)
+            backward_data_phase(d, dy, dx, iy, phase);
+}
+
+static void k_depthwise_backward_weights(const tl_depthwise_args *d, const float *x,
+                                         const float *dy, float *dw)
+{
+    const size_t done = lines_fit(d) ? lines_backward_weights(d, x, dy, dw) : 0;
+    for (size_t ky = 0; ky < d->window->kernel_h; ky++) {
+#define CALL(width) depthwise_weights_##width(d, x, dy, dw, ky, done + c)
+        FOR_WIDTHS(c, (size_t)d->channels - done, CALL)
+#undef CALL
+    }
+}

@@ -128,6 +128,7 @@ static tl_status make_calls(tl_op_state *state, const piece pieces[2], tl_error 
     const dnnl_memory_desc_t packed = tl_conv_weights_of(pieces[0].desc, dnnl_query_weights_md);
     tl_status status = make_call(&pieces[0], &packed, &own->forward, err);
     if (status == TL_OK && two) status = make_call(&pieces[1], &packed, &own->lower, err);
+    if (status == TL_OK && two) status = tl_device_create_stream(&own->lower_stream, err);
     if (status == TL_OK)
         status = tl_conv_make_reorder(&own->pack_weights, &pieces[0].descs.weights, &packed, err);
     if (status != TL_OK) return status;
@@ -195,7 +196,8 @@ static tl_status run_call(const tl_op_state *state, const tl_op_run *run, tl_cal
                         (char *)run->y + y, packed + own->packed_bytes, NULL };
     if (tl_conv_adds(state))
         buffers[has_bias(state) ? 4 : 3] = (char *)tl_conv_readable(run->x[1]) + y;
-    return tl_call_run(call, state->stream, buffers, run->scratch, err);
+    struct dnnl_stream *stream = call == &own->lower ? own->lower_stream : state->stream;
+    return tl_call_run(call, stream, buffers, run->scratch, err);
 }
 
 tl_status tl_conv_infer(const tl_op_state *state, const tl_op_run *run, tl_error *err)

@@ -49,6 +49,7 @@ typedef struct tl_conv_state {
     tl_call forward, backward_data, backward_weights;
     tl_call lower; /* serving: forward's rows from lower_output on, where that is not 0 */
     uint32_t lower_output, lower_input;
+    struct dnnl_stream *lower_stream;                 /* its own: a thread of its own may run it */
     tl_call pack_weights, pack_data, unpack_gradient; /* reorders; may be empty: same layout */
     size_t packed_bytes, data_weights_bytes, gradient_bytes; /* of the weights in each layout */
     size_t scratch_offset; /* backward: the primitives' scratch, after the weights */

@@ -143,6 +143,7 @@ static void conv_destroy(tl_op_state *state)
     tl_conv_state *own = state->own;
     tl_call_destroy(&own->forward);
     tl_call_destroy(&own->lower);
+    tl_device_destroy_stream(&own->lower_stream);
     tl_call_destroy(&own->backward_data);
     tl_call_destroy(&own->backward_weights);
     tl_call_destroy(&own->pack_weights);
