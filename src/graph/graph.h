@@ -139,6 +139,11 @@ tl_status tl_plan_train_forward(tl_plan *plan, float *flat, uint32_t batch, tl_e
 tl_status tl_plan_train_backward(tl_plan *plan, const float *flat, const float *output_grad,
                                  float *grad, tl_error *err);
 
+/* Training: for other work on the same vectors between runs, such as an optimiser's. How many threads
+ * there are; and call work(arg, member) once in each, the caller being member 0, and wait for all. */
+uint32_t tl_plan_threads(const tl_plan *plan);
+void tl_plan_share(const tl_plan *plan, void (*work)(void *arg, uint32_t member), void *arg);
+
 /* Seconds spent and multiply-adds of node `index` since creation, for layer tables. */
 typedef struct tl_node_cost {
     char name[64], op[32];

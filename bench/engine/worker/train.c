@@ -60,7 +60,8 @@ static tl_status run(void *context, tl_error *err)
 {
     training *t = context;
     tl_status status = differentiate(t, err);
-    if (status == TL_OK) status = tl_optimizer_step(t->optimizer, t->flat, t->grad, RATE, err);
+    if (status == TL_OK)
+        status = tl_optimizer_step(t->optimizer, t->plan, t->flat, t->grad, RATE, err);
     return status;
 }
 
@@ -170,7 +171,8 @@ static tl_status prepare(training *t, const worker_network *network, tl_error *e
     if (status != TL_OK || t->options->output == NULL) return status;
     status = differentiate(t, err);
     if (status == TL_OK) status = write_first(t, err);
-    if (status == TL_OK) status = tl_optimizer_step(t->optimizer, t->flat, t->grad, RATE, err);
+    if (status == TL_OK)
+        status = tl_optimizer_step(t->optimizer, t->plan, t->flat, t->grad, RATE, err);
     return status;
 }
 

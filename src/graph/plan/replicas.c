@@ -143,3 +143,19 @@ tl_status tl_plan_backward_replicas(tl_plan *plan, const float *flat, const floa
     tl_team_run(plan->team, backward_member, &job);
     return first_failure(plan, err);
 }
+
+/* ---- Other work ------------------------------------------------------------------------------ */
+
+uint32_t tl_plan_threads(const tl_plan *plan)
+{
+    return plan->team == NULL ? 1 : tl_team_members(plan->team);
+}
+
+void tl_plan_share(const tl_plan *plan, void (*work)(void *arg, uint32_t member), void *arg)
+{
+    TL_ASSERT(tl_plan_trains(plan));
+    if (plan->team == NULL)
+        work(arg, 0);
+    else
+        tl_team_run(plan->team, work, arg);
+}

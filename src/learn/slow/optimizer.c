@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIMIZER_VERSION = 1, BLOCK = 16 };
+enum { OPTIMIZER_VERSION = 1, BLOCK = 16, SEGMENT_MAX = 1 << 14 };
 
-/* A stretch of the flat vector that is stepped alike. */
+/* A stretch of a parameter, short enough to share out many. */
 typedef struct segment {
     size_t offset, count;
-    float decay;   /* weight decay */
-    double factor; /* of the learning rate; 0: not stepped */
+    float decay;    /* weight decay */
+    double factor;  /* of the learning rate; 0: not stepped */
+    double squares; /* of its gradient, summed */
 } segment;
 
 struct tl_optimizer {
@@ -51,19 +52,36 @@ static tl_status check_options(const tl_optimizer_options *o, tl_error *err)
     return TL_OK;
 }
 
+static size_t count_segments(const tl_graph *graph)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < tl_graph_param_count(graph); i++)
+        count += (tl_graph_param(graph, i)->count + SEGMENT_MAX - 1) / SEGMENT_MAX;
+    return count;
+}
+
+/* How a parameter is stepped. */
+static segment segment_of(const tl_optimizer_options *o, const tl_param *param)
+{
+    segment s = { .factor = 1.0 };
+    if (param->role == TL_PARAM_WEIGHT) s.decay = o->weight_decay;
+    for (uint32_t stage = 0; stage < param->stage; stage++) s.factor *= (double)o->stage_factor;
+    if (param->stage > 0) s.factor *= (double)o->backbone_factor;
+    bool frozen = o->trained_stages > 0 && param->stage >= o->trained_stages;
+    if (param->role == TL_PARAM_RUNNING || frozen) s.factor = 0.0;
+    return s;
+}
+
 static void fill_segments(tl_optimizer *optimizer)
 {
-    const tl_optimizer_options *o = &optimizer->options;
-    for (size_t i = 0; i < optimizer->segment_count; i++) {
+    segment *next = optimizer->segments;
+    for (size_t i = 0; i < tl_graph_param_count(optimizer->graph); i++) {
         const tl_param *param = tl_graph_param(optimizer->graph, i);
-        segment *s = &optimizer->segments[i];
-        *s = (segment){ .offset = param->offset, .count = param->count, .factor = 1.0 };
-        if (param->role == TL_PARAM_WEIGHT) s->decay = o->weight_decay;
-        for (uint32_t stage = 0; stage < param->stage; stage++)
-            s->factor *= (double)o->stage_factor;
-        if (param->stage > 0) s->factor *= (double)o->backbone_factor;
-        bool frozen = o->trained_stages > 0 && param->stage >= o->trained_stages;
-        if (param->role == TL_PARAM_RUNNING || frozen) s->factor = 0.0;
+        for (size_t at = 0; at < param->count; at += SEGMENT_MAX, next++) {
+            *next = segment_of(&optimizer->options, param);
+            next->offset = param->offset + at;
+            next->count = param->count - at < SEGMENT_MAX ? param->count - at : SEGMENT_MAX;
+        }
     }
 }
 
@@ -78,7 +96,7 @@ tl_status tl_optimizer_create(tl_graph *graph, const tl_optimizer_options *optio
     optimizer->graph = graph;
     optimizer->options = *options;
     optimizer->float_count = tl_graph_float_count(graph);
-    optimizer->segment_count = tl_graph_param_count(graph);
+    optimizer->segment_count = count_segments(graph);
     optimizer->segments = calloc(optimizer->segment_count + 1, sizeof *optimizer->segments);
     optimizer->first = calloc(optimizer->float_count + 1, sizeof(float));
     bool adam = options->kind == TL_OPTIMIZER_ADAMW;
@@ -192,14 +210,47 @@ TL_KERNEL static double sum_of_squares(const float *values, size_t count)
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-static double squared_norm(const tl_optimizer *optimizer, const float *grad)
+/* What a step hands to the threads. */
+typedef struct step {
+    tl_optimizer *optimizer;
+    const tl_plan *plan;
+    float *flat, *grad;
+    double rate;
+    float clip; /* the gradient is multiplied by it, unless it is 1 */
+} step;
+
+/* Whether the segment is the member's: each has about as many numbers. */
+static bool is_own(const step *job, const segment *s, uint32_t member)
+{
+    if (!(s->factor > 0.0)) return false;
+    if (job->plan == NULL) return true;
+    return s->offset * tl_plan_threads(job->plan) / job->optimizer->float_count == member;
+}
+
+static void share_out(step *job, void (*work)(void *arg, uint32_t member))
+{
+    if (job->plan == NULL)
+        work(job, 0);
+    else
+        tl_plan_share(job->plan, work, job);
+}
+
+static void square_segments(void *arg, uint32_t member)
+{
+    const step *job = arg;
+    for (size_t i = 0; i < job->optimizer->segment_count; i++) {
+        segment *s = &job->optimizer->segments[i];
+        if (is_own(job, s, member)) s->squares = sum_of_squares(job->grad + s->offset, s->count);
+    }
+}
+
+static double gradient_norm(step *job)
 {
     double sum = 0.0;
-    for (size_t i = 0; i < optimizer->segment_count; i++) {
-        const segment *s = &optimizer->segments[i];
-        if (s->factor > 0.0) sum += sum_of_squares(grad + s->offset, s->count);
-    }
-    return sum;
+    share_out(job, square_segments);
+    for (size_t i = 0; i < job->optimizer->segment_count; i++)
+        sum += job->optimizer->segments[i].squares; /* 0 of those that are not stepped */
+    return sqrt(sum);
 }
 
 static void step_sgd(tl_optimizer *optimizer, const segment *s, float *flat, const float *grad,
@@ -227,26 +278,34 @@ static void step_adamw(tl_optimizer *optimizer, const segment *s, float *flat, c
                grad + s->offset, s->count);
 }
 
-tl_status tl_optimizer_step(tl_optimizer *optimizer, float *flat, float *grad, double rate,
-                            tl_error *err)
+static void step_segments(void *arg, uint32_t member)
 {
-    double norm = sqrt(squared_norm(optimizer, grad));
+    const step *job = arg;
+    for (size_t i = 0; i < job->optimizer->segment_count; i++) {
+        const segment *s = &job->optimizer->segments[i];
+        if (!is_own(job, s, member)) continue;
+        float *grad = job->grad + s->offset;
+        if (job->clip != 1.0f)
+            for (size_t k = 0; k < s->count; k++) grad[k] *= job->clip;
+        if (job->optimizer->options.kind == TL_OPTIMIZER_SGD)
+            step_sgd(job->optimizer, s, job->flat, job->grad, job->rate);
+        else
+            step_adamw(job->optimizer, s, job->flat, job->grad, job->rate);
+    }
+}
+
+tl_status tl_optimizer_step(tl_optimizer *optimizer, const tl_plan *plan, float *flat, float *grad,
+                            double rate, tl_error *err)
+{
+    step job = {
+        .optimizer = optimizer, .plan = plan, .flat = flat, .grad = grad, .rate = rate, .clip = 1.0f
+    };
+    const double norm = gradient_norm(&job), most = (double)optimizer->options.clip_norm;
     if (!isfinite(norm))
         return tl_fail(err, TL_EINVAL, "the gradient is not finite; lower the learning rate");
-    double clip = (double)optimizer->options.clip_norm;
-    if (clip > 0.0 && norm > clip) {
-        float factor = (float)(clip / norm);
-        for (size_t i = 0; i < optimizer->float_count; i++) grad[i] *= factor;
-    }
+    if (most > 0.0 && norm > most) job.clip = (float)(most / norm);
     optimizer->steps++;
-    for (size_t i = 0; i < optimizer->segment_count; i++) {
-        const segment *s = &optimizer->segments[i];
-        if (!(s->factor > 0.0)) continue;
-        if (optimizer->options.kind == TL_OPTIMIZER_SGD)
-            step_sgd(optimizer, s, flat, grad, rate);
-        else
-            step_adamw(optimizer, s, flat, grad, rate);
-    }
+    share_out(&job, step_segments);
     return TL_OK;
 }
 

@@ -31,10 +31,11 @@ typedef struct tl_optimizer tl_optimizer;
 tl_status tl_optimizer_create(tl_graph *graph, const tl_optimizer_options *options,
                               tl_optimizer **out, tl_error *err);
 void tl_optimizer_destroy(tl_optimizer **optimizer);
-/* One step of `flat` against `grad` (which clipping may scale), both [tl_graph_float_count].
- * TL_EINVAL: the gradient is not finite; then nothing moved. */
-tl_status tl_optimizer_step(tl_optimizer *optimizer, float *flat, float *grad, double rate,
-                            tl_error *err);
+/* One step of `flat` against `grad` (which clipping may scale), both [tl_graph_float_count]; shared
+ * out to the threads of `plan`, which trains, with the same bits for any number of them. NULL: the
+ * caller's thread alone. TL_EINVAL: the gradient is not finite; then nothing moved. */
+tl_status tl_optimizer_step(tl_optimizer *optimizer, const tl_plan *plan, float *flat, float *grad,
+                            double rate, tl_error *err);
 void tl_optimizer_reset(tl_optimizer *optimizer); /* forget momenta */
 tl_status tl_optimizer_save(const tl_optimizer *optimizer, tl_blob *blob, tl_error *err);
 /* Into an optimiser of the same graph and kind. TL_ECORRUPT, TL_EVERSION; then unchanged. */

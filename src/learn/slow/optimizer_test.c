@@ -39,7 +39,7 @@ static void compare(const tl_optimizer_options *options, const double *wanted, d
     for (int i = 0; i < 3; i++) {
         float grad[4];
         memcpy(grad, GRADS[i], sizeof grad);
-        assert_int_equal(tl_optimizer_step(optimizer, flat, grad, 0.1, NULL), TL_OK);
+        assert_int_equal(tl_optimizer_step(optimizer, NULL, flat, grad, 0.1, NULL), TL_OK);
     }
     for (size_t i = 0; i < 3; i++) assert_true(fabs((double)flat[i] - wanted[i]) < 1e-6);
     assert_true(fabs((double)flat[3] - wanted_bias) < 1e-6);
@@ -85,15 +85,15 @@ static void large_gradients_are_clipped_and_infinite_ones_refused(void **state)
     tl_optimizer *optimizer = NULL;
     assert_int_equal(tl_optimizer_create(graph, &options, &optimizer, NULL), TL_OK);
     float flat[4] = { 0 }, grad[4] = { 0, 3, 0, 4 };
-    assert_int_equal(tl_optimizer_step(optimizer, flat, grad, 1.0, NULL), TL_OK);
+    assert_int_equal(tl_optimizer_step(optimizer, NULL, flat, grad, 1.0, NULL), TL_OK);
     assert_float_equal(flat[1], -0.6, 1e-6);
     assert_float_equal(flat[3], -0.8, 1e-6);
     float small[4] = { 0, 0.3f, 0, 0.4f };
-    assert_int_equal(tl_optimizer_step(optimizer, flat, small, 1.0, NULL), TL_OK);
+    assert_int_equal(tl_optimizer_step(optimizer, NULL, flat, small, 1.0, NULL), TL_OK);
     assert_float_equal(flat[3], -1.2, 1e-6);
     float bad[4] = { 0, NAN, 0, 1 }, before[4];
     memcpy(before, flat, sizeof flat);
-    assert_int_equal(tl_optimizer_step(optimizer, flat, bad, 1.0, NULL), TL_EINVAL);
+    assert_int_equal(tl_optimizer_step(optimizer, NULL, flat, bad, 1.0, NULL), TL_EINVAL);
     assert_memory_equal(before, flat, sizeof flat);
     tl_optimizer_destroy(&optimizer);
     options.momentum = 1.0f;
@@ -123,7 +123,7 @@ static void roles_and_stages_are_heeded(void **state)
     options.stage_factor = 0.5f;
     tl_optimizer *optimizer = NULL;
     assert_int_equal(tl_optimizer_create(graph, &options, &optimizer, NULL), TL_OK);
-    assert_int_equal(tl_optimizer_step(optimizer, flat, grad, 0.125, NULL), TL_OK);
+    assert_int_equal(tl_optimizer_step(optimizer, NULL, flat, grad, 0.125, NULL), TL_OK);
     uint32_t stage_max = 0;
     for (size_t p = 0; p < tl_graph_param_count(graph); p++) {
         const tl_param *param = tl_graph_param(graph, p);
@@ -156,7 +156,7 @@ static void a_saved_optimiser_goes_on_with_the_same_bits(void **state)
         float flat[2][4] = { { 1, 2, 3, 4 } }, grad[4];
         for (int i = 0; i < 5; i++) {
             memcpy(grad, GRADS[i % 3], sizeof grad);
-            assert_int_equal(tl_optimizer_step(one, flat[0], grad, 0.01, NULL), TL_OK);
+            assert_int_equal(tl_optimizer_step(one, NULL, flat[0], grad, 0.01, NULL), TL_OK);
         }
         tl_blob blob;
         tl_blob_init(&blob);
@@ -168,15 +168,62 @@ static void a_saved_optimiser_goes_on_with_the_same_bits(void **state)
         assert_int_equal(tl_optimizer_load(two, &reader, NULL), TL_OK);
         memcpy(flat[1], flat[0], sizeof flat[0]);
         memcpy(grad, GRADS[1], sizeof grad);
-        assert_int_equal(tl_optimizer_step(one, flat[0], grad, 0.01, NULL), TL_OK);
+        assert_int_equal(tl_optimizer_step(one, NULL, flat[0], grad, 0.01, NULL), TL_OK);
         memcpy(grad, GRADS[1], sizeof grad);
-        assert_int_equal(tl_optimizer_step(two, flat[1], grad, 0.01, NULL), TL_OK);
+        assert_int_equal(tl_optimizer_step(two, NULL, flat[1], grad, 0.01, NULL), TL_OK);
         assert_memory_equal(flat[0], flat[1], sizeof flat[0]);
         tl_blob_destroy(&blob);
         tl_optimizer_destroy(&one);
         tl_optimizer_destroy(&two);
         tl_graph_release(&graph);
     }
+}
+
+/* Two steps that clip, of 60,020 numbers, shared out to the threads of a plan or not. */
+static void step_twice(tl_optimizer_kind kind, uint32_t threads, float *flat)
+{
+    enum { FEATURES = 3000, CLASSES = 20, COUNT = (FEATURES + 1) * CLASSES };
+    tl_graph *graph = NULL;
+    float *start = NULL, *grad = malloc(COUNT * sizeof *grad);
+    tl_plan *plan = NULL;
+    tl_optimizer *optimizer = NULL;
+    tl_optimizer_options options = tl_optimizer_options_default(kind);
+    const tl_plan_options how = { .batch_max = 4, .mode = TL_PLAN_TRAIN_LIVE, .threads = threads };
+    options.clip_norm = 1.0f;
+    assert_non_null(grad);
+    assert_int_equal(tl_network_linear(FEATURES, CLASSES, &graph, &start, NULL), TL_OK);
+    assert_int_equal(tl_graph_float_count(graph), COUNT);
+    if (threads > 0) assert_int_equal(tl_plan_create(graph, &how, &plan, NULL), TL_OK);
+    if (threads > 0) assert_int_equal(tl_plan_threads(plan), threads);
+    assert_int_equal(tl_optimizer_create(graph, &options, &optimizer, NULL), TL_OK);
+    for (size_t i = 0; i < COUNT; i++) flat[i] = 1.0f;
+    for (int i = 0; i < 2; i++) {
+        for (size_t k = 0; k < COUNT; k++) grad[k] = sinf((float)k + 0.5f * (float)i);
+        assert_int_equal(tl_optimizer_step(optimizer, plan, flat, grad, 0.1, NULL), TL_OK);
+    }
+    for (size_t k = 0; k < COUNT; k++) assert_true(flat[k] != 1.0f);
+    tl_optimizer_destroy(&optimizer);
+    tl_plan_destroy(&plan);
+    tl_graph_release(&graph);
+    free(start);
+    free(grad);
+}
+
+static void threads_share_a_step_and_its_bits_stay(void **state)
+{
+    (void)state;
+    const size_t bytes = 60020 * sizeof(float);
+    float *alone = malloc(bytes), *shared = malloc(bytes);
+    assert_true(alone != NULL && shared != NULL);
+    for (int kind = 0; kind < 2; kind++) {
+        step_twice((tl_optimizer_kind)kind, 0, alone);
+        for (uint32_t threads = 1; threads <= 3; threads++) {
+            step_twice((tl_optimizer_kind)kind, threads, shared);
+            assert_memory_equal(alone, shared, bytes);
+        }
+    }
+    free(alone);
+    free(shared);
 }
 
 static void schedules(void **state)
@@ -258,6 +305,7 @@ int main(void)
         cmocka_unit_test(large_gradients_are_clipped_and_infinite_ones_refused),
         cmocka_unit_test(roles_and_stages_are_heeded),
         cmocka_unit_test(a_saved_optimiser_goes_on_with_the_same_bits),
+        cmocka_unit_test(threads_share_a_step_and_its_bits_stay),
         cmocka_unit_test(schedules),
         cmocka_unit_test(averages_start_warm),
         cmocka_unit_test(cross_entropy_is_pytorchs),

@@ -219,7 +219,8 @@ static void pull_to_start(tl_step *step, const tl_step_update *update, const flo
 tl_status tl_step_apply(tl_step *step, const tl_step_update *update, float *flat, tl_error *err)
 {
     if (update->start != NULL && update->pull > 0.0f) pull_to_start(step, update, flat);
-    tl_status status = tl_optimizer_step(update->optimizer, flat, step->grad, update->rate, err);
+    tl_status status =
+        tl_optimizer_step(update->optimizer, step->plan, flat, step->grad, update->rate, err);
     if (status != TL_OK) {
         memcpy(flat, step->before, step->float_count * sizeof *flat);
         return status;

@@ -66,9 +66,19 @@ void tl_conv_fold(const tl_attrs *attrs, tl_range outputs, size_t per_output,
     }
 }
 
+/* Of single pixels, as in squeeze-and-excite, it is a product of matrices with the same parameters. */
+static bool is_gemm(const tl_op_state *state)
+{
+    const tl_window *w = &state->attrs->window;
+    return state->attrs->groups == 1 && w->kernel_h == 1 && w->kernel_w == 1 && w->pad_top == 0 &&
+           w->pad_left == 0 && tl_shape_pixels(&state->inputs[0]) == 1 &&
+           tl_shape_pixels(&state->output) == 1;
+}
+
 /* Our own kernel for this convolution, or NULL: oneDNN's. */
 static const tl_op *own_kernel(const tl_op_state *state)
 {
+    if (state->mode != TL_MODE_INFER && is_gemm(state)) return &tl_op_gemm;
     if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return &tl_depthwise;
     if (state->half) return NULL;
     if (tl_winograd_fits(state->attrs, &state->inputs[0])) return &tl_winograd;

@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+enum {
+    ROWS_FEW = 16 /* up to so many, forward does not transpose the weights, which are larger */
+};
+
 static size_t gemm_params(const tl_attrs *attrs, const tl_shape *inputs,
                           tl_param_spec specs[TL_OP_PARAM_MAX])
 {
@@ -40,31 +44,32 @@ static uint64_t gemm_macs(const tl_attrs *attrs, const tl_shape *inputs, const t
     return (uint64_t)tl_shape_channels(&inputs[0]) * tl_shape_count(output);
 }
 
-static size_t transposed_bytes(const tl_op_state *state)
+static size_t rows_of(const tl_op_state *state)
 {
-    return tl_align((size_t)tl_shape_channels(&state->inputs[0]) * state->attrs->channels *
-                    sizeof(float));
+    return state->batch * tl_shape_pixels(&state->output);
+}
+
+/* Training: the weights transposed, or x and y. */
+static size_t forward_scratch(const tl_op_state *state)
+{
+    const size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
+    const size_t floats = rows_of(state) <= ROWS_FEW ? ROWS_FEW * (in + out) : in * out;
+    return tl_align(floats * sizeof(float));
 }
 
 static tl_status gemm_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
-    size_t bytes = transposed_bytes(state);
     if (state->mode == TL_MODE_INFER) {
         const size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
         state->needs.packed = (tl_panels_floats(out, in) + tl_panels_columns(out)) * sizeof(float);
         state->needs.parts = true;
         state->needs.any_batch = true;
     } else {
-        state->needs.forward_scratch = bytes;
+        state->needs.forward_scratch = forward_scratch(state);
     }
     state->needs.keeps_input[0] = true;
     return TL_OK;
-}
-
-static size_t rows_of(const tl_op_state *state)
-{
-    return state->batch * tl_shape_pixels(&state->output);
 }
 
 /* In blocks whose lines stay in the first-level cache. */
@@ -106,11 +111,43 @@ static void gemm_infer(const tl_op_state *state, const tl_op_run *run)
                   tl_team_range(tl_panels_count(out), 1, run->part, parts));
 }
 
+/* y' = W x', which reads the weights once and as they lie. */
+static void forward_few(const tl_op_state *state, const tl_op_run *run)
+{
+    const size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
+    const size_t rows = rows_of(state);
+    float *x = run->scratch, *y = x + ROWS_FEW * in; /* [in, ROWS_FEW], [out, ROWS_FEW] */
+    memset(x, 0, ROWS_FEW * in * sizeof *x);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < in; i++) x[i * ROWS_FEW + r] = run->x[0][r * in + i];
+    for (size_t o = 0; o < out; o++)
+        for (size_t r = 0; r < ROWS_FEW; r++)
+            y[o * ROWS_FEW + r] = state->attrs->has_bias ? run->params[1][o] : 0.0f;
+    const tl_gemm_args args = { .rows = out,
+                                .columns = ROWS_FEW,
+                                .inner = in,
+                                .a = run->params[0],
+                                .a_row = in,
+                                .a_inner = 1,
+                                .b = x,
+                                .b_row = ROWS_FEW,
+                                .c = y,
+                                .c_row = ROWS_FEW,
+                                .adds = true };
+    tl_kernels_get()->gemm(&args);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < out; o++) run->y[r * out + o] = y[o * ROWS_FEW + r];
+}
+
 static tl_status gemm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
     if (state->mode == TL_MODE_INFER) {
         gemm_infer(state, run);
+        return TL_OK;
+    }
+    if (rows_of(state) <= ROWS_FEW) {
+        forward_few(state, run);
         return TL_OK;
     }
     size_t in = tl_shape_channels(&state->inputs[0]), out = state->attrs->channels;
