@@ -232,6 +232,8 @@ void tl_wrap(tl_text *out, const char *text, size_t at, size_t indent, size_t co
 void tl_option_default(const tl_option *option, char out[TL_OPTION_DEFAULT_BYTES])
 {
     out[0] = '\0';
+    const size_t length = strlen(option->help);
+    if (length > 0 && option->help[length - 1] == ']') return; /* told in words */
     switch (option->kind) {
     case TL_OPTION_FLAG: return;
     case TL_OPTION_WHOLE:

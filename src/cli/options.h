@@ -29,7 +29,7 @@ typedef struct tl_option {
     char letter;      /* of the short form, or 0 */
     tl_option_kind kind;
     const char *value; /* its name in the help: "FILE"; not for flags */
-    const char *help;  /* one sentence, without the default */
+    const char *help;  /* one sentence; the default is added, unless it ends with one: "[...]" */
     void *target;      /* holds the default before parsing */
     double low, high;  /* of numbers, inclusive */
 } tl_option;

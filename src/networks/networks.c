@@ -176,3 +176,14 @@ tl_status tl_network_cost_of(const tl_network *network, const tl_network_options
     if (status == TL_OK) *out = cost;
     return status;
 }
+
+tl_status tl_network_cost_of_graph(tl_graph *graph, uint32_t batch, tl_network_cost *out,
+                                   tl_error *err)
+{
+    tl_network_cost cost = { .parameters = 0 };
+    tl_status status = serving_cost(graph, &cost, err);
+    if (status == TL_OK)
+        status = plan_bytes(graph, batch, TL_PLAN_TRAIN_LIVE, &cost.train_bytes, err);
+    if (status == TL_OK) *out = cost;
+    return status;
+}

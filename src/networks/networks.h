@@ -80,5 +80,8 @@ typedef struct tl_network_cost {
 /* Plans are laid out, not allocated; nothing is run. Options as above. `batch` >= 1; of training. */
 tl_status tl_network_cost_of(const tl_network *network, const tl_network_options *options,
                              uint32_t batch, tl_network_cost *out, tl_error *err);
+/* Of any graph, as one from a file. */
+tl_status tl_network_cost_of_graph(tl_graph *graph, uint32_t batch, tl_network_cost *out,
+                                   tl_error *err);
 
 #endif

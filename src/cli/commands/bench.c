@@ -72,7 +72,8 @@ static tl_status load(subject *s, tl_error *err)
     const tl_network *network = tl_network_find(s->name);
     const uint32_t size = (uint32_t)values.size;
     if (network == NULL) {
-        const tl_onnx_options import = { .height = size, .width = size };
+        const tl_onnx_size sides[2] = { { .axis = 2, .size = size }, { .axis = 3, .size = size } };
+        const tl_onnx_options import = { .sizes = sides, .size_count = size > 0 ? 2 : 0 };
         return tl_onnx_import_file(s->name, &import, &s->graph, &s->flat, err);
     }
     const tl_network_options wanted = { .height = size,

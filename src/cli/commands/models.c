@@ -1,16 +1,21 @@
 /* models.c - `tightloop models`: the built-in networks and what they cost. */
 #include "cli/command.h"
 #include "cli/terminal/terminal.h"
+#include "graph/onnx.h"
 #include "networks/networks.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
+    const char *model;
     uint64_t classes, size, channels, batch;
     bool json;
 } values = { .batch = 8 };
 
 static const tl_option options[] = {
+    { "model", 'm', TL_OPTION_TEXT, "NAME|FILE", "Only this network, or an ONNX file.",
+      &values.model, 0, 0 },
     { "classes", 'c', TL_OPTION_WHOLE, "N", "Count with so many classes; 0: the network's own.",
       &values.classes, 0, TL_NETWORK_CLASSES_MAX },
     { "size", 's', TL_OPTION_WHOLE, "PIXELS",
@@ -23,7 +28,7 @@ static const tl_option options[] = {
 };
 
 typedef struct line {
-    const tl_network *network;
+    const tl_network *network; /* NULL: a file */
     uint32_t height, width, class_count;
     tl_network_cost cost;
 } line;
@@ -39,6 +44,39 @@ static tl_status measure(const tl_network *network, line *out, tl_error *err)
     out->width = wanted.width == 0 ? network->width : wanted.width;
     out->class_count = wanted.class_count == 0 ? network->class_count : wanted.class_count;
     return tl_network_cost_of(network, &wanted, (uint32_t)values.batch, &out->cost, err);
+}
+
+/* An ONNX file: its classes and planes are its own; its output is not looked into. */
+static tl_status measure_file(line *out, tl_error *err)
+{
+    const uint32_t side = (uint32_t)values.size;
+    const tl_onnx_size sides[2] = { { .axis = 2, .size = side }, { .axis = 3, .size = side } };
+    const tl_onnx_options file = { .sizes = sides, .size_count = side > 0 ? 2 : 0 };
+    tl_graph *graph = NULL;
+    float *flat = NULL;
+    if (values.classes > 0 || values.channels > 0)
+        return tl_fail(err, TL_EINVAL, "a file has its own classes and channels");
+    tl_status status = tl_onnx_import_file(values.model, &file, &graph, &flat, err);
+    if (status == TL_ENOTFOUND)
+        return tl_fail(err, status, "\"%.120s\" is neither a file nor one of the built-in networks",
+                       values.model);
+    if (status != TL_OK) return status;
+    const tl_shape *input = tl_graph_input_shape(graph, 0);
+    const tl_shape *output = tl_graph_output_shape(graph, 0);
+    out->network = NULL;
+    out->height = input->rank == 3 ? input->dim[0] : 0;
+    out->width = input->rank == 3 ? input->dim[1] : 0;
+    out->class_count = output->rank == 1 ? output->dim[0] : 0;
+    status = tl_network_cost_of_graph(graph, (uint32_t)values.batch, &out->cost, err);
+    tl_graph_release(&graph);
+    free(flat);
+    return status;
+}
+
+static const char *task_of(const line *l)
+{
+    if (l->network == NULL) return "file";
+    return l->network->task == TL_NETWORK_DETECT ? "detect" : "classify";
 }
 
 static void write_numbers(tl_json_writer *w, const char *key, const float numbers[3])
@@ -66,17 +104,21 @@ static void write_json(tl_json_writer *w, const line *l)
                     { "training_batch", values.batch } };
     tl_json_object(w);
     tl_json_key(w, "name");
-    tl_json_string(w, l->network->name);
-    tl_json_key(w, "task");
-    tl_json_string(w, l->network->task == TL_NETWORK_DETECT ? "detect" : "classify");
+    tl_json_string(w, l->network == NULL ? values.model : l->network->name);
+    if (l->network != NULL) {
+        tl_json_key(w, "task");
+        tl_json_string(w, task_of(l));
+    }
     for (size_t i = 0; i < TL_COUNT_OF(numbers); i++) {
         tl_json_key(w, numbers[i].key);
         tl_json_uint(w, numbers[i].value);
     }
-    tl_json_key(w, "pixels");
-    tl_json_string(w, l->network->pixels);
-    write_numbers(w, "mean", l->network->mean);
-    write_numbers(w, "std", l->network->std);
+    if (l->network != NULL) {
+        tl_json_key(w, "pixels");
+        tl_json_string(w, l->network->pixels);
+        write_numbers(w, "mean", l->network->mean);
+        write_numbers(w, "std", l->network->std);
+    }
     tl_json_object_end(w);
 }
 
@@ -99,9 +141,20 @@ static void print_line(tl_text *out, const line *l)
     tl_human_bytes((double)l->cost.serve_bytes, serve);
     tl_human_bytes((double)l->cost.train_bytes, train);
     snprintf(size, sizeof size, "%ux%u", l->height, l->width);
-    tl_text_printf(out, "%-19s %-8s %9s %7u %10s %10s %8u %9s %9s %9s\n", l->network->name,
-                   l->network->task == TL_NETWORK_DETECT ? "detect" : "classify", size,
+    const char *slash = l->network == NULL ? strrchr(values.model, '/') : NULL;
+    const char *name = l->network != NULL ? l->network->name
+                       : slash != NULL    ? slash + 1
+                                          : values.model;
+    tl_text_printf(out, "%-19s %-8s %9s %7u %10s %10s %8u %9s %9s %9s\n", name, task_of(l), size,
                    l->class_count, parameters, macs, l->cost.features, weights, serve, train);
+}
+
+static void write_line(tl_json_writer *w, tl_text *out, const line *l)
+{
+    if (values.json)
+        write_json(w, l);
+    else
+        print_line(out, l);
 }
 
 static tl_status write_all(tl_text *out, tl_error *err)
@@ -115,16 +168,28 @@ static tl_status write_all(tl_text *out, tl_error *err)
                        "size", "classes", "parameters", "mult-adds", "features", "weights",
                        "serving", "training");
     }
+    uint32_t left_out = 0; /* the multiple that such a network wants */
     for (size_t i = 0; tl_network_at(i) != NULL; i++) {
+        const tl_network *network = tl_network_at(i);
+        if (values.model != NULL && tl_network_find(values.model) != network) continue;
+        const bool fits = values.size % network->multiple == 0;
+        if (!fits) left_out = network->multiple;
+        if (!fits && values.model == NULL) continue;
         line l;
-        tl_status status = measure(tl_network_at(i), &l, err);
+        tl_status status = measure(network, &l, err);
         if (status != TL_OK) return status;
-        if (values.json)
-            write_json(&w, &l);
-        else
-            print_line(out, &l);
+        write_line(&w, out, &l);
     }
-    if (values.json) tl_json_array_end(&w);
+    if (values.model != NULL && tl_network_find(values.model) == NULL) {
+        line l;
+        tl_status status = measure_file(&l, err);
+        if (status != TL_OK) return status;
+        write_line(&w, out, &l);
+    }
+    if (values.json)
+        tl_json_array_end(&w);
+    else if (left_out > 0)
+        tl_text_printf(out, "Left out: detectors, which take multiples of %u.\n", left_out);
     return TL_OK;
 }
 
@@ -150,11 +215,13 @@ const tl_command tl_command_models = {
     .summary = "the built-in networks: parameters, multiply-adds, memory",
     .details =
         "Lists the networks that need no file, each at its own number of classes and image size "
-        "or at those that are given. Multiply-adds are of one image, forward. Memory: one "
+        "or at those that are given; or tells the same of an ONNX file. Multiply-adds are of one "
+        "image, forward. Memory: one "
         "version's weights with the kernels' copies, serving one image, and a training step of "
         "--batch images; the latter two without the weights. Nothing is run. To write one as an "
         "ONNX file: tightloop export --model NAME --onnx FILE",
-    .example = "tightloop models --classes 7 --size 64",
+    .example = "tightloop models --classes 7 --size 64\n"
+               "tightloop models --model part.onnx --batch 16",
     .options = options,
     .option_count = TL_COUNT_OF(options),
     .run = run_models,

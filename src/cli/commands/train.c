@@ -2,6 +2,7 @@
 #include "cli/commands/train.h"
 #include "cli/command.h"
 #include "cli/data/boxset.h"
+#include "cli/terminal/terminal.h"
 #include "stats/interval.h"
 
 #include <string.h>
@@ -14,7 +15,17 @@ static struct {
                          .threads = 1,
                          .seed = 1,
                          .epochs = 10,
-                         .rate = 0.001 } };
+                         .rate = 0.001,
+                         .optimiser = "adamw",
+                         .momentum = 0.9,
+                         .decay = -1,
+                         .clip = 10,
+                         .warmup = 0.05,
+                         .layer_rate = 1,
+                         .backbone_rate = 1,
+                         .class_weights = "even",
+                         .average = 0.999,
+                         .interpolation = 1 } };
 
 static const tl_option options[] = {
     { "data", 'd', TL_OPTION_FOLDER, "DIR",
@@ -40,11 +51,49 @@ static const tl_option options[] = {
     { "epochs", 'e', TL_OPTION_REAL, "N", "Passes over the images.", &values.recipe.epochs, 0.001,
       10000 },
     { "batch", 'b', TL_OPTION_WHOLE, "N", "Images in a step.", &values.recipe.batch, 1, 4096 },
-    { "rate", 'r', TL_OPTION_REAL, "R", "Highest learning rate (AdamW).", &values.recipe.rate, 1e-9,
-      10 },
+    { "rate", 'r', TL_OPTION_REAL, "R", "Highest learning rate.", &values.recipe.rate, 1e-9, 10 },
     { "stages", 0, TL_OPTION_WHOLE, "N",
       "Train only the last N layers on a frozen backbone; 0: all.", &values.recipe.stages, 0,
       100000 },
+    { "optimiser", 0, TL_OPTION_CHOICE, "adamw|sgd",
+      "How gradients move the weights; sgd wants a higher --rate.", &values.recipe.optimiser, 0,
+      0 },
+    { "momentum", 0, TL_OPTION_REAL, "M", "Of sgd; Nesterov's.", &values.recipe.momentum, 0,
+      0.9999 },
+    { "decay", 0, TL_OPTION_REAL, "D", "Weight decay. [0.01; of sgd 0.0005]", &values.recipe.decay,
+      0, 10 },
+    { "clip", 0, TL_OPTION_REAL, "NORM",
+      "Gradients of a larger norm are scaled down to it; 0: never.", &values.recipe.clip, 0, 1e9 },
+    { "warmup", 0, TL_OPTION_REAL, "SHARE",
+      "Share of the steps in which the rate rises; then it falls by a cosine.",
+      &values.recipe.warmup, 0, 1 },
+    { "layer-rate", 0, TL_OPTION_REAL, "F",
+      "Each layer learns at F times the rate of the one after it.", &values.recipe.layer_rate, 0,
+      1 },
+    { "backbone-rate", 0, TL_OPTION_REAL, "F", "All layers but the last learn at F times the rate.",
+      &values.recipe.backbone_rate, 0, 1 },
+    { "frozen-norm", 0, TL_OPTION_FLAG, NULL,
+      "Normalise by the running statistics that the model came with, and keep them.",
+      &values.recipe.frozen_norm, 0, 0 },
+    { "average", 0, TL_OPTION_REAL, "D",
+      "Decay of the moving average of the weights, which is the result; 0: the last weights.",
+      &values.recipe.average, 0, 0.999999 },
+    { "pull", 0, TL_OPTION_REAL, "L2", "Pull towards the weights at the start (L2-SP).",
+      &values.recipe.pull, 0, 1000 },
+    { "interpolate", 0, TL_OPTION_REAL, "A",
+      "The result is start + A (trained - start), which keeps more of what a model knew.",
+      &values.recipe.interpolation, 0, 1 },
+    { "smoothing", 0, TL_OPTION_REAL, "S",
+      "Classes: share of the target that is spread over all classes.", &values.recipe.smoothing, 0,
+      0.99 },
+    { "class-weights", 0, TL_OPTION_TEXT, "HOW",
+      "Classes: even, balanced (by how many images each has), or NAME=WEIGHT,... (others 1).",
+      &values.recipe.class_weights, 0, 0 },
+    { "augment", 0, TL_OPTION_TEXT, "LIST",
+      "Changes of how images are varied: none, symmetries, or NAME=NUMBER, with commas; names: "
+      "mirror, flip, scale, shift, rotate, hue, saturation, value, brightness, contrast, erase, "
+      "mosaic. docs/training.md has what is usual.",
+      &values.recipe.augment, 0, 0 },
     { "threads", 't', TL_OPTION_WHOLE, "N", "Threads; results repeat for one number of them.",
       &values.recipe.threads, 1, 256 },
     { "seed", 0, TL_OPTION_WHOLE, "N", "Seed of weights, order and augmentation.",
@@ -105,9 +154,15 @@ static int report(const tl_recipe *recipe, const tl_recipe_result *r, bool boxes
         tl_json_key(&w, "written"), tl_json_string(&w, recipe->output);
         tl_json_key(&w, "model"), tl_json_string(&w, r->about);
         tl_json_key(&w, "items"), tl_json_uint(&w, r->learned);
+        tl_json_key(&w, "training_bytes"), tl_json_uint(&w, r->bytes);
     } else {
-        tl_text_printf(&text, "%s: %s.\nWrote %s: trained on %zu images; ", recipe->model, r->about,
-                       recipe->output, r->learned);
+        char memory[32];
+        tl_human_bytes((double)r->bytes, memory);
+        tl_text_printf(&text,
+                       "%s: %s.\nTraining took %s of memory for steps of %u.\nWrote %s: trained on "
+                       "%zu images; ",
+                       recipe->model, r->about, memory, (unsigned)recipe->batch, recipe->output,
+                       r->learned);
     }
     (boxes ? report_boxes : report_classes)(r, values.json ? &w : NULL, &text);
     if (values.json) tl_json_object_end(&w);
@@ -129,10 +184,14 @@ static int run(const tl_arguments *arguments)
     }
     const bool boxes = tl_boxset_is_at(recipe.data);
     if (recipe.model == NULL) recipe.model = boxes ? "yolov8n" : "mobilenet_v3_small";
-    tl_status status =
-        boxes ? tl_train_boxes(&recipe, &result, &err) : tl_train_classes(&recipe, &result, &err);
-    return status == TL_OK ? report(&recipe, &result, boxes)
-                           : tl_command_fail(&tl_command_train, &err);
+    tl_train_options wanted;
+    if (tl_recipe_options(&recipe, boxes ? TL_TASK_DETECT : TL_TASK_CLASSIFY, &wanted, &err) !=
+        TL_OK)
+        return tl_command_misuse(&tl_command_train, &err);
+    tl_status status = boxes ? tl_train_boxes(&recipe, &wanted, &result, &err)
+                             : tl_train_classes(&recipe, &wanted, &result, &err);
+    if (status == TL_OK) return report(&recipe, &result, boxes);
+    return tl_command_fail(&tl_command_train, &err);
 }
 
 const tl_command tl_command_train = {

@@ -12,6 +12,15 @@ typedef struct tl_recipe {
     uint64_t batch, threads, seed, stages;
     double epochs, rate;
     bool trainable; /* the file keeps what training needs */
+
+    const char *optimiser;                /* "adamw", "sgd" */
+    double momentum, decay, clip, warmup; /* decay below 0: the optimiser's own */
+    double layer_rate, backbone_rate; /* factors of the rate, as tl_optimizer_options has them */
+    double smoothing;                 /* classes */
+    const char *class_weights;        /* classes: "even", "balanced" or "NAME=WEIGHT,..." */
+    double average, pull, interpolation;
+    bool frozen_norm;
+    const char *augment; /* NULL, or changes: "none,mirror=0.5" */
 } tl_recipe;
 
 typedef struct tl_recipe_result {
@@ -19,19 +28,27 @@ typedef struct tl_recipe_result {
     uint64_t right;         /* classes: of judged */
     size_t boxes;           /* boxes: of the judged images */
     tl_detect_quality quality;
+    size_t bytes;    /* that training took */
     char about[512]; /* the network, for people */
 } tl_recipe_result;
 
-/* Train, judge and write the file. Errors: those of the data, the model and training. */
-tl_status tl_train_classes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err);
-tl_status tl_train_boxes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err);
+/* Train, judge and write the file. `options` are of tl_recipe_options. Errors: those of the data, the
+ * model and training. */
+tl_status tl_train_classes(const tl_recipe *recipe, const tl_train_options *options,
+                           tl_recipe_result *out, tl_error *err);
+tl_status tl_train_boxes(const tl_recipe *recipe, const tl_train_options *options,
+                         tl_recipe_result *out, tl_error *err);
 
 /* ---- Shared ---------------------------------------------------------------------------------- */
 
-/* Train `flat` [tl_graph_float_count] on `count` images in place, with a bar on a terminal. */
-tl_status tl_recipe_train(const tl_recipe *recipe, tl_task task, const tl_pixels_form *form,
-                          uint32_t class_count, size_t count, tl_train_fetch fetch, void *context,
-                          tl_graph *graph, float *flat, tl_error *err);
+/* What the recipe says of training, over the task's defaults; form, items and classes are the
+ * caller's. TL_EINVAL: a choice that is not known, or is not one of this task. */
+tl_status tl_recipe_options(const tl_recipe *recipe, tl_task task, tl_train_options *out,
+                            tl_error *err);
+
+/* Train `flat` [tl_graph_float_count] in place, with a bar on a terminal; out->bytes is told. */
+tl_status tl_recipe_train(const tl_train_options *options, tl_train_fetch fetch, void *context,
+                          tl_graph *graph, float *flat, tl_recipe_result *out, tl_error *err);
 
 /* Say in out->about what is trained. `pixels` names the normalisation, `head` what became of the last
  * layer ("": nothing). */

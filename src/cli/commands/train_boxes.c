@@ -210,13 +210,15 @@ static tl_status write_file(const tl_recipe *recipe, const material *m, tl_error
     return status;
 }
 
-tl_status tl_train_boxes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err)
+tl_status tl_train_boxes(const tl_recipe *recipe, const tl_train_options *options,
+                         tl_recipe_result *out, tl_error *err)
 {
     material m = { .set = NULL };
+    tl_train_options wanted = *options;
     tl_status status = material_open(recipe, &m, out, err);
-    if (status == TL_OK)
-        status = tl_recipe_train(recipe, TL_TASK_DETECT, &m.form, 0, m.info.learned, fetch, &m,
-                                 m.graph, m.flat, err);
+    wanted.form = m.form;
+    wanted.count = m.info.learned;
+    if (status == TL_OK) status = tl_recipe_train(&wanted, fetch, &m, m.graph, m.flat, out, err);
     if (status == TL_OK) status = judge(&m, out, err);
     if (status == TL_OK) status = write_file(recipe, &m, err);
     out->learned = m.info.learned;

@@ -2,11 +2,13 @@
 #include "cli/commands/train.h"
 #include "cli/data/dataset.h"
 #include "cli/model.h"
+#include "format/json.h"
 #include "graph/classifier.h"
 #include "graph/onnx.h"
 #include "networks/networks.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { ALIGN_PIXELS = 6 };
 
@@ -177,22 +179,85 @@ static tl_status judge(material *m, tl_graph *graph, const float *flat, uint64_t
     return status;
 }
 
+/* ---- Weights of classes ---------------------------------------------------------------------- */
+
+/* So that all classes together count alike, however many items each has. */
+static void balance(const material *m, float *weights)
+{
+    size_t counts[TL_CLASS_COUNT_MAX] = { 0 }, present = 0;
+    for (size_t i = 0; i < m->learned_count; i++) {
+        tl_dataset_item item;
+        tl_dataset_item_at(m->dataset, m->learned[i], &item);
+        present += counts[item.label]++ == 0;
+    }
+    for (size_t c = 0; c < m->info.class_count; c++)
+        if (counts[c] > 0)
+            weights[c] = (float)((double)m->learned_count / (double)(present * counts[c]));
+}
+
+/* One of NAME=WEIGHT. */
+static tl_status weigh(const material *m, const char *word, float *weights, tl_error *err)
+{
+    const char *equals = strrchr(word, '=');
+    const size_t length = equals == NULL ? strlen(word) : (size_t)(equals - word);
+    for (size_t c = 0; c < m->info.class_count; c++) {
+        const char *name = m->info.classes[c];
+        if (strlen(name) != length || strncmp(word, name, length) != 0) continue;
+        const char *text = equals == NULL ? "" : equals + 1;
+        double weight;
+        if (!tl_json_parse_number(text, strlen(text), &weight) || weight < 0.0 || weight > 1e6)
+            return tl_fail(err, TL_EINVAL, "--class-weights: \"%.80s\"; want %.60s=WEIGHT", word,
+                           name);
+        weights[c] = (float)weight;
+        return TL_OK;
+    }
+    return tl_fail(
+        err, TL_EINVAL,
+        "--class-weights: \"%.80s\" is neither even nor balanced, nor NAME=WEIGHT of a class "
+        "of the data",
+        word);
+}
+
+static tl_status weigh_classes(const tl_recipe *recipe, const material *m, float *weights,
+                               tl_error *err)
+{
+    for (size_t c = 0; c < m->info.class_count; c++) weights[c] = 1.0f;
+    if (strcmp(recipe->class_weights, "even") == 0) return TL_OK;
+    if (strcmp(recipe->class_weights, "balanced") == 0) {
+        balance(m, weights);
+        return TL_OK;
+    }
+    char *copy = strdup(recipe->class_weights), *rest = NULL;
+    tl_status status = copy == NULL ? tl_fail(err, TL_ENOMEM, "--class-weights") : TL_OK;
+    for (char *word = copy == NULL ? NULL : strtok_r(copy, ",", &rest);
+         word != NULL && status == TL_OK; word = strtok_r(NULL, ",", &rest))
+        status = weigh(m, word, weights, err);
+    free(copy);
+    return status;
+}
+
 static const char *class_name(const void *context, uint32_t label)
 {
     return ((const material *)context)->info.classes[label];
 }
 
-tl_status tl_train_classes(const tl_recipe *recipe, tl_recipe_result *out, tl_error *err)
+tl_status tl_train_classes(const tl_recipe *recipe, const tl_train_options *options,
+                           tl_recipe_result *out, tl_error *err)
 {
     material m = { .learned_count = 0 };
+    float weights[TL_CLASS_COUNT_MAX];
     tl_graph *graph = NULL;
     float *flat = NULL;
+    tl_train_options wanted = *options;
     tl_status status = material_open(recipe, &m, err);
+    if (status == TL_OK) status = weigh_classes(recipe, &m, weights, err);
     if (status == TL_OK) status = make_network(recipe, &m, &graph, &flat, out, err);
     const uint32_t classes = (uint32_t)m.info.class_count;
-    if (status == TL_OK)
-        status = tl_recipe_train(recipe, TL_TASK_CLASSIFY, &m.form, classes, m.learned_count, fetch,
-                                 &m, graph, flat, err);
+    wanted.form = m.form;
+    wanted.count = m.learned_count;
+    wanted.class_count = classes;
+    wanted.class_weight = weights;
+    if (status == TL_OK) status = tl_recipe_train(&wanted, fetch, &m, graph, flat, out, err);
     if (status == TL_OK) status = judge(&m, graph, flat, &out->right, err);
     if (status == TL_OK)
         status = tl_recipe_export(recipe, &m.form, classes, class_name, &m, graph, flat, err);

@@ -1,11 +1,15 @@
 /* train_recipe.c - what training classes and training boxes share. */
 #include "base/text.h"
 #include "cli/commands/train.h"
+#include "cli/options.h"
 #include "cli/terminal/progress.h"
+#include "format/json.h"
 #include "graph/onnx.h"
 #include "networks/networks.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool on_step(void *context, const tl_train_progress *now)
 {
@@ -13,24 +17,105 @@ static bool on_step(void *context, const tl_train_progress *now)
     return true;
 }
 
-tl_status tl_recipe_train(const tl_recipe *recipe, tl_task task, const tl_pixels_form *form,
-                          uint32_t class_count, size_t count, tl_train_fetch fetch, void *context,
-                          tl_graph *graph, float *flat, tl_error *err)
+/* ---- Options --------------------------------------------------------------------------------- */
+
+/* One change, NAME=NUMBER. */
+static tl_status change_augment(const char *word, tl_augment_options *out, tl_error *err)
 {
-    tl_train_options wanted = tl_train_options_default(task);
-    wanted.form = *form;
-    wanted.count = count;
-    wanted.class_count = class_count;
-    wanted.epochs = recipe->epochs;
-    wanted.rate = recipe->rate;
-    wanted.batch = (uint32_t)recipe->batch;
-    wanted.threads = (uint32_t)recipe->threads;
-    wanted.seed = recipe->seed;
-    wanted.optimizer.trained_stages = (uint32_t)recipe->stages;
+    const struct {
+        const char *name;
+        float *number;
+        double high;
+    } KNOWN[] = { { "mirror", &out->mirror_chance, 1.0 },  { "flip", &out->flip_chance, 1.0 },
+                  { "scale", &out->scale, 0.95 },          { "shift", &out->translate, 1.0 },
+                  { "rotate", &out->rotate, 180.0 },       { "hue", &out->hue, 1.0 },
+                  { "saturation", &out->saturation, 1.0 }, { "value", &out->value, 1.0 },
+                  { "brightness", &out->brightness, 1.0 }, { "contrast", &out->contrast, 1.0 },
+                  { "erase", &out->erase_chance, 1.0 },    { "mosaic", &out->mosaic_chance, 1.0 } };
+    const char *names[TL_COUNT_OF(KNOWN)];
+    const size_t length = strcspn(word, "=");
+    for (size_t i = 0; i < TL_COUNT_OF(KNOWN); i++) {
+        names[i] = KNOWN[i].name;
+        if (strlen(names[i]) != length || strncmp(word, names[i], length) != 0) continue;
+        const char *text = word[length] == '=' ? word + length + 1 : "";
+        double number;
+        if (!tl_json_parse_number(text, strlen(text), &number) || number < 0.0 ||
+            number > KNOWN[i].high)
+            return tl_fail(err, TL_EINVAL, "--augment: %s takes a number from 0 to %g, as in %s=%g",
+                           names[i], KNOWN[i].high, names[i], KNOWN[i].high / 2);
+        *KNOWN[i].number = (float)number;
+        return TL_OK;
+    }
+    char name[32];
+    snprintf(name, sizeof name, "%.*s", (int)(length < 31 ? length : 31), word);
+    const char *near = tl_nearest(name, names, TL_COUNT_OF(names));
+    return tl_fail(err, TL_EINVAL,
+                   "--augment: \"%.40s\" is none of none, symmetries, mirror, flip, scale, shift, "
+                   "rotate, hue, saturation, value, brightness, contrast, erase, mosaic%s%s%s",
+                   word, near == NULL ? "" : "; did you mean ", near == NULL ? "" : near,
+                   near == NULL ? "" : "?");
+}
+
+static tl_status choose_augment(const char *text, tl_task task, tl_augment_options *out,
+                                tl_error *err)
+{
+    char *copy = strdup(text), *rest = NULL;
+    tl_status status = copy == NULL ? tl_fail(err, TL_ENOMEM, "--augment") : TL_OK;
+    for (char *word = copy == NULL ? NULL : strtok_r(copy, ",", &rest);
+         word != NULL && status == TL_OK; word = strtok_r(NULL, ",", &rest)) {
+        if (strcmp(word, "none") == 0)
+            *out = tl_augment_options_none();
+        else if (strcmp(word, "symmetries") == 0)
+            out->symmetries = true;
+        else
+            status = change_augment(word, out, err);
+    }
+    free(copy);
+    if (status == TL_OK && task == TL_TASK_CLASSIFY && out->mosaic_chance > 0.0f)
+        status = tl_fail(err, TL_EINVAL, "--augment: mosaic is for boxes; an image has one class");
+    return status;
+}
+
+tl_status tl_recipe_options(const tl_recipe *recipe, tl_task task, tl_train_options *out,
+                            tl_error *err)
+{
+    const bool sgd = strcmp(recipe->optimiser, "sgd") == 0;
+    tl_train_options o = tl_train_options_default(task);
+    if (task == TL_TASK_DETECT &&
+        (recipe->smoothing > 0.0 || strcmp(recipe->class_weights, "even") != 0))
+        return tl_fail(err, TL_EINVAL,
+                       "--smoothing and --class-weights are for classes, not boxes");
+    o.optimizer = tl_optimizer_options_default(sgd ? TL_OPTIMIZER_SGD : TL_OPTIMIZER_ADAMW);
+    if (sgd) o.optimizer.momentum = (float)recipe->momentum;
+    if (recipe->decay >= 0.0) o.optimizer.weight_decay = (float)recipe->decay;
+    o.optimizer.clip_norm = (float)recipe->clip;
+    o.optimizer.stage_factor = (float)recipe->layer_rate;
+    o.optimizer.backbone_factor = (float)recipe->backbone_rate;
+    o.optimizer.trained_stages = (uint32_t)recipe->stages;
+    o.epochs = recipe->epochs;
+    o.rate = recipe->rate;
+    o.warmup_share = recipe->warmup;
+    o.batch = (uint32_t)recipe->batch;
+    o.threads = (uint32_t)recipe->threads;
+    o.seed = recipe->seed;
+    o.live_norm = !recipe->frozen_norm;
+    o.label_smoothing = (float)recipe->smoothing;
+    o.average_decay = recipe->average;
+    o.l2_to_start = (float)recipe->pull;
+    o.interpolation = recipe->interpolation;
+    *out = o;
+    return recipe->augment == NULL ? TL_OK
+                                   : choose_augment(recipe->augment, task, &out->augment, err);
+}
+
+tl_status tl_recipe_train(const tl_train_options *options, tl_train_fetch fetch, void *context,
+                          tl_graph *graph, float *flat, tl_recipe_result *out, tl_error *err)
+{
     tl_train *train = NULL;
     tl_progress progress;
-    tl_status status = tl_train_create(graph, flat, &wanted, fetch, context, &train, err);
+    tl_status status = tl_train_create(graph, flat, options, fetch, context, &train, err);
     if (status != TL_OK) return status;
+    out->bytes = tl_train_bytes(train);
     tl_progress_begin(&progress, "Training");
     status = tl_train_run(train, on_step, &progress, err);
     tl_progress_end(&progress);

@@ -16,7 +16,7 @@ typedef struct tl_optimizer_options {
     float beta1, beta2;    /* AdamW; default 0.9, 0.999 */
     float epsilon;         /* AdamW; default 1e-8 */
     float weight_decay;    /* of TL_PARAM_WEIGHT only. SGD: added to the gradient; AdamW: decoupled.
-                              Default 5e-4 */
+                              Default 5e-4; of AdamW 1e-2 */
     float clip_norm;       /* gradients of larger norm are scaled down to it; 0 (default): never */
     float stage_factor;    /* learning rate of stage s is multiplied by stage_factor^s; default 1 */
     float backbone_factor; /* and, for s >= 1, by this; default 1 */
