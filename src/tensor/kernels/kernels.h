@@ -63,6 +63,16 @@ typedef struct tl_depthwise_args {
     const float *bias; /* [c] or NULL */
 } tl_depthwise_args;
 
+/* Rows of weights that become columns: number i = c * taps + t of a row, which has channels * taps, goes
+ * to row t * channels + c. */
+typedef struct tl_turn_args {
+    const float *from;
+    size_t rows, count; /* numbers of each row; both multiples of 4 */
+    size_t channels, taps;
+    float *to;
+    size_t to_step;
+} tl_turn_args;
+
 /* One output row of a depthwise convolution of a square window over padded rows. */
 typedef struct tl_depthwise_row {
     const float *x[5];     /* the rows under the window, padding included */
@@ -148,6 +158,7 @@ typedef struct tl_kernels {
     /* The 4x4 pixels of `image` = A' m A + bias ([channels] or NULL). */
     void (*winograd_store)(const tl_winograd_tile *tile, const float *bias, float *image);
     /* planes = G g G' for n kernels; taps [9, n], flip: turned by 180 degrees. */
+    void (*turn)(const tl_turn_args *args);
     void (*winograd_weights)(const float *taps, size_t n, bool flip, float *planes, size_t plane);
     /* taps = G' u G. */
     void (*winograd_gradient)(const float *planes, size_t plane, float *taps, size_t n);

@@ -274,6 +274,7 @@ const tl_kernels TL_KERNELS = {
     .norm_backward = k_norm_backward,
     .gemm = k_gemm,
     .panel = k_panel,
+    .turn = k_turn,
     .depthwise_row = k_depthwise_row,
     .depthwise_forward = k_depthwise_forward,
     .depthwise_backward_data = k_depthwise_backward_data,

@@ -67,6 +67,112 @@ static void k_panel(const tl_panel_args *p)
     }
 }
 
+/* ---- Turning --------------------------------------------------------------------------------- */
+
+/* Where number i of the rows goes, and the next one. */
+typedef struct turn_place {
+    const tl_turn_args *args;
+    size_t channel, tap;
+} turn_place;
+
+INLINE turn_place turn_at(const tl_turn_args *t, size_t i)
+{
+    return (turn_place){ t, i / t->taps, i % t->taps };
+}
+
+INLINE float *turn_next(turn_place *at)
+{
+    const tl_turn_args *t = at->args;
+    float *to = t->to + (at->tap * t->channels + at->channel) * t->to_step;
+    if (++at->tap == t->taps) at->tap = 0, at->channel++;
+    return to;
+}
+
+/* Numbers begin..end-1, a multiple of 4, of rows r to r + 3. */
+static void turn_rows_4(const tl_turn_args *t, size_t r, size_t begin, size_t end)
+{
+    const size_t inner = t->channels * t->taps;
+    turn_place at = turn_at(t, begin);
+    for (size_t i = begin; i < end; i += 4) {
+        vec4 tile[4], half[4];
+        UNROLL for (size_t n = 0; n < 4; n++)
+            memcpy(&tile[n], t->from + (r + n) * inner + i, sizeof tile[n]);
+        UNROLL for (size_t n = 0; n < 2; n++)
+        {
+            half[2 * n] = __builtin_shufflevector(tile[n], tile[n + 2], 0, 4, 1, 5);
+            half[2 * n + 1] = __builtin_shufflevector(tile[n], tile[n + 2], 2, 6, 3, 7);
+        }
+        UNROLL for (size_t n = 0; n < 2; n++)
+        {
+            tile[2 * n] = __builtin_shufflevector(half[n], half[n + 2], 0, 4, 1, 5);
+            tile[2 * n + 1] = __builtin_shufflevector(half[n], half[n + 2], 2, 6, 3, 7);
+        }
+        UNROLL for (size_t n = 0; n < 4; n++) memcpy(turn_next(&at) + r, &tile[n], sizeof tile[n]);
+    }
+}
+
+#if PANEL_WIDTH == 16
+#define TURN_ROUND(a, b)                                                                           \
+    UNROLL for (size_t n = 0; n < 8; n++)                                                          \
+    {                                                                                              \
+        b[2 * n] = __builtin_shufflevector(a[n], a[n + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,   \
+                                           21, 6, 22, 7, 23);                                      \
+        b[2 * n + 1] = __builtin_shufflevector(a[n], a[n + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12,   \
+                                               28, 13, 29, 14, 30, 15, 31);                        \
+    }
+
+/* The same of rows r to r + 15: four rounds of taking turns between one half and the other. */
+static size_t turn_rows_16(const tl_turn_args *t, size_t r, size_t begin, size_t end)
+{
+    const size_t inner = t->channels * t->taps;
+    turn_place at = turn_at(t, begin);
+    size_t i = begin;
+    for (; i + 16 <= end; i += 16) {
+        vec16 tile[16], half[16];
+        UNROLL for (size_t n = 0; n < 16; n++)
+            memcpy(&tile[n], t->from + (r + n) * inner + i, sizeof tile[n]);
+        TURN_ROUND(tile, half)
+        TURN_ROUND(half, tile)
+        TURN_ROUND(tile, half)
+        TURN_ROUND(half, tile)
+        UNROLL for (size_t n = 0; n < 16; n++) memcpy(turn_next(&at) + r, &tile[n], sizeof tile[n]);
+    }
+    return i;
+}
+#undef TURN_ROUND
+#endif
+
+/* The next stretch of some rows: that is a jump away, which processors do not foresee. */
+static void turn_prefetch(const tl_turn_args *t, size_t r, size_t rows, size_t begin, size_t end)
+{
+    const size_t line = TL_ALIGN_BYTES / sizeof(float);
+    for (size_t n = 0; n < rows; n++)
+        for (size_t i = begin; i < end; i += line)
+            __builtin_prefetch(t->from + (r + n) * t->channels * t->taps + i);
+}
+
+/* A stretch of every row in turn: what it is turned into stays in the first-level cache. */
+static void k_turn(const tl_turn_args *t)
+{
+    const size_t stretch = 64;
+    for (size_t begin = 0, end; begin < t->count; begin = end) {
+        end = begin + stretch < t->count ? begin + stretch : t->count;
+        const size_t next = end + stretch < t->count ? end + stretch : t->count;
+        size_t r = 0;
+#if PANEL_WIDTH == 16
+        for (; r + 16 <= t->rows; r += 16) {
+            turn_prefetch(t, r, 16, end, next);
+            const size_t done = turn_rows_16(t, r, begin, end);
+            for (size_t n = 0; n < 16; n += 4) turn_rows_4(t, r + n, done, end);
+        }
+#endif
+        for (; r < t->rows; r += 4) {
+            turn_prefetch(t, r, 4, end, next);
+            turn_rows_4(t, r, begin, end);
+        }
+    }
+}
+
 /* ---- Depthwise ------------------------------------------------------------------------------- */
 
 #define PASTE2(a, b)    a##b

@@ -240,6 +240,29 @@ static void check_groups(const tl_kernels *k)
     }
 }
 
+static void check_turn(const tl_kernels *k)
+{
+    static const size_t shapes[][3] = { { 4, 5, 4 },   { 16, 16, 1 }, { 20, 9, 4 },
+                                        { 32, 68, 1 }, { 36, 12, 9 }, { 48, 140, 1 } };
+    static float x[ROOM], y[ROOM];
+    for (size_t s = 0; s < TL_COUNT_OF(shapes); s++) {
+        const size_t rows = shapes[s][0], channels = shapes[s][1], taps = shapes[s][2];
+        const size_t inner = channels * taps, step = rows + 3;
+        const tl_turn_args args = { x, rows, inner, channels, taps, y, step };
+        assert_true(inner % 4 == 0);
+        fill(x, rows * inner);
+        memset(y, 0, sizeof y);
+        k->turn(&args);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = 0; i < inner; i++)
+                assert_near("turn", k, r * inner + i,
+                            y[(i % taps * channels + i / taps) * step + r],
+                            (double)x[r * inner + i], 0);
+        for (size_t i = 0; i < inner; i++) /* between the rows nothing is written */
+            for (size_t c = rows; c < step; c++) assert_near("turn", k, i, y[i * step + c], 0, 0);
+    }
+}
+
 static void check_softmax(const tl_kernels *k)
 {
     static float x[70], y[70];
@@ -269,6 +292,10 @@ static void test_gemm(void **state)
 {
     (void)state, for_each_set(check_gemm);
     for_each_set(check_panel);
+}
+static void test_turn(void **state)
+{
+    (void)state, for_each_set(check_turn);
 }
 static void test_depthwise(void **state)
 {
@@ -312,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_base_is_always_there),
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_turn),
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_softmax),
