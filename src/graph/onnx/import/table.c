@@ -13,9 +13,9 @@ static tl_status constant_only(onnx_import *import, onnx_node *node)
 /* clang-format off */
 static const onnx_op_entry OPERATORS[] = {
     { "Conv", onnx_run_conv, 2, 3,
-      "images and rows; strides, dilations, groups, padding (auto_pad too); constant weight and bias; an Add of one number a channel after it becomes the bias" },
+      "rows, images and volumes; strides, dilations, groups, padding (auto_pad too); constant weight and bias; an Add of one number a channel after it becomes the bias" },
     { "ConvTranspose", onnx_run_conv_transpose, 2, 3,
-      "images and rows; as Conv, output_padding and output_shape" },
+      "rows, images and volumes; as Conv, output_padding; of rows and images output_shape and auto_pad" },
     { "BatchNormalization", onnx_run_batch_norm, 5, 5,
       "its momentum is kept for training; the file's training mode only where a whole tensor is an item" },
     { "Gemm", onnx_run_gemm, 2, 3, "all; a layer where the matrix is constant" },
@@ -27,8 +27,8 @@ static const onnx_op_entry OPERATORS[] = {
     { "GroupNormalization", onnx_run_group_norm, 3, 3, "" },
     { "MeanVarianceNormalization", onnx_run_mean_variance, 1, 1, "" },
     { "LpNormalization", onnx_run_lp_norm, 1, 1, "" },
-    { "MaxPool", onnx_run_pool, 1, 1, "up to three dimensions (auto_pad up to two); not the indices" },
-    { "AveragePool", onnx_run_pool, 1, 1, "up to three dimensions (auto_pad up to two)" },
+    { "MaxPool", onnx_run_pool, 1, 1, "up to three dimensions; not the indices" },
+    { "AveragePool", onnx_run_pool, 1, 1, "up to three dimensions" },
     { "GlobalAveragePool", onnx_run_global_pool, 1, 1, "" },
     { "GlobalMaxPool", onnx_run_global_pool, 1, 1, "" },
     { "Resize", onnx_run_resize, 1, 4, "of height and width, by constant scales or sizes" },

@@ -300,20 +300,12 @@ typedef struct exception {
 static const exception EXCEPTIONS[] = {
     { "node/test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True",
       "counts what lies past the padding", true },
-    { "node/test_convtranspose_3d", "convolution over three dimensions", false },
     { "node/test_maxpool_with_argmax_2d_precomputed_pads", "indices of a MaxPool", false },
     { "node/test_maxpool_with_argmax_2d_precomputed_strides", "indices of a MaxPool", false },
     { "node/test_reshape_allowzero_reordered", "an empty tensor", false },
     { "node/test_slice_start_out_of_bounds", "an empty tensor", false },
     { "node/test_split_zero_size_splits_opset13", "an empty tensor", false },
     { "node/test_split_zero_size_splits_opset18", "an empty tensor", false },
-    { "pytorch-converted/test_Conv3d", "convolution over three dimensions", false },
-    { "pytorch-converted/test_Conv3d_dilated", "convolution over three dimensions", false },
-    { "pytorch-converted/test_Conv3d_dilated_strided", "convolution over three dimensions", false },
-    { "pytorch-converted/test_Conv3d_groups", "convolution over three dimensions", false },
-    { "pytorch-converted/test_Conv3d_no_bias", "convolution over three dimensions", false },
-    { "pytorch-converted/test_Conv3d_stride", "convolution over three dimensions", false },
-    { "pytorch-converted/test_Conv3d_stride_padding", "convolution over three dimensions", false },
 };
 
 static const exception *exception_of(const char *name)

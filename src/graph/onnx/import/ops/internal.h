@@ -2,11 +2,11 @@
  * modules. A handler appends to the builder what its node computes and declares the node's outputs
  * (onnx_yield); it fails with onnx_fail, which names the node.
  *
- * layer.c   operators with weights               pool.c    windows
+ * conv.c    convolutions                         layer.c   other operators with weights
+ * pool.c    windows, pooling                     resize.c  other sizes of images
  * math.c    functions of one or two numbers      reduce.c  sums and the like, softmax
- * norm.c    normalisations by the item's own numbers
  * shape.c   operators that rename numbers        move.c    operators that move numbers
- * resize.c  other sizes of images */
+ * norm.c    normalisations by the item's own numbers */
 #ifndef TL_GRAPH_ONNX_IMPORT_OPS_INTERNAL_H
 #define TL_GRAPH_ONNX_IMPORT_OPS_INTERNAL_H
 
@@ -14,6 +14,10 @@
 
 tl_status onnx_run_conv(onnx_import *import, onnx_node *node);
 tl_status onnx_run_conv_transpose(onnx_import *import, onnx_node *node);
+/* The Add of one number a channel that alone uses the node's output: its bias. NULL: none. `rank` and
+ * `axis` are the output's and its channels'. */
+onnx_node *onnx_find_bias_add(const onnx_import *import, const onnx_node *node, size_t channels,
+                              uint32_t rank, uint32_t axis, onnx_value **bias);
 tl_status onnx_run_batch_norm(onnx_import *import, onnx_node *node);
 tl_status onnx_run_gemm(onnx_import *import, onnx_node *node);
 tl_status onnx_run_matmul(onnx_import *import, onnx_node *node);
@@ -23,6 +27,10 @@ tl_status onnx_run_prelu(onnx_import *import, onnx_node *node);
  * auto_pad is that of a tensor with sizes `in` [spatial]. */
 tl_status onnx_read_window(const onnx_import *import, const onnx_node *node, uint32_t spatial,
                            const int64_t *kernel, const int64_t *in, tl_window *out);
+/* The same over three axes, [d, h, w]: `plane` over the last two, `depth` over the first, as the
+ * height of a window that is 1 wide. */
+tl_status onnx_read_space(const onnx_import *import, const onnx_node *node, const int64_t *kernel,
+                          const int64_t *in, tl_window *plane, tl_window *depth);
 tl_status onnx_run_pool(onnx_import *import, onnx_node *node);
 tl_status onnx_run_global_pool(onnx_import *import, onnx_node *node);
 

@@ -2,14 +2,10 @@
 
 #include <string.h>
 
-/* Layers: operators whose weights learn. */
+/* Operators whose weights learn, but for convolutions. */
 
-/* ---- Convolution ------------------------------------------------------------------------------
- */
-
-/* The Add of one number a channel that alone uses the node's output: its bias. */
-static onnx_node *find_bias_add(const onnx_import *import, const onnx_node *node, size_t channels,
-                                uint32_t rank, uint32_t axis, onnx_value **bias)
+onnx_node *onnx_find_bias_add(const onnx_import *import, const onnx_node *node, size_t channels,
+                              uint32_t rank, uint32_t axis, onnx_value **bias)
 {
     if (import->folding || node->output_count == 0 || node->outputs[0] == ONNX_NONE) return NULL;
     const onnx_value *product = &import->values[node->outputs[0]];
@@ -28,209 +24,6 @@ static onnx_node *find_bias_add(const onnx_import *import, const onnx_node *node
         return add;
     }
     return NULL;
-}
-
-typedef struct conv {
-    onnx_array x;
-    tl_attrs attrs;
-    onnx_value *weight, *bias;
-    onnx_node *last; /* the node whose output is made: itself, or an Add */
-    bool line;       /* [n, c, w] */
-} conv;
-
-/* Operands and groups; of a transposed convolution the weight is [in, out / groups, ...]. */
-static tl_status open_conv(onnx_import *import, onnx_node *node, bool transposed, conv *c)
-{
-    const onnx_dims *dims;
-    onnx_value *source = onnx_operand(import, node, 0);
-    tl_status status = onnx_operand_constant(import, node, 1, &c->weight);
-    if (status != TL_OK) return status;
-    if (!transposed && source->kind == ONNX_VALUE_TENSOR)
-        c->x = source->array; /* pending padding is welcome */
-    else
-        status = onnx_operand_array(import, node, 0, &c->x);
-    if (status != TL_OK) return status;
-    dims = &c->weight->dims;
-    if (c->x.rank != 3 && c->x.rank != 4)
-        return onnx_fail(import, node, TL_EUNSUPPORTED,
-                         "its input has %u dimensions; images (4) and rows (3) are supported",
-                         c->x.rank);
-    if (dims->rank != c->x.rank)
-        return onnx_fail(import, node, TL_EINVAL, "its weight has %u dimensions, its input %u",
-                         dims->rank, c->x.rank);
-    c->line = c->x.rank == 3;
-    uint32_t channels = c->x.dim[1];
-    int64_t groups = onnx_attr_int(node, "group", 1);
-    if (dims->count == 0 || dims->dim[2] > ONNX_WINDOW_MAX ||
-        dims->dim[dims->rank - 1] > ONNX_WINDOW_MAX)
-        return onnx_fail(import, node, TL_EINVAL, "its weight is empty or too large");
-    uint32_t takes = dims->dim[transposed ? 0 : 1];
-    if (groups < 1 || groups > channels ||
-        channels != (uint64_t)takes * (uint64_t)(transposed ? 1 : groups) ||
-        dims->dim[0] % (uint64_t)groups != 0)
-        return onnx_fail(import, node, TL_EINVAL,
-                         "%lld groups of %u channels do not fit an input of %u channels",
-                         (long long)groups, takes, channels);
-    c->attrs.groups = (uint32_t)groups;
-    uint64_t made = (uint64_t)dims->dim[transposed ? 1 : 0] * (uint64_t)(transposed ? groups : 1);
-    if (made > TL_DIM_MAX) return onnx_fail(import, node, TL_EINVAL, "too many channels");
-    c->attrs.channels = (uint32_t)made;
-    return TL_OK;
-}
-
-static tl_status read_kernel(onnx_import *import, const onnx_node *node, const conv *c,
-                             int64_t kernel[2])
-{
-    uint32_t spatial = c->x.rank - 2;
-    int64_t stated[2];
-    for (uint32_t i = 0; i < spatial; i++) kernel[i] = c->weight->dims.dim[2 + i];
-    tl_status status =
-        onnx_attr_sizes(import, node, "kernel_shape", spatial, 1, ONNX_WINDOW_MAX, 0, stated);
-    if (status != TL_OK) return status;
-    for (uint32_t i = 0; i < spatial; i++)
-        if (stated[0] != 0 && stated[i] != kernel[i])
-            return onnx_fail(import, node, TL_EINVAL, "kernel_shape and its weight disagree");
-    return TL_OK;
-}
-
-/* Append the layer to the image x and declare its output. */
-static tl_status close_conv(onnx_import *import, onnx_node *node, tl_op_kind kind, conv *c)
-{
-    tl_param_init params[2] = { { 0 } };
-    tl_status status = onnx_operand_param(import, node, 1, 0, &params[0]);
-    uint32_t rank = c->x.rank;
-    c->last = node;
-    if (onnx_operand(import, node, 2) != NULL)
-        status = status == TL_OK ? onnx_operand_constant(import, node, 2, &c->bias) : status;
-    else
-        c->last = find_bias_add(import, node, c->attrs.channels, rank, 1, &c->bias);
-    if (c->last == NULL) c->last = node;
-    c->attrs.has_bias = c->bias != NULL;
-    if (status == TL_OK && c->bias != NULL) {
-        bool own = c->last == node;
-        size_t index = own || onnx_operand(import, c->last, 1) != c->bias ? 0 : 1;
-        status =
-            onnx_operand_param(import, c->last, own ? 2 : index, c->attrs.channels, &params[1]);
-    }
-    if (status == TL_OK && c->line) status = onnx_unsqueeze(import, node, &c->x, 2);
-    if (status != TL_OK) return status;
-    const tl_window *w = &c->attrs.window;
-    bool point = w->kernel_h * w->kernel_w * w->stride_h * w->stride_w == 1 &&
-                 w->pad_top + w->pad_left + w->pad_bottom + w->pad_right == 0;
-    status =
-        point ? onnx_arrange_last(import, node, &c->x, 1) : onnx_arrange_image(import, node, &c->x);
-    const onnx_array in = c->x, *inputs[1] = { &in };
-    if (status == TL_OK)
-        status = onnx_emit(import, node,
-                           &(onnx_emit_options){ .kind = kind,
-                                                 .attrs = &c->attrs,
-                                                 .inputs = inputs,
-                                                 .input_count = 1,
-                                                 .params = params,
-                                                 .param_count = c->bias != NULL ? 2 : 1 },
-                           &c->x);
-    if (status == TL_OK && c->line) status = onnx_squeeze(import, node, &c->x, 2);
-    if (status != TL_OK) return status;
-    if (c->last != node) c->last->absorbed = true;
-    return onnx_yield(import, c->last, &c->x);
-}
-
-/* Padding wider than the kernel reaches, which the engine's windows do not have. */
-static tl_status pad_apart(onnx_import *import, const onnx_node *node, conv *c)
-{
-    tl_window *w = &c->attrs.window;
-    uint32_t reach_h = (w->kernel_h - 1) * w->dilation_h,
-             reach_w = (w->kernel_w - 1) * w->dilation_w;
-    if (w->pad_top <= reach_h && w->pad_bottom <= reach_h && w->pad_left <= reach_w &&
-        w->pad_right <= reach_w)
-        return TL_OK;
-    uint32_t before[ONNX_RANK_MAX] = { 0 }, after[ONNX_RANK_MAX] = { 0 };
-    before[c->x.rank - 1] = w->pad_left;
-    after[c->x.rank - 1] = w->pad_right;
-    if (!c->line) {
-        before[2] = w->pad_top;
-        after[2] = w->pad_bottom;
-    }
-    w->pad_top = w->pad_left = w->pad_bottom = w->pad_right = 0;
-    return onnx_pad(import, node, &c->x, before, after, TL_PAD_CONSTANT, 0.0f);
-}
-
-tl_status onnx_run_conv(onnx_import *import, onnx_node *node)
-{
-    conv c = { .attrs = tl_attrs_default(TL_OP_CONV) };
-    tl_status status = open_conv(import, node, false, &c);
-    if (status != TL_OK) return status;
-    const uint32_t *pad = onnx_operand(import, node, 0)->pad; /* of a Pad before it */
-    int64_t kernel[2], in[2] = { c.x.dim[2], c.x.dim[c.x.rank - 1] };
-    in[0] += c.line ? 0 : pad[0] + pad[2];
-    in[1] += pad[1] + pad[3];
-    status = read_kernel(import, node, &c, kernel);
-    if (status == TL_OK)
-        status = onnx_read_window(import, node, c.x.rank - 2, kernel, c.line ? in + 1 : in,
-                                  &c.attrs.window);
-    if (status != TL_OK) return status;
-    c.attrs.window.pad_top += pad[0];
-    c.attrs.window.pad_left += pad[1];
-    c.attrs.window.pad_bottom += pad[2];
-    c.attrs.window.pad_right += pad[3];
-    status = pad_apart(import, node, &c);
-    return status == TL_OK ? close_conv(import, node, TL_OP_CONV, &c) : status;
-}
-
-/* Padding of a transposed convolution of which the output's size is given. */
-static void pads_for_output(int64_t total, bool upper, uint32_t *begin, uint32_t *end,
-                            uint32_t *more)
-{
-    int64_t small = total > 0 ? total / 2 : 0, large = total > 0 ? total - small : 0;
-    *begin = (uint32_t)(upper ? small : large);
-    *end = (uint32_t)(upper ? large : small);
-    if (total < 0) *more += (uint32_t)-total;
-}
-
-static tl_status fit_output(onnx_import *import, const onnx_node *node, conv *c,
-                            const int64_t kernel[2])
-{
-    uint32_t spatial = c->x.rank - 2;
-    int64_t wanted[2], extra[2];
-    tl_window *w = &c->attrs.window;
-    tl_status status =
-        onnx_attr_sizes(import, node, "output_padding", spatial, 0, ONNX_WINDOW_MAX, 0, extra);
-    if (status == TL_OK)
-        status = onnx_attr_sizes(import, node, "output_shape", spatial, 1, TL_DIM_MAX, 0, wanted);
-    if (status != TL_OK) return status;
-    c->attrs.output_pad_w = (uint32_t)extra[spatial - 1];
-    c->attrs.output_pad_h = spatial == 2 ? (uint32_t)extra[0] : 0;
-    bool upper = onnx_attr_is(node, "auto_pad", "SAME_UPPER");
-    bool same = onnx_attr(node, "auto_pad") != NULL &&
-                (upper || onnx_attr_is(node, "auto_pad", "SAME_LOWER"));
-    for (uint32_t i = 0; i < spatial; i++) {
-        bool wide = i == spatial - 1;
-        int64_t in = c->x.dim[2 + i], stride = wide ? w->stride_w : w->stride_h;
-        int64_t dilation = wide ? w->dilation_w : w->dilation_h;
-        int64_t goal = wanted[i] > 0 ? wanted[i] : same ? in * stride : 0;
-        if (goal == 0) continue;
-        int64_t total = stride * (in - 1) + extra[i] + (kernel[i] - 1) * dilation + 1 - goal;
-        if (total > ONNX_WINDOW_MAX || total < -ONNX_WINDOW_MAX)
-            return onnx_fail(import, node, TL_EINVAL, "output_shape %lld is out of reach",
-                             (long long)goal);
-        pads_for_output(total, same && upper, wide ? &w->pad_left : &w->pad_top,
-                        wide ? &w->pad_right : &w->pad_bottom,
-                        wide ? &c->attrs.output_pad_w : &c->attrs.output_pad_h);
-    }
-    return TL_OK;
-}
-
-tl_status onnx_run_conv_transpose(onnx_import *import, onnx_node *node)
-{
-    conv c = { .attrs = tl_attrs_default(TL_OP_CONV_TRANSPOSE) };
-    int64_t kernel[2], in[2];
-    tl_status status = open_conv(import, node, true, &c);
-    if (status == TL_OK) status = read_kernel(import, node, &c, kernel);
-    if (status != TL_OK) return status;
-    for (uint32_t i = 2; i < c.x.rank; i++) in[i - 2] = c.x.dim[i];
-    status = onnx_read_window(import, node, c.x.rank - 2, kernel, in, &c.attrs.window);
-    if (status == TL_OK) status = fit_output(import, node, &c, kernel);
-    return status == TL_OK ? close_conv(import, node, TL_OP_CONV_TRANSPOSE, &c) : status;
 }
 
 /* ---- Matrices ---------------------------------------------------------------------------------
@@ -404,8 +197,8 @@ static tl_status matmul_layer(onnx_import *import, onnx_node *node)
     if (status != TL_OK) return status;
     uint32_t rank = layer.x.rank;
     onnx_node *add = rank == 0 ? NULL
-                               : find_bias_add(import, node, layer.matrix->dims.dim[1], rank,
-                                               rank - 1, &layer.bias);
+                               : onnx_find_bias_add(import, node, layer.matrix->dims.dim[1], rank,
+                                                    rank - 1, &layer.bias);
     status = append_gemm(import, node, &layer);
     if (status != TL_OK) return status;
     if (add != NULL) add->absorbed = true;
