@@ -92,6 +92,20 @@ static void constants_are_computed(void **state)
     check_run(m, (const float[]){ 1, 3 }, FLOATS(2, 6));
 }
 
+static void volumes_are_convolved_backwards(void **state)
+{
+    (void)state;
+    model *m = model_of(DIMS(1, 2, 2, 1, 1));
+    Onnx__NodeProto *node = add_node(m, "ConvTranspose", "x,w", "y");
+    attr_int(m, node, "group", 2);
+    attr_ints(m, node, "strides", DIMS(2, 1, 1));
+    attr_ints(m, node, "pads", DIMS(1, 0, 0, 1, 0, 0));
+    attr_ints(m, node, "output_padding", DIMS(1, 0, 0));
+    add_floats(m, "w", DIMS(2, 1, 3, 1, 1), FLOATS(1, 2, 3, 10, 20, 30));
+    add_output(m, "y");
+    check_run(m, (const float[]){ 1, 2, 1, 3 }, FLOATS(2, 5, 4, 6, 20, 60, 60, 90));
+}
+
 static void small_files_do_not_ask_for_much(void **state)
 {
     (void)state;
@@ -232,6 +246,7 @@ int main(void)
         cmocka_unit_test(a_file_that_mixes_items_is_read_whole),
         cmocka_unit_test(sizes_are_chosen_by_name_and_place),
         cmocka_unit_test(constants_are_computed),
+        cmocka_unit_test(volumes_are_convolved_backwards),
         cmocka_unit_test(small_files_do_not_ask_for_much),
         cmocka_unit_test(the_head_may_be_a_convolution),
         cmocka_unit_test(data_may_lie_beside_the_file),
