@@ -152,10 +152,12 @@ static size_t output_floats(const tl_graph *graph)
 
 static tl_status prepare(training *t, const worker_network *network, tl_error *err)
 {
-    const tl_plan_options options = { .batch_max = t->options->batch,
-                                      .mode = t->options->frozen ? TL_PLAN_TRAIN_FROZEN
-                                                                 : TL_PLAN_TRAIN_LIVE,
-                                      .threads = t->options->threads };
+    const tl_plan_options options = {
+        .batch_max = t->options->batch,
+        .mode = t->options->frozen ? TL_PLAN_TRAIN_FROZEN : TL_PLAN_TRAIN_LIVE,
+        .threads = t->options->threads,
+        .loss_outputs = (uint32_t)tl_graph_output_count(network->graph)
+    };
     tl_optimizer_options sgd = tl_optimizer_options_default(TL_OPTIMIZER_SGD);
     sgd.nesterov = false;
     sgd.weight_decay = 0;
