@@ -34,6 +34,7 @@ CLASSIFIERS = {"efficientnet_lite0": (peer.data("fixtures/efficientnet_lite0_ft7
                                       "efficientnet_lite", 2),
                "mobilenet_v3_small": ("mobilenet_v3_small", "imagenet", 2)}
 TOP1_ALLOWED = 0.01  # share of patches
+LEARNED = {"right": 0.8, "map50": 0.5}  # at least; of a network that knows nothing nothing follows
 DETECTOR_EPOCHS = 6
 BOXES = ["map50", "map50_95"]
 BOXES_ALLOWED = 0.5  # points of mean average precision
@@ -44,7 +45,7 @@ STEPS = re.compile(r"\S+ (frozen|live): after 3 steps (\S+) \(allowed (\S+)\)")
 
 class Agreement:
     def __init__(self):
-        self.worst, self.failed, self.missing = {}, [], []
+        self.worst, self.failed, self.missing, self.counts = {}, [], [], {}
 
     def add(self, name, difference, allowed):
         old = self.worst.get(name)
@@ -111,7 +112,9 @@ def judge_classes(agreement, folder, name):
     judged = found["judged"]
     print(f"{name}: {judged} patches, {found['same']} called the same in float32 and in bf16; right "
           f"{found['right_fp32']} and {found['right_bf16']}", flush=True)
-    agreement.add(f"bf16 top1 {name}", 1 - found["same"] / judged, TOP1_ALLOWED)
+    agreement.counts |= {f"{name}_{key}": count for key, count in found.items()}
+    if found["right_fp32"] >= LEARNED["right"] * judged:
+        agreement.add(f"bf16 top1 {name}", 1 - found["same"] / judged, TOP1_ALLOWED)
 
 
 def judge_boxes(agreement):
@@ -124,7 +127,9 @@ def judge_boxes(agreement):
         exact, half = figures[key], figures[key + "_bf16"]
         print(f"yolov8n: {key} over {figures['judged']} boards {exact:.4f} in float32, {half:.4f} "
               "in bf16", flush=True)
-        agreement.add(f"bf16 {key} yolov8n", 100 * max(0.0, exact - half), BOXES_ALLOWED)
+        agreement.counts |= {f"yolov8n_{key}_fp32": exact, f"yolov8n_{key}_bf16": half}
+        if figures["map50"] >= LEARNED["map50"]:
+            agreement.add(f"bf16 {key} yolov8n", 100 * max(0.0, exact - half), BOXES_ALLOWED)
 
 
 def judge_bf16(agreement):
@@ -188,7 +193,7 @@ def finish(agreement, spread):
     figures = {name.replace(" ", "_"): difference
                for name, (difference, _) in agreement.worst.items()}
     figures |= {"failed": agreement.failed, "not_measured": agreement.missing}
-    figures |= spread
+    figures |= spread | agreement.counts
     worst = max(shares.values(), default=0)
     bench.finish("agreement", figures, worst, 1,
                  not agreement.failed and not agreement.missing and worst <= 1)
