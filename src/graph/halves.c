@@ -1,7 +1,7 @@
 /* Where a bf16 plan has bf16. A step works on bf16 where its operator has a form for it that pays,
  * and a kernel of that form can be made; what it leaves is bf16 too, but for inputs, outputs and
- * features, which are the caller's. Other steps work on float32, and leave float32. The plan converts
- * where the two meet. */
+ * features, which are the caller's. Other steps work on float32, and leave float32. The plan
+ * converts where the two meet. */
 #include "graph/internal.h"
 
 #include <stdlib.h>

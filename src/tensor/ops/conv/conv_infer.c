@@ -1,8 +1,8 @@
-/* Inference by oneDNN: weights are packed once, in the layout that the primitive for one item likes,
- * with a normalisation folded in; bias and activation run inside the primitive.
+/* Inference by oneDNN: weights are packed once, in the layout that the primitive for one item
+ * likes, with a normalisation folded in; bias and activation run inside the primitive.
  *
- * A primitive is one thread's. A layer that is worth it has two, for the upper and the lower rows of
- * its image, whether there are two threads or not: so that threads change no number. */
+ * A primitive is one thread's. A layer that is worth it has two, for the upper and the lower rows
+ * of its image, whether there are two threads or not: so that threads change no number. */
 #include "tensor/ops/conv/conv_internal.h"
 
 #include <stdlib.h>
@@ -88,7 +88,7 @@ static bool is_worth_two(const tl_op_state *state)
            tl_op_conv.macs(attrs, state->inputs, &state->output) >= worth_macs;
 }
 
-/* Both halves by one kind of kernel and one layout of weights; false in *made where there is none. */
+/* Both halves by one kind of kernel and one layout of weights; false in *made: there is none. */
 static tl_status describe_two(const tl_op_state *state, piece pieces[2], bool *made, tl_error *err)
 {
     const size_t height = state->output.dim[0], middle = (height + 1) / 2;
