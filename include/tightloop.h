@@ -388,11 +388,22 @@ typedef struct tl_version_info {
     uint32_t golden_errors, golden_count;
     bool kept; /* weights are still there: may be promoted */
     bool champion;
-    char verdict[128]; /* why it was published or refused, in words */
+    char verdict[128]; /* why it was published, in words; "": the loop began with it */
 } tl_version_info;
 
 /* Copy up to `capacity` of the newest versions, newest first; returns how many were written. */
 TL_API size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity);
+
+/* A candidate that did not become a version: its weights were dropped. */
+typedef struct tl_refusal_info {
+    uint64_t position; /* of the judgement in the journal */
+    uint64_t labels;   /* labels seen by its weights */
+    int64_t judged_us;
+    char verdict[128]; /* why, in words */
+} tl_refusal_info;
+
+/* The newest judgements against a candidate, newest first, as above. */
+TL_API size_t tl_loop_refusals(tl_loop *loop, tl_refusal_info *out, size_t capacity);
 
 /* Put a kept version into service. `who` is journaled. Waits until it answers.
  * TL_ENOTFOUND: no such version, or its weights were not kept. */

@@ -191,15 +191,11 @@ tl_status tl_target_versions(tl_target *target, uint32_t limit, tl_target_answer
     TL_ASSERT(limit <= VERSION_COUNT_MAX);
     if (target->client != NULL)
         return ask_server(target, "GET", NULL, out, err, "/versions?limit=%" PRIu32, limit);
-    tl_version_info *versions = calloc(limit, sizeof *versions);
-    if (versions == NULL) return tl_fail(err, TL_ENOMEM, "versions");
-    size_t count = tl_loop_versions(target->handle, versions, limit);
     tl_json_writer w;
     tl_text_clear(&target->text);
     tl_json_begin(&w, &target->text);
-    tl_versions_write(&w, versions, count);
-    free(versions);
-    return give_text(target, out, err);
+    tl_status status = tl_versions_write(&w, target->handle, limit, err);
+    return status == TL_OK ? give_text(target, out, err) : status;
 }
 
 tl_status tl_target_promote(tl_target *target, uint64_t version, tl_target_answer *out,

@@ -60,7 +60,7 @@ tl_status tl_target_open(const tl_target_options *options, bool changes, tl_targ
 void tl_target_close(tl_target **target); /* NULL-safe; clears *target */
 
 /* Answers: JSON text, and parsed; both borrowed until the next call. The form is that of the server
- * (docs/http.md): state of the loop, or {"versions": [...]}. */
+ * (docs/http.md): state of the loop, or its versions. */
 typedef struct tl_target_answer {
     const char *text;
     size_t bytes;

@@ -260,6 +260,7 @@ typedef enum read_index {
     RD_FEEDBACK,
     RD_VERSION,
     RD_VERSION_BELOW,
+    RD_EVENT_BELOW,
     RD_CHECKPOINT,
     RD_LOOP,
     RD_LOOP_NAMED,

@@ -211,6 +211,10 @@ tl_status tl_journal_find_version(tl_journal_reader *reader, uint32_t loop, uint
  * weights. */
 tl_status tl_journal_next_version(tl_journal_reader *reader, uint32_t loop, uint64_t below,
                                   tl_arena *arena, tl_record *out, tl_error *err);
+/* Newest first: the next event of that kind ("refuse") with a position below `below` (UINT64_MAX: the
+ * newest). Walks the events between. TL_ENOTFOUND: no more. */
+tl_status tl_journal_next_event(tl_journal_reader *reader, uint32_t loop, const char *kind,
+                                uint64_t below, tl_arena *arena, tl_record *out, tl_error *err);
 /* `skip` 0: the newest checkpoint, 1: the one before. */
 tl_status tl_journal_find_checkpoint(tl_journal_reader *reader, uint32_t loop, uint32_t skip,
                                      tl_arena *arena, tl_record *out, tl_error *err);

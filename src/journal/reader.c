@@ -28,6 +28,8 @@ static const struct {
     [RD_VERSION] = { TL_ROW_VERSION, "WHERE loop=?1 AND number=?2" },
     [RD_VERSION_BELOW] = { TL_ROW_VERSION_BARE,
                            "WHERE loop=?1 AND number<?2 ORDER BY number DESC LIMIT 1" },
+    [RD_EVENT_BELOW] = { TL_ROW_EVENT, "WHERE loop=?1 AND position<?2 AND kind=?3 "
+                                       "ORDER BY position DESC LIMIT 1" },
     [RD_CHECKPOINT] = { TL_ROW_CHECKPOINT,
                         "WHERE loop=?1 AND kept ORDER BY position DESC LIMIT 1 OFFSET ?2" },
     [RD_LOOP] = { "SELECT name,config FROM loop WHERE number=?1", "" },
@@ -344,6 +346,19 @@ tl_status tl_journal_next_version(tl_journal_reader *reader, uint32_t loop, uint
 {
     int64_t bound = below > INT64_MAX ? INT64_MAX : (int64_t)below;
     return read_by_number(reader, RD_VERSION_BELOW, tl_row_version, loop, bound, arena, out, err);
+}
+
+tl_status tl_journal_next_event(tl_journal_reader *reader, uint32_t loop, const char *kind,
+                                uint64_t below, tl_arena *arena, tl_record *out, tl_error *err)
+{
+    sqlite3_stmt *stmt;
+    tl_status status = tl_reader_stmt(reader, RD_EVENT_BELOW, &stmt, err);
+    if (status != TL_OK) return status;
+    sqlite3_bind_text(stmt, 3, kind, -1, SQLITE_STATIC);
+    int64_t bound = below > INT64_MAX ? INT64_MAX : (int64_t)below;
+    status = read_by_number(reader, RD_EVENT_BELOW, tl_row_event, loop, bound, arena, out, err);
+    sqlite3_clear_bindings(stmt); /* `kind` is the caller's */
+    return status;
 }
 
 tl_status tl_journal_find_checkpoint(tl_journal_reader *reader, uint32_t loop, uint32_t skip,

@@ -118,6 +118,8 @@ static void a_loop_is_controlled(void **state)
     a = ask(*state, "GET", VECTORS "/versions?limit=1", "");
     assert_contains(a->body, "\"number\":2");
     assert_null(strstr(a->body, "\"number\":1,"));
+    assert_contains(a->body, "\"refused\":[{\"judged\":0,\"position\":41,\"labels\":64,"
+                             "\"verdict\":\"refused, not better\"}]");
     assert_contains(ask(*state, "POST", VECTORS "/versions/2/promote", "")->body, "\"champion\":2");
     a = ask(*state, "POST", VECTORS "/rollback", "");
     assert_contains(a->body, "\"champion\":1");

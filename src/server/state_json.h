@@ -8,7 +8,8 @@
 void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state);
 /* An estimate, never without its interval and the counts behind it. */
 void tl_share_write(tl_json_writer *w, const char *key, const tl_share *share);
-/* {"versions": [...]} */
-void tl_versions_write(tl_json_writer *w, const tl_version_info *versions, size_t count);
+/* {"versions": [...], "refused": [...]}: up to `limit` of each, newest first. TL_ENOMEM: nothing was
+ * written. */
+tl_status tl_versions_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err);
 
 #endif

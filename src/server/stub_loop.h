@@ -338,6 +338,14 @@ size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
     return count;
 }
 
+size_t tl_loop_refusals(tl_loop *loop, tl_refusal_info *out, size_t capacity)
+{
+    (void)loop;
+    if (capacity == 0) return 0;
+    out[0] = (tl_refusal_info){ .position = 41, .labels = 64, .verdict = "refused, not better" };
+    return 1;
+}
+
 static tl_status stub_control(tl_loop *loop, const char *who, tl_error *err)
 {
     int fails = atomic_load(&stub.control_fails), ms = atomic_load(&stub.control_ms);

@@ -150,6 +150,32 @@ class Loop(unittest.TestCase):
         connection.close()
         self.good("POST", "/v2/models/boards/learning", {"on": True})
 
+    def test_why_a_candidate_was_refused_can_be_seen(self):
+        """Labels in turn on one and the same input: whoever learns the last ones knows less."""
+        with Program(PROGRAM) as program:
+            for i in range(96):
+                _, answer = program.ask("POST", "/v2/models/vectors/infer", features())
+                program.ask("POST", "/v2/models/vectors/feedback",
+                            {"prediction_id": answer["parameters"]["prediction_ids"][0],
+                             "label": CLASSES[i % len(CLASSES)]})
+            for _ in range(300):
+                _, state = program.ask("GET", "/v2/models/vectors/loop")
+                if state["refused"] > 0 and state["trained_labels"] == 96:
+                    break
+                time.sleep(0.1)
+            _, listed = program.ask("GET", "/v2/models/vectors/versions")
+            self.assertEqual(len(listed["refused"]), state["refused"])
+            newest = listed["refused"][0]
+            self.assertRegex(newest["verdict"], r"^refused, .*loss [0-9.]+ against [0-9.]+ over")
+            self.assertIn(newest["labels"], (32, 64, 96))
+            self.assertEqual(listed["versions"][-1]["origin"], "initial")
+            words = ("versions", "--url", program.url, "--loop", "vectors")
+            self.assertEqual(json.loads(program.run(*words, "--json")), listed)
+            text = program.run(*words)
+            self.assertRegex(text, rf"(?m)^ +- +- .* {newest['labels']}  refused, .* against ")
+            self.assertRegex(text, r"(?m)^ +1 +0 .*initial .* the loop began with it$")
+            self.assertEqual(program.stop(), 0)
+
     def test_bad_input_gets_words(self):
         cases = [
             ("/v2/models/none/infer", features(), 404),

@@ -18,7 +18,8 @@ static const tl_option common_options[] = {
 
 static const tl_option versions_options[] = {
     TL_TARGET_OPTIONS(where),
-    { "limit", 'n', TL_OPTION_WHOLE, "N", "How many of the newest.", &limit, 1, 1000 },
+    { "limit", 'n', TL_OPTION_WHOLE, "N", "How many of the newest, of each kind.", &limit, 1,
+      1000 },
     { "json", 0, TL_OPTION_FLAG, NULL, "Print JSON.", &as_json, 0, 0 },
 };
 
@@ -110,24 +111,45 @@ static void print_state(const tl_json *s)
                number_of(s, "label_to_served_ms_p99"));
 }
 
-static void print_version(const tl_json *v)
+static void print_row(const char *number, const char *parent, const tl_json *row, const char *key,
+                      const char *origin, const char *what)
 {
     char when[32] = "";
-    time_t created = (time_t)number_of(v, "created");
+    time_t created = (time_t)number_of(row, key);
     struct tm local;
     if (localtime_r(&created, &local) != NULL) strftime(when, sizeof when, "%F %T", &local);
-    printf("%7" PRIu64 " %7" PRIu64 "  %-19s  %-11s %7" PRIu64 "  %s%s\n", count_of(v, "number"),
-           count_of(v, "parent"), when, tl_json_get_text(v, "origin", ""), count_of(v, "labels"),
-           flag_of(v, "champion") ? "answers now; " : (flag_of(v, "kept") ? "" : "not kept; "),
-           tl_json_get_text(v, "verdict", ""));
+    printf("%7s %7s  %-19s  %-11s %7" PRIu64 "  %s\n", number, parent, when, origin,
+           count_of(row, "labels"), what);
 }
 
+static void print_version(const tl_json *v)
+{
+    char number[24], parent[24], what[192];
+    const char *verdict = tl_json_get_text(v, "verdict", "");
+    snprintf(number, sizeof number, "%" PRIu64, count_of(v, "number"));
+    snprintf(parent, sizeof parent, "%" PRIu64, count_of(v, "parent"));
+    snprintf(what, sizeof what, "%s%s",
+             flag_of(v, "champion") ? "answers now; " : (flag_of(v, "kept") ? "" : "not kept; "),
+             *verdict != '\0' ? verdict : "the loop began with it");
+    print_row(number, parent, v, "created", tl_json_get_text(v, "origin", ""), what);
+}
+
+/* Both lists come newest first, and are shown as one, down to the oldest version of them. */
 static void print_versions(const tl_json *answer)
 {
+    const tl_json *v = tl_json_first(tl_json_get(answer, "versions"));
+    const tl_json *r = tl_json_first(tl_json_get(answer, "refused")); /* none of an older server */
     printf("%s%7s %7s  %-19s  %-11s %7s  %s%s\n", tl_style_on(stdout, TL_STYLE_BOLD), "version",
            "parent", "made", "origin", "labels", "what became of it", tl_style_off(stdout));
-    for (const tl_json *v = tl_json_first(tl_json_get(answer, "versions")); v; v = v->next)
-        print_version(v);
+    while (v != NULL) {
+        if (r == NULL || number_of(v, "created") >= number_of(r, "judged")) {
+            print_version(v);
+            v = v->next;
+        } else {
+            print_row("-", "-", r, "judged", "", tl_json_get_text(r, "verdict", ""));
+            r = r->next;
+        }
+    }
 }
 
 /* ---- The commands ---------------------------------------------------------------------------- */
@@ -276,7 +298,8 @@ const tl_command tl_command_versions = {
     .summary = "the newest versions of a loop, and what became of them",
     .details =
         "Lists versions, newest first: parent, origin, the labels that they had learned, and "
-        "why they were published or refused.",
+        "why they were published. Between them, with \"-\" for a number, stand the candidates that "
+        "were refused, and why.",
     .example = "tightloop versions --url http://127.0.0.1:8080 --limit 5",
     .options = versions_options,
     .option_count = TL_COUNT_OF(versions_options),

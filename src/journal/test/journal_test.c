@@ -300,6 +300,32 @@ static void versions_are_walked_and_forget_their_weights(void **state)
                      TL_ENOTFOUND);
 }
 
+static void events_of_a_kind_are_read_newest_first(void **state)
+{
+    fixture *f = *state;
+    uint32_t other = loop_at(f->journal, "other");
+    static const char *const kinds[] = { "refuse", "publish", "refuse", "refuse" };
+    for (size_t i = 0; i < TL_COUNT_OF(kinds); i++) {
+        char body[16];
+        snprintf(body, sizeof body, "%zu", i);
+        tl_record record = { .kind = TL_RECORD_EVENT, .loop = i == 3 ? other : f->loop };
+        record.as.event = (tl_event_record){ .kind = kinds[i], .body = body };
+        append_ok(f->journal, record);
+    }
+    tl_record got;
+    assert_int_equal(
+        tl_journal_next_event(f->reader, f->loop, "refuse", UINT64_MAX, &f->arena, &got, NULL),
+        TL_OK);
+    assert_string_equal(got.as.event.body, "2");
+    assert_int_equal(
+        tl_journal_next_event(f->reader, f->loop, "refuse", got.position, &f->arena, &got, NULL),
+        TL_OK);
+    assert_string_equal(got.as.event.body, "0");
+    assert_int_equal(
+        tl_journal_next_event(f->reader, f->loop, "refuse", got.position, &f->arena, &got, NULL),
+        TL_ENOTFOUND);
+}
+
 static void the_newest_two_checkpoints_are_kept(void **state)
 {
     fixture *f = *state;
@@ -476,6 +502,7 @@ int main(void)
         TEST(feedback_of_a_prediction_is_listed_in_order),
         TEST(a_flood_of_feedback_on_one_prediction_is_not_listed_whole),
         TEST(versions_are_walked_and_forget_their_weights),
+        TEST(events_of_a_kind_are_read_newest_first),
         TEST(the_newest_two_checkpoints_are_kept),
         TEST(loops_keep_number_and_description),
         TEST(a_repeated_request_gives_the_same_positions),

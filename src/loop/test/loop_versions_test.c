@@ -166,6 +166,17 @@ static void the_golden_set_refuses_a_candidate(void **state)
     drain(f);
     tl_loop_state now = status_of(f);
     assert_true(now.refused >= 3);
+    tl_refusal_info refusals[64];
+    size_t judged = tl_loop_refusals(f->loop, refusals, 64);
+    assert_int_equal(judged, now.refused);
+    for (size_t i = 0; i < judged; i++) {
+        assert_non_null(strstr(refusals[i].verdict, "refused, "));
+        assert_true(refusals[i].labels > 0 && refusals[i].judged_us > 0);
+        assert_true(i == 0 || refusals[i].position < refusals[i - 1].position);
+    }
+    assert_non_null(strstr(refusals[0].verdict, "golden"));
+    assert_int_equal(tl_loop_refusals(f->loop, refusals, 2), 2); /* the newest */
+    assert_int_equal(refusals[0].labels, now.trained_labels / 16 * 16);
     tl_version_info versions[16]; /* the first one answers "ok" to everything, as is golden */
     size_t count = tl_loop_versions(f->loop, versions, 16);
     for (size_t i = 0; i < count; i++) {

@@ -51,15 +51,25 @@ static double number_of(const tl_json *root, const char *key)
     return tl_json_number(tl_json_get(root, key), &value) ? value : NAN;
 }
 
+/* What a judgement says of itself; NULL when it is not JSON. `arena` is the caller's, empty. */
+static const tl_json *parse_judgement(const char *json, tl_json_parser **parser, tl_arena *arena)
+{
+    const tl_json *root = NULL;
+    tl_arena_init(arena, 1 << 16);
+    *parser = NULL;
+    if (tl_json_parser_create(NULL, parser, NULL) != TL_OK ||
+        tl_json_parse(*parser, json, strlen(json), arena, &root, NULL) != TL_OK)
+        return NULL;
+    return root;
+}
+
 static void read_metrics(const char *json, tl_version_info *out)
 {
     tl_arena arena;
-    tl_arena_init(&arena, 1 << 16);
-    tl_json_parser *parser = NULL;
-    const tl_json *root = NULL;
+    tl_json_parser *parser;
+    const tl_json *root = parse_judgement(json, &parser, &arena);
     out->window_loss = out->parent_window_loss = NAN;
-    if (tl_json_parser_create(NULL, &parser, NULL) == TL_OK &&
-        tl_json_parse(parser, json, strlen(json), &arena, &root, NULL) == TL_OK) {
+    if (root != NULL) {
         uint64_t whole;
         out->window_loss = number_of(root, "window_loss");
         out->parent_window_loss = number_of(root, "parent_window_loss");
@@ -70,6 +80,20 @@ static void read_metrics(const char *json, tl_version_info *out)
             out->golden_count = (uint32_t)whole;
         if (tl_json_uint64(tl_json_get(root, "golden_errors"), &whole))
             out->golden_errors = (uint32_t)whole;
+        snprintf(out->verdict, sizeof out->verdict, "%s", tl_json_get_text(root, "verdict", ""));
+    }
+    tl_json_parser_destroy(&parser);
+    tl_arena_destroy(&arena);
+}
+
+static void read_refusal(const char *json, tl_refusal_info *out)
+{
+    tl_arena arena;
+    tl_json_parser *parser;
+    const tl_json *root = parse_judgement(json, &parser, &arena);
+    uint64_t labels;
+    if (root != NULL) {
+        if (tl_json_uint64(tl_json_get(root, "labels"), &labels)) out->labels = labels;
         snprintf(out->verdict, sizeof out->verdict, "%s", tl_json_get_text(root, "verdict", ""));
     }
     tl_json_parser_destroy(&parser);
@@ -110,6 +134,28 @@ size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
         for (size_t j = 0; j < loop->shared.kept_count; j++)
             out[i].kept = out[i].kept || out[i].number == loop->shared.kept[j];
     pthread_mutex_unlock(&loop->mutex);
+    return count;
+}
+
+size_t tl_loop_refusals(tl_loop *loop, tl_refusal_info *out, size_t capacity)
+{
+    uint64_t below = UINT64_MAX;
+    size_t count = 0;
+    while (count < capacity) {
+        tl_record record;
+        pthread_mutex_lock(&loop->lookup_mutex);
+        tl_arena_reset(&loop->lookup.arena);
+        tl_status status = tl_journal_next_event(loop->lookup.journal, loop->number, "refuse",
+                                                 below, &loop->lookup.arena, &record, NULL);
+        if (status == TL_OK) {
+            out[count] = (tl_refusal_info){ .position = record.position,
+                                            .judged_us = record.as.event.time_us };
+            read_refusal(record.as.event.body, &out[count]);
+        }
+        pthread_mutex_unlock(&loop->lookup_mutex);
+        if (status != TL_OK) break;
+        below = out[count++].position;
+    }
     return count;
 }
 

@@ -47,14 +47,9 @@ tl_status tl_versions_handle(tl_request *request, tl_error *err)
             return tl_fail(err, TL_EINVAL, "limit must be 1 to %d", VERSIONS_MAX);
         capacity = (size_t)wanted;
     }
-    tl_version_info *versions = calloc(capacity, sizeof *versions);
-    if (versions == NULL) return tl_fail(err, TL_ENOMEM, "out of memory; try again");
-    size_t count = tl_loop_versions(request->loop, versions, capacity);
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
-    tl_versions_write(&w, versions, count);
-    free(versions);
-    return TL_OK;
+    return tl_versions_write(&w, request->loop, capacity, err);
 }
 
 /* ---- Changes --------------------------------------------------------------------------------- */

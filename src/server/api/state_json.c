@@ -1,6 +1,7 @@
 #include "server/state_json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void write_uint(tl_json_writer *w, const char *key, uint64_t value)
 {
@@ -120,12 +121,39 @@ static void write_version(tl_json_writer *w, const tl_version_info *version)
     tl_json_object_end(w);
 }
 
-void tl_versions_write(tl_json_writer *w, const tl_version_info *versions, size_t count)
+static void write_refusal(tl_json_writer *w, const tl_refusal_info *refusal)
 {
     tl_json_object(w);
-    tl_json_key(w, "versions");
-    tl_json_array(w);
-    for (size_t i = 0; i < count; i++) write_version(w, &versions[i]);
-    tl_json_array_end(w);
+    write_double(w, "judged", (double)refusal->judged_us / 1e6);
+    write_uint(w, "position", refusal->position);
+    write_uint(w, "labels", refusal->labels);
+    tl_json_key(w, "verdict");
+    tl_json_string(w, refusal->verdict);
     tl_json_object_end(w);
+}
+
+tl_status tl_versions_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err)
+{
+    tl_version_info *versions = calloc(limit, sizeof *versions);
+    tl_refusal_info *refusals = calloc(limit, sizeof *refusals);
+    tl_status status = TL_OK;
+    if (versions == NULL || refusals == NULL) {
+        status = tl_fail(err, TL_ENOMEM, "no memory for %zu versions; ask for fewer", limit);
+    } else {
+        size_t count = tl_loop_versions(loop, versions, limit);
+        tl_json_object(w);
+        tl_json_key(w, "versions");
+        tl_json_array(w);
+        for (size_t i = 0; i < count; i++) write_version(w, &versions[i]);
+        tl_json_array_end(w);
+        count = tl_loop_refusals(loop, refusals, limit);
+        tl_json_key(w, "refused");
+        tl_json_array(w);
+        for (size_t i = 0; i < count; i++) write_refusal(w, &refusals[i]);
+        tl_json_array_end(w);
+        tl_json_object_end(w);
+    }
+    free(versions);
+    free(refusals);
+    return status;
 }
