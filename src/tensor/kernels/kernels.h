@@ -75,8 +75,9 @@ typedef struct tl_turn_args {
 
 /* One output row of a depthwise convolution of a square window over padded rows. */
 typedef struct tl_depthwise_row {
-    const float *x[5];     /* the rows under the window, padding included */
-    size_t kernel, stride; /* 3 or 5; 1 or 2 */
+    const float *x[5];      /* the rows under the window, padding included: of every pixel x_step */
+    size_t x_step, x_first; /* channels, from channel x_first on */
+    size_t kernel, stride;  /* 3 or 5; 1 or 2 */
     size_t channels, pixels;
     size_t begin, end;           /* channels to do, 16 at least */
     const float *weights, *bias; /* [kernel * kernel, channels], [channels] */

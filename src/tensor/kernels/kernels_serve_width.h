@@ -103,7 +103,7 @@ INLINE void NAME(depthwise_block)(const tl_depthwise_row *d, size_t at, const fl
                                   VEC bias, float *y, const int kernel, const int stride,
                                   const int pixels)
 {
-    const size_t channels = d->channels;
+    const size_t channels = d->channels, x_step = d->x_step;
     VEC sum[8];
     UNROLL for (int i = 0; i < pixels; i++) sum[i] = bias;
     for (int ky = 0; ky < kernel; ky++, weights += (size_t)kernel * channels) {
@@ -112,7 +112,7 @@ INLINE void NAME(depthwise_block)(const tl_depthwise_row *d, size_t at, const fl
         {
             const VEC weight = LOAD(weights + (size_t)kx * channels);
             UNROLL for (int i = 0; i < pixels; i++) sum[i] +=
-                weight * LOAD(x + (size_t)(i * stride + kx) * channels);
+                weight * LOAD(x + (size_t)(i * stride + kx) * x_step);
         }
     }
     NAME(act_sums)(d->act, sum, pixels);
@@ -126,14 +126,14 @@ INLINE void NAME(depthwise_pixels)(const tl_depthwise_row *d, size_t c, const in
     const float *weights = d->weights + c;
     const VEC bias = LOAD(d->bias + c);
     float *y = d->y + c;
-    size_t x = c;
+    size_t x = c - d->x_first;
     for (size_t left = d->pixels, block; left > 0; left -= block) {
-        if (DEPTHWISE_PIXELS == 8 && left >= 8) {
-            block = 8;
-            NAME(depthwise_block)(d, x, weights, bias, y, kernel, stride, 8);
-        } else if (DEPTHWISE_PIXELS == 8 && left == 7) {
+        if (DEPTHWISE_PIXELS == 8 && (left == 7 || left == 14)) {
             block = 7;
             NAME(depthwise_block)(d, x, weights, bias, y, kernel, stride, 7);
+        } else if (DEPTHWISE_PIXELS == 8 && left >= 8) {
+            block = 8;
+            NAME(depthwise_block)(d, x, weights, bias, y, kernel, stride, 8);
         } else if (left >= 4) {
             block = 4;
             NAME(depthwise_block)(d, x, weights, bias, y, kernel, stride, 4);
@@ -144,7 +144,7 @@ INLINE void NAME(depthwise_pixels)(const tl_depthwise_row *d, size_t c, const in
             block = 1;
             NAME(depthwise_block)(d, x, weights, bias, y, kernel, stride, 1);
         }
-        x += block * (size_t)stride * d->channels;
+        x += block * (size_t)stride * d->x_step;
         y += block * d->channels;
     }
 }

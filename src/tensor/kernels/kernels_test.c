@@ -148,14 +148,17 @@ static void check_depthwise_row(const tl_kernels *k)
         const tl_activation act = { n % 2 == 0 ? TL_OP_RELU : TL_OP_SILU, 0, 0 };
         const size_t kernel = n % 4 < 2 ? 3 : 5, stride = 1 + n % 2, pixels = 1 + n % 17;
         const size_t c = channels[n / 17 % 4], columns = (pixels - 1) * stride + kernel;
-        const size_t x_row = columns * c;
+        const size_t begin = c > 32 ? 16 : 0, first = n % 3 == 0 ? begin : 0;
+        const size_t x_step = c - first, x_row = columns * x_step;
         const tl_depthwise_row row = { .x = { x, x + x_row, x + 2 * x_row, x + 3 * x_row,
                                               x + 4 * x_row },
                                        .kernel = kernel,
                                        .stride = stride,
                                        .channels = c,
                                        .pixels = pixels,
-                                       .begin = c > 32 ? 16 : 0,
+                                       .x_step = x_step,
+                                       .x_first = first,
+                                       .begin = begin,
                                        .end = c,
                                        .weights = w,
                                        .bias = bias,
@@ -167,7 +170,8 @@ static void check_depthwise_row(const tl_kernels *k)
             if (at % c < row.begin) continue;
             double sum = (double)bias[at % c];
             for (size_t t = 0; t < kernel * kernel; t++)
-                sum += (double)x[t / kernel * x_row + (at / c * stride + t % kernel) * c + at % c] *
+                sum += (double)x[t / kernel * x_row + (at / c * stride + t % kernel) * x_step +
+                                 at % c - first] *
                        (double)w[t * c + at % c];
             assert_near("depthwise row", k, at, y[at], activation(act.kind, sum, 0, 0), 2e-5);
         }

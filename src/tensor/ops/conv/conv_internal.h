@@ -34,12 +34,15 @@ typedef struct tl_strips {
     size_t height, width, channels; /* of the image */
     size_t first, columns;          /* of the padded image, that a strip has */
     size_t row_floats;              /* of a strip */
+    tl_range taken;                 /* channels that a strip has */
     size_t rows;                    /* output rows that one strip serves */
     size_t floats;                  /* room for a strip */
 } tl_strips;
 
-/* What the output columns `outputs` read. */
-tl_strips tl_strips_of(const tl_op_state *state, tl_range outputs);
+/* What the output columns `outputs` read of the channels `taken`. */
+tl_strips tl_strips_of(const tl_op_state *state, tl_range outputs, tl_range taken);
+/* The same strips for other channels, at most as many. */
+void tl_strips_take(tl_strips *strips, tl_range taken);
 /* The padded input of output rows `rows`, at most strips->rows, of the image x; half: x is bf16. */
 void tl_strips_fill(const tl_strips *strips, const void *x, bool half, tl_range rows, float *strip);
 

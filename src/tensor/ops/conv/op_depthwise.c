@@ -42,7 +42,13 @@ static bool strips_fit(const tl_op_state *state)
 }
 
 /* Columns of the output. The windows of the inner ones lie inside the image from left to right and
- * read it in place; the others read padded strips. Of a narrow image all do. */
+ * read it in place; the others read padded strips. Of a narrow image all do, some channels at a time,
+ * so that strips stay in the cache: columns by themselves are sums that wait for each other. */
+enum {
+    NARROW = 14, /* columns */
+    STRIP_CHANNELS = 64
+};
+
 typedef struct serving_columns {
     tl_range left, inner, right;
 } serving_columns;
@@ -55,7 +61,7 @@ static serving_columns columns_of(const tl_op_state *state)
     size_t end = limit < w->kernel_w ? 0 : (limit - w->kernel_w) / w->stride_w + 1;
     if (end > all) end = all;
     if (state->half) end = 0; /* strips are float32 */
-    if (begin >= end || 2 * (end - begin) < all) begin = end = all;
+    if (begin >= end || all * w->stride_w <= NARROW) begin = end = all;
     return (serving_columns){ { 0, begin }, { begin, end }, { end, all } };
 }
 
@@ -67,6 +73,22 @@ static size_t inner_floats(const tl_op_state *state, tl_range inner)
     return ((inner.end - inner.begin - 1) * w->stride_w + w->kernel_w) * state->output.dim[2];
 }
 
+/* The channels of a strip, from `begin` on: at least 16, as kernels want. */
+static tl_range strip_channels(const tl_op_state *state, tl_range columns, size_t begin, size_t end)
+{
+    const bool all = state->half || columns.end - columns.begin < state->output.dim[1];
+    const bool last = end - begin < STRIP_CHANNELS + 16;
+    return (tl_range){ begin, all || last ? end : begin + STRIP_CHANNELS };
+}
+
+static tl_strips strips_of(const tl_op_state *state, tl_range columns)
+{
+    const size_t channels = state->output.dim[2];
+    const bool cut = strip_channels(state, columns, 0, channels).end < channels;
+    const size_t most = cut ? STRIP_CHANNELS + 15 : channels;
+    return tl_strips_of(state, columns, (tl_range){ 0, most });
+}
+
 /* Room for strips, or for a row of padding. */
 static size_t serving_scratch(const tl_op_state *state)
 {
@@ -75,7 +97,7 @@ static size_t serving_scratch(const tl_op_state *state)
     size_t floats = inner_floats(state, columns.inner);
     for (size_t i = 0; i < TL_COUNT_OF(ranges); i++) {
         if (ranges[i].begin == ranges[i].end) continue;
-        const size_t strip = tl_strips_of(state, ranges[i]).floats;
+        const size_t strip = strips_of(state, ranges[i]).floats;
         if (strip > floats) floats = strip;
     }
     return tl_align(floats * sizeof(float));
@@ -181,25 +203,39 @@ static void store_row(const tl_depthwise_row *row, uint16_t *to)
     }
 }
 
-/* Output columns `columns` of some rows, from padded strips. */
-static void infer_strips(const tl_op_state *state, const void *x, void *y, tl_range rows,
-                         tl_range columns, tl_depthwise_row *row, void *scratch)
+/* Output columns `columns` of some rows, from padded strips that have the row's channels. */
+static void infer_rows(const tl_op_state *state, const tl_strips *strips, const void *x, void *y,
+                       tl_range rows, tl_range columns, tl_depthwise_row *row, void *scratch)
 {
-    if (columns.begin == columns.end) return;
-    const tl_strips strips = tl_strips_of(state, columns);
     float *aside = scratch, *strip = aside + aside_bytes(state) / sizeof *aside;
     row->pixels = columns.end - columns.begin;
+    row->x_step = strips->taken.end - strips->taken.begin;
+    row->x_first = strips->taken.begin;
     for (tl_range part = { rows.begin, 0 }; part.begin < rows.end; part.begin = part.end) {
-        part.end = part.begin + strips.rows < rows.end ? part.begin + strips.rows : rows.end;
-        tl_strips_fill(&strips, x, state->half, part, strip);
+        part.end = part.begin + strips->rows < rows.end ? part.begin + strips->rows : rows.end;
+        tl_strips_fill(strips, x, state->half, part, strip);
         for (size_t at = part.begin; at < part.end; at++) {
             for (size_t ky = 0; ky < row->kernel; ky++)
-                row->x[ky] = strip + ((at - part.begin) * row->stride + ky) * strips.row_floats;
+                row->x[ky] = strip + ((at - part.begin) * row->stride + ky) * strips->row_floats;
             const size_t first = (at * state->output.dim[1] + columns.begin) * row->channels;
             row->y = state->half ? aside : (float *)y + first;
             tl_kernels_get()->depthwise_row(row);
             if (state->half) store_row(row, (uint16_t *)y + first);
         }
+    }
+}
+
+static void infer_strips(const tl_op_state *state, const void *x, void *y, tl_range rows,
+                         tl_range columns, const tl_depthwise_row *all, void *scratch)
+{
+    if (columns.begin == columns.end) return;
+    tl_strips strips = strips_of(state, columns);
+    const bool whole = strips.taken.end == all->channels;
+    tl_depthwise_row row = *all;
+    for (; row.begin < all->end; row.begin = row.end) {
+        row.end = strip_channels(state, columns, row.begin, all->end).end;
+        if (!whole) tl_strips_take(&strips, (tl_range){ row.begin, row.end });
+        infer_rows(state, &strips, x, y, rows, columns, &row, scratch);
     }
 }
 
@@ -211,6 +247,8 @@ static void infer_inner(const tl_op_state *state, const float *x, float *y, tl_r
     const tl_window *w = &state->attrs->window;
     const size_t height = state->inputs[0].dim[0], width = state->inputs[0].dim[1];
     row->pixels = columns.end - columns.begin;
+    row->x_step = row->channels;
+    row->x_first = 0;
     memset(zeros, 0, inner_floats(state, columns) * sizeof *zeros);
     for (size_t at = rows.begin; at < rows.end; at++) {
         for (size_t ky = 0; ky < row->kernel; ky++) {

@@ -41,7 +41,8 @@ static panel_conv describe(const tl_op_state *state)
                      .out_h = out[0],
                      .out_w = out[1],
                      .window = w,
-                     .strips = tl_strips_of(state, (tl_range){ 0, out[1] }) };
+                     .strips =
+                         tl_strips_of(state, (tl_range){ 0, out[1] }, (tl_range){ 0, in[2] }) };
     c.plain = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;
     return c;
 }
