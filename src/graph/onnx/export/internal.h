@@ -64,6 +64,10 @@ void export_fail(onnx_export *e, tl_status status, const char *format, ...)
 void *export_alloc(onnx_export *e, size_t bytes);
 /* A name that nothing has; "" after a failure, as below. */
 const char *export_name(onnx_export *e);
+/* Does a parameter have the name, or an input or output for which the caller gave it? */
+bool export_is_taken(const onnx_export *e, const char *name);
+/* Inputs and outputs for which the caller gave the name. */
+size_t export_given_count(const onnx_export *e, const char *name);
 
 /* ---- Forms of a tensor ------------------------------------------------------------------------
  */
@@ -110,6 +114,9 @@ const char *export_integers(onnx_export *e, const int64_t *values, size_t count)
 const char *export_number(onnx_export *e, float value);
 /* Parameter `index` of the node, in its own shape and under its own name. */
 const char *export_param(onnx_export *e, const tl_node *node, uint32_t index);
+/* The constant behind a tensor in its own shape, without a batch; under its own name if it is the
+ * first use. */
+const char *export_table(onnx_export *e, uint32_t tensor);
 /* `from` in the shape [0, dims]: 0 stands for the batch. */
 void export_reshape(onnx_export *e, const char *output, const char *from, const uint32_t *dims,
                     uint32_t rank);

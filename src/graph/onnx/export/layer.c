@@ -53,7 +53,7 @@ static const char *bias_name(onnx_export *e, const char *weight)
     if (name == NULL) return NULL;
     memcpy(name, weight, bytes - (sizeof from - 1));
     strcpy(name + bytes - (sizeof from - 1), to);
-    return tl_graph_find_param(e->graph, name) == SIZE_MAX ? name : NULL;
+    return export_is_taken(e, name) ? NULL : name;
 }
 
 /* Weights and bias with the normalisation's scale and shift in them. */

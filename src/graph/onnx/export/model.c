@@ -11,18 +11,32 @@ static const tl_onnx_export_options DEFAULTS = { .name = NULL };
 
 /* ---- Inputs and outputs ---------------------------------------------------------------------- */
 
+/* The names that the caller gives are there, and nothing has one of them twice. */
+static void check_names(onnx_export *e)
+{
+    const char *const *const lists[] = { e->options->input_names, e->options->output_names };
+    const size_t counts[] = { e->graph->input_count, e->graph->output_count };
+    for (size_t i = 0; i < TL_COUNT_OF(lists); i++) {
+        const char *kind = i == 0 ? "input" : "output";
+        for (size_t k = 0; lists[i] != NULL && k < counts[i]; k++) {
+            const char *name = lists[i][k];
+            if (name == NULL || name[0] == '\0')
+                export_fail(e, TL_EINVAL, "%s %zu has an empty name", kind, k);
+            else if (tl_graph_find_param(e->graph, name) != SIZE_MAX)
+                export_fail(e, TL_EINVAL, "%s %zu: a parameter is named \"%.40s\"", kind, k, name);
+            else if (export_given_count(e, name) > 1)
+                export_fail(e, TL_EINVAL, "%s %zu: another one is named \"%.40s\"", kind, k, name);
+            if (e->status != TL_OK) return;
+        }
+    }
+}
+
 static const char *name_of(onnx_export *e, const char *const *given, const char *kind, size_t index)
 {
     char name[32];
-    if (given != NULL) {
-        if (given[index] == NULL || given[index][0] == '\0' ||
-            tl_graph_find_param(e->graph, given[index]) != SIZE_MAX)
-            export_fail(e, TL_EINVAL, "%s %zu: the name \"%.40s\" is empty or a parameter's", kind,
-                        index, given[index] == NULL ? "" : given[index]);
-        return given[index];
-    }
+    if (given != NULL) return given[index];
     snprintf(name, sizeof name, index == 0 ? "%s" : "%s%zu", kind, index);
-    if (tl_graph_find_param(e->graph, name) != SIZE_MAX) return export_name(e);
+    if (export_is_taken(e, name)) return export_name(e);
     char *copy = export_alloc(e, strlen(name));
     return copy == NULL ? "" : strcpy(copy, name);
 }
@@ -117,6 +131,7 @@ static const char *const *prepare(onnx_export *e)
     const char **names = export_alloc(e, g->output_count * sizeof *names);
     e->tensors = export_alloc(e, g->tensor_count * sizeof *e->tensors);
     e->done = export_alloc(e, g->node_count * sizeof *e->done);
+    check_names(e);
     if (e->status != TL_OK) return NULL;
     for (size_t n = 0; n < g->node_count; n++) {
         e->tensors[g->nodes[n].output].maker = &g->nodes[n];
@@ -181,7 +196,7 @@ static void write_model(onnx_export *e, void **data, size_t *bytes)
     const char *name = e->options->name == NULL ? producer : e->options->name;
     const char *const *output_names = prepare(e);
     char *own_name = export_alloc(e, strlen(name));
-    if (own_name == NULL) return;
+    if (e->status != TL_OK) return;
     graph.name = strcpy(own_name, name);
     add_inputs(e, &graph);
     for (size_t n = 0; n < e->graph->node_count && e->status == TL_OK; n++)

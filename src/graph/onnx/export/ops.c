@@ -379,26 +379,19 @@ static void tile(onnx_export *e, const tl_node *node)
 static void gather(onnx_export *e, const tl_node *node)
 {
     const uint32_t table = node->inputs[0], where_from = node->inputs[1];
-    const tl_shape *shape = export_shape(e, where_from);
-    const float *indices = export_constant(e, where_from), *values = export_constant(e, table);
     const uint32_t axis = axis_of(e, node);
-    if (indices != NULL) {
-        int64_t dims[TL_RANK_MAX];
-        for (uint32_t i = 0; i < shape->rank; i++) dims[i] = shape->dim[i];
+    if (export_constant(e, where_from) != NULL) {
         const char *x = export_want(e, table, EXPORT_PLAIN);
-        const char *at = as_type(e, export_floats(e, NULL, dims, shape->rank, indices), INTEGER);
+        const char *at = as_type(e, export_table(e, where_from), INTEGER);
         export_int(e, EXPORT_NODE(e, "Gather", export_make(e, node->output, EXPORT_PLAIN), x, at),
                    "axis", 1 + axis);
         return;
     }
-    if (values == NULL || axis != 0) {
+    if (export_constant(e, table) == NULL || axis != 0) {
         export_fail(e, TL_EUNSUPPORTED, "gathering with indices and data that both vary");
         return;
     }
-    const tl_shape *own = export_shape(e, table);
-    int64_t dims[TL_RANK_MAX];
-    for (uint32_t i = 0; i < own->rank; i++) dims[i] = own->dim[i];
-    const char *x = export_floats(e, NULL, dims, own->rank, values);
+    const char *x = export_table(e, table);
     const char *at = as_type(e, export_want(e, where_from, EXPORT_PLAIN), INTEGER);
     export_int(e, EXPORT_NODE(e, "Gather", export_make(e, node->output, EXPORT_PLAIN), x, at),
                "axis", 0);

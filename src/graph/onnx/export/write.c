@@ -40,13 +40,32 @@ static char *copy_text(onnx_export *e, const char *text)
     return out == NULL ? NULL : strcpy(out, text);
 }
 
+static size_t occurrences(const char *const *names, size_t count, const char *name)
+{
+    size_t found = 0;
+    for (size_t i = 0; names != NULL && i < count; i++)
+        found += names[i] != NULL && strcmp(names[i], name) == 0;
+    return found;
+}
+
+size_t export_given_count(const onnx_export *e, const char *name)
+{
+    return occurrences(e->options->input_names, e->graph->input_count, name) +
+           occurrences(e->options->output_names, e->graph->output_count, name);
+}
+
+bool export_is_taken(const onnx_export *e, const char *name)
+{
+    return tl_graph_find_param(e->graph, name) != SIZE_MAX || export_given_count(e, name) > 0;
+}
+
 const char *export_name(onnx_export *e)
 {
     char name[TL_NAME_BYTES + 24];
     do
         snprintf(name, sizeof name, "/%s/%zu", e->node == NULL ? "graph" : e->node->name,
                  e->name_count++);
-    while (tl_graph_find_param(e->graph, name) != SIZE_MAX);
+    while (export_is_taken(e, name));
     const char *copy = copy_text(e, name);
     return copy == NULL ? "" : copy;
 }
@@ -198,12 +217,18 @@ const char *export_number(onnx_export *e, float value)
     return export_floats(e, NULL, NULL, 0, copy);
 }
 
+static const char *in_own_shape(onnx_export *e, const char *name, const tl_shape *shape,
+                                const float *values)
+{
+    int64_t dims[TL_RANK_MAX];
+    for (uint32_t i = 0; i < shape->rank; i++) dims[i] = shape->dim[i];
+    return export_floats(e, name, dims, shape->rank, values);
+}
+
 const char *export_param(onnx_export *e, const tl_node *node, uint32_t index)
 {
     const tl_param *param = &e->graph->params[node->params[index]];
-    int64_t dims[TL_RANK_MAX];
-    for (uint32_t i = 0; i < param->shape.rank; i++) dims[i] = param->shape.dim[i];
-    return export_floats(e, param->name, dims, param->shape.rank, e->flat + param->offset);
+    return in_own_shape(e, param->name, &param->shape, e->flat + param->offset);
 }
 
 void export_reshape(onnx_export *e, const char *output, const char *from, const uint32_t *dims,
@@ -226,6 +251,14 @@ const float *export_constant(const onnx_export *e, uint32_t tensor)
     const tl_node *maker = e->tensors[tensor].maker;
     if (maker == NULL || maker->kind != TL_OP_CONSTANT) return NULL;
     return e->flat + e->graph->params[maker->params[0]].offset;
+}
+
+const char *export_table(onnx_export *e, uint32_t tensor)
+{
+    export_tensor *t = &e->tensors[tensor];
+    const char *name = t->named ? NULL : e->graph->params[t->maker->params[0]].name;
+    t->named = true;
+    return in_own_shape(e, name, export_shape(e, tensor), export_constant(e, tensor));
 }
 
 static bool same_order(uint32_t rank, export_order a, export_order b)

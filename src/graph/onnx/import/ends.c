@@ -139,6 +139,8 @@ static tl_status define_input(onnx_import *import, size_t index, onnx_value *val
     value->array.tensor = tl_builder_input(import->builder, onnx_word_of(info->name).text, &shape);
     if (value->array.tensor == TL_TENSOR_NONE)
         return tl_builder_status(import->builder, import->err);
+    TL_ASSERT(value->array.tensor == import->input_count);
+    import->input_count++;
     value->kind = ONNX_VALUE_TENSOR;
     return TL_OK;
 }
@@ -172,15 +174,11 @@ static tl_status arrange_output(onnx_import *import, const onnx_node *node, onnx
 /* An input as it is: the engine wants a node. */
 static tl_status copy_input(onnx_import *import, const onnx_node *node, onnx_array *x)
 {
-    for (size_t i = 0; i < import->graph->n_input; i++) {
-        const onnx_value *value = onnx_find_value(import, import->graph->input[i]->name);
-        if (value->kind != ONNX_VALUE_TENSOR || value->array.tensor != x->tensor) continue;
-        tl_attrs attrs = tl_attrs_default(TL_OP_SLICE);
-        attrs.axis = 0;
-        attrs.end = (int32_t)tl_builder_shape(import->builder, x->tensor)->dim[0];
-        return onnx_unary(import, node, TL_OP_SLICE, &attrs, x);
-    }
-    return TL_OK;
+    if (x->tensor >= import->input_count) return TL_OK;
+    tl_attrs attrs = tl_attrs_default(TL_OP_SLICE);
+    attrs.axis = 0;
+    attrs.end = (int32_t)tl_builder_shape(import->builder, x->tensor)->dim[0];
+    return onnx_unary(import, node, TL_OP_SLICE, &attrs, x);
 }
 
 static tl_status define_output(onnx_import *import, char *name)

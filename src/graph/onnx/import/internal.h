@@ -35,9 +35,12 @@ enum {
 /* Numbers in all tensors of one item together, which bounds what a small file can ask for. */
 #define ONNX_FLOATS_MAX ((size_t)1 << 28)
 #define ONNX_FOLDED_MAX ((size_t)1 << 24) /* the same of constants that the engine computes */
+/* Multiply-adds and the like for all of these, some seconds. */
+#define ONNX_FOLDED_WORK_MAX ((uint64_t)1 << 34)
 
-/* The one size that is not known at import, among the integers of a constant. */
-#define ONNX_BATCH INT64_MIN
+/* The one size that is not known at import, among the integers of a constant. No number that files
+ * have a use for: INT64_MIN itself is "from the first" in a Slice that goes backwards. */
+#define ONNX_BATCH (INT64_MIN + 0x6261)
 
 /* ---- The import -------------------------------------------------------------------------------
  */
@@ -101,7 +104,9 @@ typedef struct onnx_import {
     uint32_t batch; /* as the inputs state it; 0: any */
     size_t floats;  /* in the tensors so far */
     size_t folded;  /* in those of constants that the engine computed */
+    uint64_t folded_work;
     uint32_t folded_names;
+    uint32_t input_count; /* of the engine's graph: its tensors before all others */
     tl_error *err;
 } onnx_import;
 
@@ -156,6 +161,9 @@ tl_status onnx_attr_axis(const onnx_import *import, const onnx_node *node, const
 /* The same of a number. TL_EINVAL when it is outside. */
 tl_status onnx_axis(const onnx_import *import, const onnx_node *node, int64_t axis, uint32_t rank,
                     uint32_t *out);
+/* Number `at` of the constant as an index along an axis of `size`, negative ones likewise. */
+tl_status onnx_index(onnx_import *import, const onnx_node *node, const onnx_value *constant,
+                     size_t at, uint32_t size, uint32_t *out);
 
 /* NULL when it is left out. */
 onnx_value *onnx_operand(const onnx_import *import, const onnx_node *node, size_t index);
@@ -178,8 +186,10 @@ tl_status onnx_operand_number(const onnx_import *import, const onnx_node *node, 
 /* All elements as floats in the arena; NULL when out of memory (reported). */
 float *onnx_floats(const onnx_import *import, const onnx_value *constant);
 float *onnx_floats_alloc(const onnx_import *import, size_t count);
+/* The same of weights: refused, reported, when one is not finite. */
+float *onnx_weights(const onnx_import *import, const onnx_node *node, const onnx_value *constant);
 /* The name under which `value` becomes a parameter: unique, printable, short enough. */
-const char *onnx_param_name(onnx_import *import, onnx_value *value);
+const char *onnx_param_name(onnx_import *import, const onnx_value *value);
 /* Constant operand `index` as a parameter of `count` floats (0: any). */
 tl_status onnx_operand_param(onnx_import *import, const onnx_node *node, size_t index, size_t count,
                              tl_param_init *out);

@@ -1,5 +1,6 @@
 #include "graph/onnx/import/internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +60,19 @@ tl_status onnx_axis(const onnx_import *import, const onnx_node *node, int64_t ax
     if (axis < -(int64_t)rank || counted >= (int64_t)rank)
         return onnx_fail(import, node, TL_EINVAL, "axis %lld of %u dimensions", (long long)axis,
                          rank);
+    *out = (uint32_t)counted;
+    return TL_OK;
+}
+
+tl_status onnx_index(onnx_import *import, const onnx_node *node, const onnx_value *constant,
+                     size_t at, uint32_t size, uint32_t *out)
+{
+    int64_t index = onnx_tensor_integer(constant->constant, at);
+    if (index == ONNX_BATCH)
+        return onnx_fail_batch(import, node, "it computes with the size of the batch");
+    int64_t counted = index < 0 ? index + (int64_t)size : index;
+    if (index < -(int64_t)size || counted >= (int64_t)size)
+        return onnx_fail(import, node, TL_EINVAL, "index %lld of %u", (long long)index, size);
     *out = (uint32_t)counted;
     return TL_OK;
 }
@@ -184,9 +198,45 @@ float *onnx_floats(const onnx_import *import, const onnx_value *constant)
     return out;
 }
 
-const char *onnx_param_name(onnx_import *import, onnx_value *value)
+float *onnx_weights(const onnx_import *import, const onnx_node *node, const onnx_value *constant)
 {
-    enum { NAME_BYTES = sizeof((tl_param *)NULL)->name, TAIL_BYTES = 20 };
+    float *out = onnx_floats(import, constant);
+    for (size_t i = 0; out != NULL && i < constant->dims.count; i++) {
+        if (isfinite(out[i])) continue;
+        onnx_fail(
+            import, node, TL_EINVAL,
+            "weight %zu of %s is not finite as a float32; export the model again from weights "
+            "that are",
+            i, onnx_word_of(constant->name).text);
+        return NULL;
+    }
+    return out;
+}
+
+enum { NAME_BYTES = sizeof((tl_param *)NULL)->name, TAIL_BYTES = 20 };
+
+/* A name for use `use` of a value, from 1 on. Names that are cut or changed stay distinct by their
+ * value's place in the sorted table. */
+static void write_name(const onnx_import *import, const onnx_value *value, uint32_t use,
+                       char out[NAME_BYTES])
+{
+    size_t bytes = strlen(value->name);
+    size_t kept = bytes < NAME_BYTES - TAIL_BYTES ? bytes : NAME_BYTES - TAIL_BYTES;
+    bool changed = kept < bytes;
+    for (size_t i = 0; i < kept; i++) {
+        char c = value->name[i];
+        bool plain = c > ' ' && c < 127;
+        changed = changed || !plain;
+        out[i] = plain ? c : '_';
+    }
+    char tail[TAIL_BYTES + 12] = "";
+    if (changed) snprintf(tail, sizeof tail, "~%zu", (size_t)(value - import->values));
+    if (use > 1) snprintf(tail + strlen(tail), sizeof tail - strlen(tail), "#%u", use);
+    snprintf(out + kept, NAME_BYTES - kept, "%s", tail);
+}
+
+const char *onnx_param_name(onnx_import *import, const onnx_value *value)
+{
     if (import->folding) { /* of a graph that is run once */
         char *name = tl_arena_alloc(import->arena, NAME_BYTES);
         if (name == NULL)
@@ -196,25 +246,17 @@ const char *onnx_param_name(onnx_import *import, onnx_value *value)
         return name;
     }
     while (value->origin != ONNX_NONE) value = &import->values[value->origin];
-    size_t bytes = strlen(value->name);
+    onnx_value *own = onnx_find_value(import, value->name); /* `value` may be a copy */
     char *name = tl_arena_alloc(import->arena, NAME_BYTES);
     if (name == NULL) {
         tl_fail(import->err, TL_ENOMEM, "a parameter's name");
         return NULL;
     }
-    size_t kept = bytes < NAME_BYTES - TAIL_BYTES ? bytes : NAME_BYTES - TAIL_BYTES;
-    for (size_t i = 0; i < kept; i++) {
-        char c = value->name[i];
-        name[i] = c > ' ' && c < 127 ? c : '_';
-    }
-    name[kept] = '\0';
-    /* Cut names stay distinct by their place in the sorted table, shared ones by their use. */
-    char tail[TAIL_BYTES + 12] = "";
-    if (kept < bytes) snprintf(tail, sizeof tail, "~%zu", (size_t)(value - import->values));
-    if (value->param_count > 0)
-        snprintf(tail + strlen(tail), sizeof tail - strlen(tail), "#%u", value->param_count + 1);
-    snprintf(name + kept, NAME_BYTES - kept, "%s", tail);
-    value->param_count++;
+    const onnx_value *other;
+    do {
+        write_name(import, own, ++own->param_count, name);
+        other = onnx_find_value(import, name);
+    } while (other != NULL && other != own); /* the file has that name itself */
     return name;
 }
 
@@ -227,10 +269,10 @@ tl_status onnx_operand_param(onnx_import *import, const onnx_node *node, size_t 
     if (value->dims.count == 0 || (count != 0 && value->dims.count != count))
         return onnx_fail(import, node, TL_EINVAL, "operand %zu has %zu numbers instead of %zu",
                          index, value->dims.count, count);
-    out->values = onnx_floats(import, value);
+    out->values = onnx_weights(import, node, value);
     out->name = onnx_param_name(import, value);
     out->count = value->dims.count;
-    return out->values == NULL || out->name == NULL ? TL_ENOMEM : TL_OK;
+    return out->values == NULL || out->name == NULL ? import->err->status : TL_OK;
 }
 
 /* ---- Results ----------------------------------------------------------------------------------

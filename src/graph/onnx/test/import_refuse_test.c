@@ -191,6 +191,109 @@ static void refuses_what_changes_meaning(void **state)
     check_refused(m, TL_EUNSUPPORTED, "side output");
 }
 
+/* Constants without numbers where one is read. */
+static void reads_nothing_from_empty_constants(void **state)
+{
+    (void)state;
+    static const char *const nodes[][3] = {
+        { "Dropout", "x,ratio,empty", "training_mode" },
+        { "Dropout", "x,empty", "ratio must be one number" },
+        { "Clip", "x,empty", "min must be one number" },
+        { "Gather", "x,empty", "is empty" },
+        { "Tile", "x,empty", "0 repeats for 2 axes" },
+        { "Pad", "x,empty", "0 pads for 2 axes" },
+        { "Slice", "x,empty,empty", "do not match" },
+        { "Add", "x,empty", "is empty" },
+        { "Reshape", "x,empty", "not the batch" },
+        { "PRelu", "x,empty", "is empty" },
+        { "Expand", "x,empty", "" },
+    };
+    for (size_t i = 0; i < TL_COUNT_OF(nodes); i++) {
+        model *m = model_of(DIMS(1, 2));
+        Onnx__NodeProto *node = add_node(m, nodes[i][0], nodes[i][1], "y");
+        if (strcmp(nodes[i][0], "Gather") == 0) attr_int(m, node, "axis", 1);
+        add_floats(m, "ratio", 0, NULL, 1, (const float[]){ 0.5f });
+        bool floats = strstr("Add PRelu Clip", nodes[i][0]) != NULL;
+        if (floats)
+            add_floats(m, "empty", DIMS(0), 0, NULL);
+        else
+            add_integers(m, "empty", 0, NULL);
+        add_output(m, "y");
+        imported in = import_model_as(m, &(tl_onnx_options){ .reading = TL_ONNX_ITEMS });
+        bool said = in.status != TL_OK && strstr(in.err.text, nodes[i][2]) != NULL;
+        if (in.status == TL_OK ? nodes[i][2][0] != '\0' : !said)
+            fail_msg("%s: status %s, text '%s'", nodes[i][0], tl_status_name(in.status),
+                     in.err.text);
+        imported_free(&in);
+        model_free(m);
+    }
+}
+
+static void refuses_weights_that_are_not_finite(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        model *m = small_model();
+        const char *const words[3] = { "weight 2 of w is not finite", "weight 1 of b is not finite",
+                                       "weight 0 of w is not finite" };
+        if (i == 0) m->inits[0]->float_data[2] = NAN;
+        if (i == 1) m->inits[1]->float_data[1] = -INFINITY;
+        if (i == 2) { /* finite as a double */
+            m->inits[0]->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
+            m->inits[0]->double_data = take(m, 4 * sizeof(double));
+            m->inits[0]->n_double_data = 4;
+            m->inits[0]->double_data[0] = 1e300;
+        }
+        check_refused(m, TL_EINVAL, words[i]);
+    }
+}
+
+/* A file of some hundred bytes whose constants would take minutes to compute. */
+static void refuses_endless_constants(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        model *m = model_of(DIMS(1, 2));
+        add_node(m, "ConstantOfShape", "image", "c");
+        add_node(m, "ConstantOfShape", "kernel", "k");
+        Onnx__NodeProto *node =
+            add_node(m, i == 0 ? "Conv" : "AveragePool", i == 0 ? "c,k" : "c", "p");
+        if (i == 1) attr_ints(m, node, "kernel_shape", DIMS(1000, 1000));
+        attr_int(m, add_node(m, "ReduceMax", "p", "one"), "keepdims", 0);
+        add_node(m, "Mul", "x,one", "y");
+        add_integers(m, "image", DIMS(1, 1, 2000, 2000));
+        add_integers(m, "kernel", DIMS(1, 1, 1000, 1000));
+        add_output(m, "y");
+        check_refused(m, TL_ELIMIT, "fold them before");
+    }
+}
+
+static void refuses_sizes_that_overflow(void **state)
+{
+    (void)state;
+    const int64_t huge[] = { INT64_MAX, INT64_MIN, (int64_t)1 << 32, 1 << 24 };
+    for (size_t i = 0; i < TL_COUNT_OF(huge); i++)
+        for (int kind = 0; kind < 6; kind++) {
+            model *m = model_of(DIMS(1, 2, 4, 4));
+            const char *const ops[6] = {
+                "Tile", "Expand", "Pad", "Reshape", "Resize", "Unsqueeze"
+            };
+            if (kind == 4)
+                attr_text(m, add_node(m, "Resize", "x,,,sizes", "y"), "keep_aspect_ratio_policy",
+                          "not_smaller");
+            else
+                add_node(m, ops[kind], "x,sizes", "y");
+            if (kind == 2)
+                add_integers(m, "sizes", DIMS(0, 0, huge[i], huge[i], 0, 0, huge[i], huge[i]));
+            else
+                add_integers(m, "sizes", DIMS(1, 2, huge[i], kind == 4 ? 1 << 20 : huge[i]));
+            add_output(m, "y");
+            imported in = import_model(m);
+            if (in.status == TL_OK) fail_msg("%s by %lld", ops[kind], (long long)huge[i]);
+            model_free(m);
+        }
+}
+
 static void ignores_what_no_output_needs(void **state)
 {
     (void)state;
@@ -301,6 +404,10 @@ int main(void)
         cmocka_unit_test(refuses_wrong_initializers),
         cmocka_unit_test(refuses_wrong_attributes),
         cmocka_unit_test(refuses_what_changes_meaning),
+        cmocka_unit_test(reads_nothing_from_empty_constants),
+        cmocka_unit_test(refuses_weights_that_are_not_finite),
+        cmocka_unit_test(refuses_endless_constants),
+        cmocka_unit_test(refuses_sizes_that_overflow),
         cmocka_unit_test(ignores_what_no_output_needs),
         cmocka_unit_test(refuses_deep_nesting),
         cmocka_unit_test(bounds_its_memory),

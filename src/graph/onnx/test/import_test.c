@@ -349,6 +349,59 @@ static void long_names_stay_distinct(void **state)
     check_run(m, (const float[]){ 3 }, FLOATS(12));
 }
 
+/* Names in other scripts, equal but for what a name here cannot have, and names like those that the
+ * importer makes for shared weights. */
+static void odd_names_stay_distinct(void **state)
+{
+    (void)state;
+    model *m = model_of(DIMS(1, 2));
+    add_node(m, "Gemm", "x,\xe5\xb1\x82\xe4\xb8\x80,b", "h");
+    add_node(m, "Gemm", "h,\xe5\xb1\x82\xe4\xba\x8c,b", "i");
+    add_node(m, "Gemm", "i,b#2,b", "y");
+    add_floats(m, "\xe5\xb1\x82\xe4\xb8\x80", DIMS(2, 2), FLOATS(1, 0, 0, 1));
+    add_floats(m, "\xe5\xb1\x82\xe4\xba\x8c", DIMS(2, 2), FLOATS(1, 0, 0, 1));
+    add_floats(m, "b#2", DIMS(2, 2), FLOATS(1, 0, 0, 1));
+    add_floats(m, "b", DIMS(2), FLOATS(1, 2));
+    add_output(m, "y");
+    imported i = import_model(m);
+    if (i.status != TL_OK) fail_msg("%s", i.err.text);
+    assert_int_equal(tl_graph_param_count(i.graph), 6);
+    static const char *const names[] = { "b", "b#2", "b#3", "b#4" };
+    for (size_t k = 0; k < TL_COUNT_OF(names); k++)
+        assert_int_not_equal(tl_graph_find_param(i.graph, names[k]), SIZE_MAX);
+    size_t own = tl_graph_find_param(i.graph, "b#2");
+    assert_int_equal(tl_graph_param(i.graph, own)->count, 4);
+    imported_free(&i);
+    model_free(m);
+}
+
+/* Nodes need no names, and may share one. */
+static void nodes_may_share_a_name(void **state)
+{
+    (void)state;
+    model *m = model_of(DIMS(1, 2));
+    add_node(m, "Gemm", "x,w", "h")->name = text(m, "layer");
+    add_node(m, "Gemm", "h,w", "i")->name = text(m, "layer");
+    add_node(m, "Relu", "i", "y")->name = NULL;
+    add_floats(m, "w", DIMS(2, 2), FLOATS(1, 2, 3, 4));
+    add_output(m, "y");
+    check_run(m, (const float[]){ 1, 1 }, FLOATS(22, 32));
+}
+
+/* "From the last to the first" is INT64_MIN in some exporters' files. */
+static void slices_go_backwards_to_the_first(void **state)
+{
+    (void)state;
+    model *m = model_of(DIMS(1, 3));
+    add_node(m, "Slice", "x,starts,ends,axes,steps", "y");
+    add_integers(m, "starts", DIMS(-1));
+    add_integers(m, "ends", DIMS(INT64_MIN));
+    add_integers(m, "axes", DIMS(1));
+    add_integers(m, "steps", DIMS(-1));
+    add_output(m, "y");
+    check_run(m, (const float[]){ 1, 2, 3 }, FLOATS(3, 2, 1));
+}
+
 static void reads_the_element_types(void **state)
 {
     (void)state;
@@ -394,6 +447,9 @@ int main(void)
         cmocka_unit_test(dynamic_sizes_come_from_the_options),
         cmocka_unit_test(tied_initializers_become_two_parameters),
         cmocka_unit_test(long_names_stay_distinct),
+        cmocka_unit_test(odd_names_stay_distinct),
+        cmocka_unit_test(nodes_may_share_a_name),
+        cmocka_unit_test(slices_go_backwards_to_the_first),
         cmocka_unit_test(reads_the_element_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,30 @@ static void a_file_that_mixes_items_is_read_whole(void **state)
     }
 }
 
+/* How many of 0, 1, 2 ... for each item there are: only a fixed batch says it. */
+static void items_are_counted_whole(void **state)
+{
+    (void)state;
+    model *m = model_of(DIMS(0, 2));
+    add_node(m, "Shape", "x", "s");
+    add_node(m, "Gather", "s,first", "n");
+    add_node(m, "Range", "none,n,one", "r");
+    add_node(m, "Size", "r", "k");
+    attr_int(m, add_node(m, "Cast", "k", "f"), "to", 1);
+    add_node(m, "Mul", "x,f", "y");
+    add_init(m, "first", 0, NULL)->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    add_init(m, "none", 0, NULL)->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    add_init(m, "one", 0, NULL)->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    for (size_t i = 0; i < 3; i++) {
+        m->inits[i]->n_int64_data = 1;
+        m->inits[i]->int64_data = take(m, sizeof(int64_t));
+        m->inits[i]->int64_data[0] = i == 2;
+    }
+    add_output(m, "y");
+    check_run_as(m, &(tl_onnx_options){ .batch = 3 }, (const float[]){ 1, 2, 3, 4, 5, 6 },
+                 FLOATS(3, 6, 9, 12, 15, 18));
+}
+
 static void sizes_are_chosen_by_name_and_place(void **state)
 {
     (void)state;
@@ -228,6 +252,20 @@ static void data_may_lie_beside_the_file(void **state)
     assert_int_equal(import_external(folder, "parts/../../outside", "4", &first), TL_EUNSUPPORTED);
     assert_int_equal(import_external(folder, "/etc/hostname", "0", &first), TL_EUNSUPPORTED);
     assert_int_equal(import_external(folder, "link", "4", &first), TL_EIO);
+    snprintf(path, sizeof path, "%s/way", folder);
+    assert_int_equal(symlink("..", path), 0);
+    assert_int_equal(import_external(folder, "way/outside", "4", &first), TL_EIO);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(import_external(folder, "pipe", "0", &first), TL_EINVAL); /* nobody waits */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(import_external(folder, "parts/numbers/", "4", &first), TL_EIO);
+    assert_int_equal(import_external(folder, "", "4", &first), TL_EINVAL);
+    assert_int_equal(import_external(folder, "parts/numbers", "18446744073709551615", &first),
+                     TL_EINVAL);
+    assert_int_equal(import_external(folder, "parts/numbers", "18446744073709551616", &first),
+                     TL_EINVAL);
     assert_int_equal(import_external(folder, "missing", "4", &first), TL_ENOTFOUND);
     assert_int_equal(import_external(folder, "parts", "0", &first), TL_EINVAL);
     static const char *const paths[] = { "model/parts/numbers", "model/link", "model/model.onnx",
@@ -244,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(axes_keep_their_meaning),
         cmocka_unit_test(a_file_that_mixes_items_is_read_whole),
+        cmocka_unit_test(items_are_counted_whole),
         cmocka_unit_test(sizes_are_chosen_by_name_and_place),
         cmocka_unit_test(constants_are_computed),
         cmocka_unit_test(volumes_are_convolved_backwards),

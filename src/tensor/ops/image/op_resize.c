@@ -52,7 +52,8 @@ static double position_of(const axis_size *a, uint32_t i)
     case TL_POSITION_ASYMMETRIC: return i / a->scale;
     case TL_POSITION_CROP_AND_RESIZE: {
         const double span = (a->crop_end - a->crop_begin) * last;
-        return a->crop_begin * last + (a->out == 1 ? span / 2 : i * span / (length - 1));
+        const bool point = a->out == 1 || length == 1;
+        return a->crop_begin * last + (point ? span / 2 : i * span / (length - 1));
     }
     }
     return half;

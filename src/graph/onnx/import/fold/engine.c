@@ -1,3 +1,4 @@
+#include "graph/internal.h"
 #include "graph/onnx/import/fold/internal.h"
 
 #include <math.h>
@@ -33,6 +34,33 @@ static tl_status run_graph(onnx_import *import, onnx_node *node, tl_graph *graph
     return status;
 }
 
+/* What running it costs, in multiply-adds; a window is looked at for each number that comes out. */
+static uint64_t work_of(const tl_graph *graph)
+{
+    uint64_t work = tl_graph_macs(graph);
+    for (size_t i = 0; i < graph->node_count; i++) {
+        const tl_node *node = &graph->nodes[i];
+        const tl_window *w = &node->attrs.window;
+        bool pools = node->kind == TL_OP_MAX_POOL || node->kind == TL_OP_AVERAGE_POOL;
+        uint64_t each = pools ? (uint64_t)w->kernel_h * w->kernel_w : 1;
+        work += each * tl_shape_count(&graph->tensors[node->output]);
+    }
+    return work;
+}
+
+static tl_status check_work(onnx_import *import, const onnx_node *node, const tl_graph *graph)
+{
+    uint64_t work = work_of(graph);
+    if (work <= ONNX_FOLDED_WORK_MAX - import->folded_work) {
+        import->folded_work += work;
+        return TL_OK;
+    }
+    return onnx_fail(import, node, TL_ELIMIT,
+                     "the file's constants take over %llu million multiply-adds to compute; fold "
+                     "them before (onnxsim)",
+                     (unsigned long long)(ONNX_FOLDED_WORK_MAX >> 20));
+}
+
 static tl_status build_and_run(onnx_import *import, onnx_node *node)
 {
     enum { OUTPUTS_MAX = 256 };
@@ -52,6 +80,7 @@ static tl_status build_and_run(onnx_import *import, onnx_node *node)
     }
     if (status != TL_OK || count == 0) return status;
     status = tl_builder_finish(import->builder, 0, &graph, &flat, import->err);
+    if (status == TL_OK) status = check_work(import, node, graph);
     if (status == TL_OK) status = run_graph(import, node, graph, flat, outputs);
     tl_graph_release(&graph);
     free(flat);

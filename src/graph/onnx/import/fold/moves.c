@@ -147,12 +147,10 @@ tl_status fold_gather(onnx_import *import, onnx_node *node, const onnx_value *so
     size_t to = 0;
     for (size_t b = 0; b < before; b++)
         for (size_t i = 0; i < indices->dims.count; i++) {
-            int64_t at = onnx_tensor_integer(indices->constant, i), size = dims->dim[axis];
-            if (at < 0 && at >= -size) at += size;
-            if (at < 0 || at >= size)
-                return onnx_fail(import, node, TL_EINVAL, "index %lld of %lld", (long long)at,
-                                 (long long)size);
-            size_t from = (b * dims->dim[axis] + (size_t)at) * after;
+            uint32_t at;
+            status = onnx_index(import, node, indices, i, dims->dim[axis], &at);
+            if (status != TL_OK) return status;
+            size_t from = (b * dims->dim[axis] + at) * after;
             for (size_t k = 0; k < after; k++) fold_draft_copy(&d, to++, source, from + k);
         }
     return fold_draft_yield(import, node, &d, source);

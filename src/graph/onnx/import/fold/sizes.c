@@ -11,6 +11,8 @@ tl_status fold_range(onnx_import *import, onnx_node *node, const onnx_value *sou
     for (size_t i = 0; i < 3; i++) {
         const onnx_value *value = onnx_operand(import, node, i);
         if (value->dims.count != 1) return onnx_fail(import, node, TL_EINVAL, "no number");
+        if (onnx_tensor_integer(value->constant, 0) == ONNX_BATCH)
+            return onnx_fail_batch(import, node, "it counts the items of the batch");
         limits[i] = onnx_tensor_number(value->constant, 0);
     }
     double steps = limits[2] == 0.0 ? NAN : ceil((limits[1] - limits[0]) / limits[2]);

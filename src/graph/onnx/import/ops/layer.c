@@ -30,10 +30,10 @@ onnx_node *onnx_find_bias_add(const onnx_import *import, const onnx_node *node, 
  */
 
 /* A matrix as [outputs, inputs] times `factor`, whichever way it lies in the file. */
-static float *read_matrix(onnx_import *import, const onnx_value *matrix, bool outputs_first,
-                          float factor)
+static float *read_matrix(onnx_import *import, const onnx_node *node, const onnx_value *matrix,
+                          bool outputs_first, float factor)
 {
-    float *in = onnx_floats(import, matrix);
+    float *in = onnx_weights(import, node, matrix);
     float *out = onnx_floats_alloc(import, matrix->dims.count);
     if (in == NULL || out == NULL) return NULL;
     size_t rows = matrix->dims.dim[0], columns = matrix->dims.dim[1];
@@ -58,12 +58,12 @@ static bool fits_bias(const onnx_value *bias, size_t outputs)
     return dims->count == 1 || (dims->count == outputs && dims->dim[dims->rank - 1] == outputs);
 }
 
-static tl_status read_bias(onnx_import *import, onnx_value *bias, size_t outputs, float factor,
-                           tl_param_init *out)
+static tl_status read_bias(onnx_import *import, const onnx_node *node, onnx_value *bias,
+                           size_t outputs, float factor, tl_param_init *out)
 {
-    const float *values = onnx_floats(import, bias);
+    const float *values = onnx_weights(import, node, bias);
     float *all = onnx_floats_alloc(import, outputs);
-    if (values == NULL || all == NULL) return TL_ENOMEM;
+    if (values == NULL || all == NULL) return import->err->status;
     for (size_t i = 0; i < outputs; i++) all[i] = factor * values[bias->dims.count > 1 ? i : 0];
     *out = (tl_param_init){ onnx_param_name(import, bias), all, outputs };
     return out->name == NULL ? TL_ENOMEM : TL_OK;
@@ -89,11 +89,11 @@ static tl_status append_gemm(onnx_import *import, onnx_node *node, matrix_layer 
     attrs.channels = outputs;
     attrs.has_bias = layer->bias != NULL;
     tl_param_init params[2] = { { .count = dims->count } };
-    params[0].values = read_matrix(import, layer->matrix, layer->outputs_first, layer->alpha);
+    params[0].values = read_matrix(import, node, layer->matrix, layer->outputs_first, layer->alpha);
     params[0].name = onnx_param_name(import, layer->matrix);
-    if (params[0].values == NULL || params[0].name == NULL) return TL_ENOMEM;
+    if (params[0].values == NULL || params[0].name == NULL) return import->err->status;
     if (layer->bias != NULL)
-        status = read_bias(import, layer->bias, outputs, layer->beta, &params[1]);
+        status = read_bias(import, node, layer->bias, outputs, layer->beta, &params[1]);
     if (status != TL_OK) return status;
     const onnx_array in = *x, *operands[1] = { &in };
     return onnx_emit(import, node,

@@ -267,10 +267,7 @@ static tl_status align_at_axis(onnx_import *import, const onnx_node *node, onnx_
     if (dims->rank + axis > pair[0].rank)
         return onnx_fail(import, node, TL_EINVAL, "axis %u of %u dimensions", axis, pair[0].rank);
     while (dims->rank < pair[0].rank - axis) dims->dim[dims->rank++] = 1;
-    status =
-        onnx_constant_array(import, node, &padded, pair[0].rank, pair[0].order, false, &pair[1]);
-    value->param_count = padded.param_count;
-    return status;
+    return onnx_constant_array(import, node, &padded, pair[0].rank, pair[0].order, false, &pair[1]);
 }
 
 static bool has_zero(const onnx_value *constant)

@@ -129,10 +129,6 @@ tl_status onnx_run_split(onnx_import *import, onnx_node *node)
 static tl_status gather_one(onnx_import *import, onnx_node *node, onnx_array *x, uint32_t axis,
                             int64_t index)
 {
-    if (index < 0) index += x->dim[axis];
-    if (index < 0 || index >= x->dim[axis])
-        return onnx_fail(import, node, TL_EINVAL, "index %lld of %u", (long long)index,
-                         x->dim[axis]);
     tl_status status = onnx_slice(import, node, x, axis, index, index + 1, 1);
     return status == TL_OK ? onnx_squeeze(import, node, x, axis) : status;
 }
@@ -160,14 +156,12 @@ static tl_status gather_constant_indices(onnx_import *import, onnx_node *node, o
                                          uint32_t axis)
 {
     onnx_value *indices = onnx_operand(import, node, 1);
-    if (indices->dims.rank == 0)
-        return gather_one(import, node, x, axis, onnx_tensor_integer(indices->constant, 0));
+    uint32_t index = 0;
     for (size_t i = 0; i < indices->dims.count; i++) {
-        int64_t index = onnx_tensor_integer(indices->constant, i);
-        if (index < -(int64_t)x->dim[axis] || index >= x->dim[axis])
-            return onnx_fail(import, node, TL_EINVAL, "index %lld of %u", (long long)index,
-                             x->dim[axis]);
+        tl_status status = onnx_index(import, node, indices, i, x->dim[axis], &index);
+        if (status != TL_OK) return status;
     }
+    if (indices->dims.rank == 0) return gather_one(import, node, x, axis, index);
     onnx_array list = { .rank = 0 }, out = { .rank = 0 };
     tl_attrs attrs = tl_attrs_default(TL_OP_GATHER);
     attrs.axis = (int32_t)onnx_place(import, x, axis);

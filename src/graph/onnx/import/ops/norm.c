@@ -18,10 +18,7 @@ static tl_status operand_at(onnx_import *import, const onnx_node *node, size_t i
     if (value->kind == ONNX_VALUE_CONSTANT) {
         onnx_value placed = *value;
         while (placed.dims.rank < rank - axis) placed.dims.dim[placed.dims.rank++] = 1;
-        tl_status status =
-            onnx_constant_array(import, node, &placed, rank, NULL, !import->folding, out);
-        value->param_count = placed.param_count;
-        return status;
+        return onnx_constant_array(import, node, &placed, rank, NULL, !import->folding, out);
     }
     if (!import->whole) return onnx_fail_batch(import, node, "its scale is for all items");
     tl_status status = onnx_operand_array(import, node, index, out);

@@ -166,7 +166,9 @@ static tl_status by_sizes(onnx_import *import, const onnx_node *node, plan *p, c
     }
     for (size_t i = 0; status == TL_OK && policy != STRETCH && i < count; i++) {
         if (axes[i] < onnx_lead(import)) continue;
-        p->size[axes[i]] = (uint32_t)fmax(floor(common * p->x.dim[axes[i]] + 0.5), 1.0);
+        double size = fmax(floor(common * p->x.dim[axes[i]] + 0.5), 1.0);
+        if (size > TL_DIM_MAX) return onnx_fail(import, node, TL_ELIMIT, "a size of %g", size);
+        p->size[axes[i]] = (uint32_t)size;
         p->scale[axes[i]] = common;
     }
     return status;

@@ -16,8 +16,9 @@ tl_status onnx_run_identity(onnx_import *import, onnx_node *node)
 tl_status onnx_run_dropout(onnx_import *import, onnx_node *node)
 {
     const onnx_value *training = onnx_operand(import, node, 2);
-    bool drops = training != NULL && (training->kind != ONNX_VALUE_CONSTANT ||
-                                      onnx_tensor_number(training->constant, 0) != 0.0);
+    bool drops =
+        training != NULL && (training->kind != ONNX_VALUE_CONSTANT || training->dims.count != 1 ||
+                             onnx_tensor_number(training->constant, 0) != 0.0);
     double ratio;
     tl_status status = onnx_operand_number(import, node, 1, "ratio", 0.5, &ratio);
     if (status == TL_OK && drops && ratio != 0.0)
