@@ -115,6 +115,7 @@ static void report_classes(const tl_recipe_result *r, tl_json_writer *w, tl_text
                        "right on %llu of %zu that were kept out (%.4f, 95 %% interval %.4f to "
                        "%.4f).",
                        (unsigned long long)r->right, r->judged, share, i.low, i.high);
+        tl_text_printf(text, "\nClasses in the order of its outputs: %s.", r->order);
         return;
     }
     tl_json_key(w, "accuracy"), tl_json_object(w);

@@ -28,8 +28,9 @@ typedef struct tl_recipe_result {
     uint64_t right;         /* classes: of judged */
     size_t boxes;           /* boxes: of the judged images */
     tl_detect_quality quality;
-    size_t bytes;    /* that training took */
-    char about[512]; /* the network, for people */
+    size_t bytes;     /* that training took */
+    char about[512];  /* the network, for people */
+    char order[1024]; /* classes: their names as the file's outputs have them, for people */
 } tl_recipe_result;
 
 /* Train, judge and write the file. `options` are of tl_recipe_options. Errors: those of the data, the

@@ -7,6 +7,7 @@
 #include "graph/onnx.h"
 #include "networks/networks.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,6 +237,14 @@ static tl_status weigh_classes(const tl_recipe *recipe, const material *m, float
     return status;
 }
 
+static void list_classes(const tl_dataset_info *info, tl_recipe_result *out)
+{
+    size_t used = 0;
+    for (size_t c = 0; c < info->class_count && used < sizeof out->order; c++)
+        used += (size_t)snprintf(out->order + used, sizeof out->order - used, "%s%s",
+                                 c == 0 ? "" : ",", info->classes[c]);
+}
+
 static const char *class_name(const void *context, uint32_t label)
 {
     return ((const material *)context)->info.classes[label];
@@ -259,6 +268,7 @@ tl_status tl_train_classes(const tl_recipe *recipe, const tl_train_options *opti
     wanted.class_weight = weights;
     if (status == TL_OK) status = tl_recipe_train(&wanted, fetch, &m, graph, flat, out, err);
     if (status == TL_OK) status = judge(&m, graph, flat, &out->right, err);
+    list_classes(&m.info, out);
     if (status == TL_OK)
         status = tl_recipe_export(recipe, &m.form, classes, class_name, &m, graph, flat, err);
     out->learned = m.learned_count;
