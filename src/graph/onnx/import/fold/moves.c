@@ -20,35 +20,10 @@ tl_status fold_reshape(onnx_import *import, onnx_node *node, const onnx_value *s
 /* Squeeze and Unsqueeze. */
 tl_status fold_axes(onnx_import *import, onnx_node *node, const onnx_value *source)
 {
-    bool removes = strcmp(node->op, "Squeeze") == 0;
-    int64_t axes[ONNX_RANK_MAX];
-    size_t count;
-    uint32_t dim[ONNX_RANK_MAX], rank = 0, mask = 0, from = 0;
-    const onnx_dims *dims = &source->dims;
-    tl_status status =
-        onnx_operand_integers(import, node, 1, "axes", false, ONNX_RANK_MAX, axes, &count);
-    uint32_t counted = dims->rank + (removes ? 0 : (uint32_t)count);
-    if (status == TL_OK && counted > ONNX_RANK_MAX)
-        status = onnx_fail(import, node, TL_EUNSUPPORTED, "more than %d dimensions", ONNX_RANK_MAX);
-    for (size_t i = 0; status == TL_OK && i < count; i++) {
-        uint32_t axis;
-        status = onnx_axis(import, node, axes[i], counted, &axis);
-        if (status == TL_OK && (mask >> axis & 1) != 0)
-            status = onnx_fail(import, node, TL_EINVAL, "axes names an axis twice");
-        if (status == TL_OK) mask |= 1u << axis;
-    }
-    if (status != TL_OK) return status;
-    for (uint32_t i = 0; i < counted; i++) {
-        bool named = (mask >> i & 1) != 0;
-        if (!removes) {
-            dim[rank++] = named ? 1 : dims->dim[from++];
-        } else if (!named && (count > 0 || dims->dim[i] != 1)) {
-            dim[rank++] = dims->dim[i];
-        } else if (dims->dim[i] != 1) {
-            return onnx_fail(import, node, TL_EINVAL, "axis %u is %u long", i, dims->dim[i]);
-        }
-    }
-    return fold_yield_renamed(import, node, source, rank, dim);
+    onnx_dims to;
+    uint32_t mask;
+    tl_status status = onnx_axes_sizes(import, node, &source->dims, &to, &mask);
+    return status == TL_OK ? fold_yield_renamed(import, node, source, to.rank, to.dim) : status;
 }
 
 tl_status fold_transpose(onnx_import *import, onnx_node *node, const onnx_value *source)

@@ -58,8 +58,11 @@ tl_status onnx_run_dropout(onnx_import *import, onnx_node *node);
 tl_status onnx_run_constant(onnx_import *import, onnx_node *node);
 tl_status onnx_run_reshape(onnx_import *import, onnx_node *node);
 tl_status onnx_run_flatten(onnx_import *import, onnx_node *node);
-tl_status onnx_run_squeeze(onnx_import *import, onnx_node *node);
-tl_status onnx_run_unsqueeze(onnx_import *import, onnx_node *node);
+/* Squeeze and Unsqueeze; the sizes that come of `from` (`count` is left 0), and the axes that the node
+ * names, as a mask. */
+tl_status onnx_run_axes(onnx_import *import, onnx_node *node);
+tl_status onnx_axes_sizes(onnx_import *import, const onnx_node *node, const onnx_dims *from,
+                          onnx_dims *out, uint32_t *mask);
 tl_status onnx_run_transpose(onnx_import *import, onnx_node *node);
 tl_status onnx_run_depth_space(onnx_import *import, onnx_node *node);
 /* The sizes that a Reshape asks for, of `count` numbers of sizes `from`. */

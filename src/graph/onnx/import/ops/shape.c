@@ -146,14 +146,23 @@ tl_status onnx_run_flatten(onnx_import *import, onnx_node *node)
 /* ---- Axes of 1 --------------------------------------------------------------------------------
  */
 
-/* Operand 1 or attribute "axes", of a tensor of that rank, as a mask. */
-static tl_status read_axes(onnx_import *import, const onnx_node *node, uint32_t rank, size_t *count,
-                           uint32_t *mask, const int64_t *axes)
+/* Operand 1 or attribute "axes", of a tensor of `rank` axes and as many more as are named when they are
+ * `added`; as a mask. */
+static tl_status read_axes(onnx_import *import, const onnx_node *node, uint32_t *rank, bool added,
+                           uint32_t *mask)
 {
+    int64_t axes[ONNX_RANK_MAX];
+    size_t count;
+    tl_status status =
+        onnx_operand_integers(import, node, 1, "axes", false, ONNX_RANK_MAX, axes, &count);
+    if (status != TL_OK) return status;
+    if (added) *rank += (uint32_t)count;
+    if (*rank > ONNX_RANK_MAX)
+        return onnx_fail(import, node, TL_EUNSUPPORTED, "more than %d dimensions", ONNX_RANK_MAX);
     *mask = 0;
-    for (size_t i = 0; i < *count; i++) {
+    for (size_t i = 0; i < count; i++) {
         uint32_t axis;
-        tl_status status = onnx_axis(import, node, axes[i], rank, &axis);
+        status = onnx_axis(import, node, axes[i], *rank, &axis);
         if (status != TL_OK) return status;
         if ((*mask >> axis & 1) != 0)
             return onnx_fail(import, node, TL_EINVAL, "axes names an axis twice");
@@ -162,48 +171,43 @@ static tl_status read_axes(onnx_import *import, const onnx_node *node, uint32_t 
     return TL_OK;
 }
 
-tl_status onnx_run_squeeze(onnx_import *import, onnx_node *node)
+tl_status onnx_axes_sizes(onnx_import *import, const onnx_node *node, const onnx_dims *from,
+                          onnx_dims *out, uint32_t *mask)
 {
-    onnx_array x;
-    int64_t axes[ONNX_RANK_MAX];
-    size_t count;
-    uint32_t mask, dim[ONNX_RANK_MAX], rank = 0;
-    tl_status status = onnx_operand_array(import, node, 0, &x);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 1, "axes", false, ONNX_RANK_MAX, axes, &count);
-    if (status == TL_OK) status = read_axes(import, node, x.rank, &count, &mask, axes);
+    bool removes = strcmp(node->op, "Squeeze") == 0;
+    uint32_t counted = from->rank, next = 0;
+    tl_status status = read_axes(import, node, &counted, !removes, mask);
     if (status != TL_OK) return status;
-    if (!import->whole && (count == 0 || (mask & 1) != 0))
-        return onnx_fail_batch(import, node, "it may take the batch away");
-    for (uint32_t i = 0; i < x.rank; i++) {
-        bool goes = count == 0 ? x.dim[i] == 1 : (mask >> i & 1) != 0;
-        if (goes && x.dim[i] != 1)
-            return onnx_fail(import, node, TL_EINVAL, "axis %u is %u long", i, x.dim[i]);
-        if (!goes) dim[rank++] = x.dim[i];
+    *out = (onnx_dims){ .rank = 0 };
+    for (uint32_t i = 0; i < counted; i++) {
+        bool named = (*mask >> i & 1) != 0;
+        if (!removes)
+            out->dim[out->rank++] = named ? 1 : from->dim[next++];
+        else if (named && from->dim[i] != 1)
+            return onnx_fail(import, node, TL_EINVAL, "axis %u is %u long", i, from->dim[i]);
+        else if (!named && (*mask != 0 || from->dim[i] != 1))
+            out->dim[out->rank++] = from->dim[i];
     }
-    status = onnx_reshape(import, node, &x, rank, dim);
-    return status == TL_OK ? onnx_yield(import, node, &x) : status;
+    return TL_OK;
 }
 
-tl_status onnx_run_unsqueeze(onnx_import *import, onnx_node *node)
+tl_status onnx_run_axes(onnx_import *import, onnx_node *node)
 {
     onnx_array x;
-    int64_t axes[ONNX_RANK_MAX];
-    size_t count;
-    uint32_t mask, dim[ONNX_RANK_MAX], from = 0;
+    onnx_dims from, to;
+    uint32_t mask;
     tl_status status = onnx_operand_array(import, node, 0, &x);
-    if (status == TL_OK)
-        status = onnx_operand_integers(import, node, 1, "axes", false, ONNX_RANK_MAX, axes, &count);
     if (status != TL_OK) return status;
-    uint32_t rank = x.rank + (uint32_t)count;
-    if (rank > ONNX_RANK_MAX)
-        return onnx_fail(import, node, TL_EUNSUPPORTED, "more than %d dimensions", ONNX_RANK_MAX);
-    status = read_axes(import, node, rank, &count, &mask, axes);
+    from = (onnx_dims){ .rank = x.rank };
+    memcpy(from.dim, x.dim, sizeof from.dim);
+    status = onnx_axes_sizes(import, node, &from, &to, &mask);
     if (status != TL_OK) return status;
-    if (!import->whole && (mask & 1) != 0)
-        return onnx_fail_batch(import, node, "it puts an axis before the batch");
-    for (uint32_t i = 0; i < rank; i++) dim[i] = (mask >> i & 1) != 0 ? 1 : x.dim[from++];
-    status = onnx_reshape(import, node, &x, rank, dim);
+    bool removes = strcmp(node->op, "Squeeze") == 0;
+    if (!import->whole && ((mask & 1) != 0 || (removes && mask == 0)))
+        return onnx_fail_batch(import, node,
+                               removes ? "it may take the batch away"
+                                       : "it puts an axis before the batch");
+    status = onnx_reshape(import, node, &x, to.rank, to.dim);
     return status == TL_OK ? onnx_yield(import, node, &x) : status;
 }
 
