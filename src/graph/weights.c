@@ -143,8 +143,8 @@ static bool all_finite(const float *numbers, size_t count)
     return sum == 0.0f;
 }
 
-/* A copy past the cache: nothing reads it soon, and lines need not be read to be written. `to` is at
- * a multiple of four bytes. */
+/* A copy past the cache: nothing reads it soon, and lines need not be read to be written. `to` is
+ * at a multiple of four bytes. */
 static void copy_aside(const float *from, size_t count, float *to)
 {
 #if defined(__SSE2__)

@@ -2,8 +2,8 @@
  *
  * Items run one after the other, up to the last steps, which run for a group of items together.
  * With several threads, each takes a share of the group's items up to there; the joint steps, and
- * those of a single item, are cut into parts, with a barrier after each. No result depends on any of
- * this: whatever is cut, each number is the same sum in the same order. */
+ * those of a single item, are cut into parts, with a barrier after each. No result depends on any
+ * of this: whatever is cut, each number is the same sum in the same order. */
 #include "graph/plan/plan_internal.h"
 #include "tensor/device.h"
 #include "tensor/kernels/kernels.h"

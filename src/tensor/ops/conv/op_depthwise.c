@@ -43,7 +43,7 @@ static bool strips_fit(const tl_op_state *state)
 
 /* Columns of the output. The windows of the inner ones lie inside the image from left to right and
  * read it in place; the others read padded strips. Of a narrow image all do, some channels at a
- * time, so that strips stay in the cache: columns by themselves are sums that wait for each other. */
+ * time, so that strips stay in the cache: single columns are sums that wait for each other. */
 enum {
     NARROW = 14, /* columns */
     STRIP_CHANNELS = 64
