@@ -83,12 +83,6 @@ function(tl_module name)
   set_property(GLOBAL APPEND PROPERTY TL_MODULES ${name})
   set_property(GLOBAL PROPERTY TL_DEPENDS_${name} "${arg_DEPENDS}")
 
-  if(TL_FUZZ) # clang takes half an hour over the checks in kernels, which no input of ours steers
-    set(kernels ${sources})
-    list(FILTER kernels INCLUDE REGEX "/kernels_[^/]*\\.c$")
-    set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
-  endif()
-
   if(BUILD_TESTING AND cmocka_FOUND)
     foreach(test ${tests})
       get_filename_component(test_name ${test} NAME_WE)
