@@ -7,6 +7,7 @@ worked out once more by the data set's score_detect.py from what was found. Opti
 bench_detect_boards (--epochs, --side, --batch, --threads, --seed, --boards, --save, --load). There is
 no peer and no bar: it shows that the losses, the augmentation and the trainer teach a detector.
 """
+import argparse
 import csv
 import json
 import os
@@ -34,11 +35,14 @@ def second_opinion(folder, truths, detections):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    _, arguments = parser.parse_known_args()
     folder = peer.data("pcb-stream")
     with tempfile.TemporaryDirectory() as scratch:
         detections = os.path.join(scratch, "detections.csv")
         words = [bench.tool("detect_boards"), "--data", folder, "--detections", detections]
-        process = subprocess.Popen(words + sys.argv[1:], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(words + arguments, stdout=subprocess.PIPE, text=True)
         last = None
         for line in process.stdout:
             if line.startswith("{"):

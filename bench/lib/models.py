@@ -6,8 +6,6 @@ the built-in architecture of that name is exported.
 import os
 import subprocess
 
-import numpy
-
 from lib import bench
 from peers import peer
 
@@ -31,6 +29,7 @@ def seeded_images(folder, size, batch):
     """`batch` images [n, 3, size, size], smooth as pictures are; a .npy file."""
     path = os.path.join(folder, f"images_{size}_{batch}.npy")
     if not os.path.exists(path):
+        import numpy  # here: what benchmarks there are is asked for without it
         random = numpy.random.default_rng(size + batch)
         coarse = random.standard_normal((batch, 3, 8, 8)).astype(numpy.float32)
         images = coarse.repeat(size // 8, 2).repeat(size // 8, 3)

@@ -42,7 +42,10 @@ def python(name):
 
 
 def enter(name):
-    """Go on as the same program under the interpreter that has the packages of that peer."""
+    """Go on as the same program under the interpreter that has the packages of that peer. Whoever only
+    asks for help needs none."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        return
     interpreter = python(name)
     if interpreter is None:
         sys.exit(f"{', '.join(PACKAGES[name])} cannot be installed: there is nothing to compare with")
