@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/model.h"
 #include "cli/terminal/terminal.h"
+#include "networks/networks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +56,7 @@ static const tl_option options[] = {
     { "json", 0, TL_OPTION_FLAG, NULL, "Print what was done as JSON.", &values.json, 0, 0 },
 };
 
-static char about_model[512]; /* what was found in it, for people */
+static tl_text about_model; /* what was found in it, for people */
 
 /* Cut "a,b" up in place. */
 static tl_status split_classes(char *text, const char **out, size_t *count, tl_error *err)
@@ -101,7 +102,7 @@ static tl_status make_options(char *classes, const char **names, tl_loop_options
     out->has_template = values.has_template;
     out->feature_count = (uint32_t)values.features;
     out->model_path = values.model;
-    if (values.model != NULL) return tl_model_choose(out, about_model, sizeof about_model, err);
+    if (values.model != NULL) return TL_OK; /* it fills in the rest */
     if (out->height == 0) out->height = 64;
     if (out->width == 0) out->width = 64;
     if (out->channels == 0) out->channels = 1;
@@ -139,16 +140,25 @@ static int tell(const char *path)
         tl_json_string(&w, path);
         tl_json_key(&w, "loop");
         tl_json_string(&w, values.loop);
-        if (values.model != NULL) tl_json_key(&w, "model"), tl_json_string(&w, about_model);
+        if (values.model != NULL) tl_json_key(&w, "model"), tl_json_string(&w, about_model.data);
         tl_json_object_end(&w);
         int code = tl_command_print(&tl_command_init, &text);
         tl_text_destroy(&text);
         return code;
     }
     printf("Wrote %s: the loop \"%s\" with the classes %s.\n", path, values.loop, values.classes);
-    if (values.model != NULL) printf("%s: %s.\n", values.model, about_model);
+    if (values.model != NULL) printf("%s: %s.\n", values.model, about_model.data);
     printf("Look through it, then start it with: tightloop serve --config %s\n", path);
     return TL_EXIT_OK;
+}
+
+/* A file that is not there or damaged is nobody's wrong usage; a wish that a built-in network cannot
+ * fulfil is. */
+static int fail_model(const tl_error *err)
+{
+    return err->status == TL_EINVAL && tl_network_find(values.model) != NULL
+               ? tl_command_misuse(&tl_command_init, err)
+               : tl_command_fail(&tl_command_init, err);
 }
 
 static int run(const tl_arguments *arguments)
@@ -166,10 +176,13 @@ static int run(const tl_arguments *arguments)
     tl_config *check = NULL;
     tl_text text;
     tl_text_init(&text, TL_CONFIG_BYTES_MAX);
+    tl_text_init(&about_model, 4096);
     if (make_options(classes, names, &loop, &err) != TL_OK) {
-        code = values.model != NULL && err.status != TL_EINVAL
-                   ? tl_command_fail(&tl_command_init, &err)
-                   : tl_command_misuse(&tl_command_init, &err);
+        code = tl_command_misuse(&tl_command_init, &err);
+        goto done;
+    }
+    if (values.model != NULL && tl_model_choose(&loop, &about_model, &err) != TL_OK) {
+        code = fail_model(&err);
         goto done;
     }
     /* Read back what was written: a name with odd characters is refused here, not by `serve`. */
@@ -187,6 +200,7 @@ static int run(const tl_arguments *arguments)
 done:
     tl_config_destroy(&check);
     tl_text_destroy(&text);
+    tl_text_destroy(&about_model);
     free(classes);
     return code;
 }

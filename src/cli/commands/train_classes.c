@@ -45,8 +45,7 @@ static tl_status choose_form(const tl_recipe *recipe, material *m, tl_error *err
     like.width = fixed ? m->info.width : (uint32_t)recipe->side;
     like.channels = fixed ? m->info.channels : (uint32_t)recipe->channels;
     like.normalisation = recipe->normalisation;
-    char about[512]; /* of a loop, which has outputs to spare */
-    tl_status status = tl_model_choose(&like, about, sizeof about, err);
+    tl_status status = tl_model_choose(&like, NULL, err); /* a loop has outputs to spare */
     if (status != TL_OK) return status;
     if (like.input != TL_INPUT_IMAGE)
         return tl_fail(err, TL_ESHAPE, "%.160s takes no images", recipe->model);

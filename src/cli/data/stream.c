@@ -134,12 +134,11 @@ static tl_status open_loop(stream *s, tl_error *err)
     if (s->options->campaign_labels > 0) loop.campaign_labels = s->options->campaign_labels;
     if (s->options->side > 0) loop.height = loop.width = s->options->side;
     if (s->options->model != NULL) {
-        char about[512];
         loop.model_path = s->options->model;
         loop.normalisation = s->options->normalisation;
         loop.channels = 0;
         if (s->options->side == 0) loop.height = loop.width = 0;
-        status = tl_model_choose(&loop, about, sizeof about, err);
+        status = tl_model_choose(&loop, NULL, err);
         if (status != TL_OK) return status;
     }
     return tl_loop_open(s->runtime, &loop, &s->loop, err);

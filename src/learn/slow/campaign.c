@@ -341,7 +341,38 @@ static tl_status fit_head(tl_campaign *c, tl_error *err)
 
 /* ---- Everything ------------------------------------------------------------------------------ */
 
-/* A step over as many items as memory allows. */
+/* A step over as many items as memory allows. `c` may be one that is only measured. */
+static tl_status create_step(tl_campaign *c, bool only_measure, tl_error *err)
+{
+    for (;;) {
+        const tl_step_options step = { .batch = c->batch,
+                                       .live_norm = true,
+                                       .threads = c->options.threads,
+                                       .class_count = c->options.class_count,
+                                       .only_measure = only_measure };
+        tl_status status = tl_step_create(c->graph, &step, &c->step, err);
+        if (status != TL_OK || tl_step_bytes(c->step) <= c->options.bytes_max || c->batch <= 2)
+            return status;
+        tl_step_destroy(&c->step);
+        c->batch /= 2;
+    }
+}
+
+tl_status tl_campaign_measure(tl_graph *graph, const tl_campaign_options *options, uint32_t *batch,
+                              size_t *bytes, tl_error *err)
+{
+    tl_campaign c = { .graph = graph,
+                      .options = *options,
+                      .batch = options->batch,
+                      .float_count = tl_graph_float_count(graph) };
+    tl_status status = create_step(&c, true, err);
+    if (status != TL_OK) return status;
+    *batch = c.batch;
+    *bytes = tl_campaign_bytes(&c);
+    tl_step_destroy(&c.step);
+    return TL_OK;
+}
+
 static tl_status start_tuning(tl_campaign *c, tl_error *err)
 {
     memcpy(c->average, c->flat, c->float_count * sizeof *c->flat);
@@ -351,18 +382,7 @@ static tl_status start_tuning(tl_campaign *c, tl_error *err)
     adam.weight_decay = 0.0f; /* the pull goes to the start instead of to 0 */
     adam.backbone_factor = c->options.backbone_factor;
     tl_status status = tl_optimizer_create(c->graph, &adam, &c->optimizer, err);
-    while (status == TL_OK) {
-        const tl_step_options step = { .batch = c->batch,
-                                       .live_norm = true,
-                                       .threads = c->options.threads,
-                                       .class_count = c->options.class_count };
-        status = tl_step_create(c->graph, &step, &c->step, err);
-        if (status != TL_OK || tl_step_bytes(c->step) <= c->options.bytes_max || c->batch <= 2)
-            break;
-        tl_step_destroy(&c->step);
-        c->batch /= 2;
-    }
-    return status;
+    return status == TL_OK ? create_step(c, false, err) : status;
 }
 
 static const tl_campaign_entry *draw(const tl_campaign *c, tl_rng *rng, bool fresh)

@@ -58,5 +58,10 @@ double tl_campaign_loss(const tl_campaign *campaign);
 /* The weights [tl_graph_float_count] so far; in the end the result. Borrowed. */
 const float *tl_campaign_result(const tl_campaign *campaign);
 size_t tl_campaign_bytes(const tl_campaign *campaign);
+/* What it would say while everything learns, and over how many items a step would go: the plan is laid
+ * out, not allocated. Of `options` batch, bytes_max, class_count and threads count. TL_ENOMEM,
+ * TL_ESHAPE, TL_EUNSUPPORTED. */
+tl_status tl_campaign_measure(tl_graph *graph, const tl_campaign_options *options, uint32_t *batch,
+                              size_t *bytes, tl_error *err);
 
 #endif

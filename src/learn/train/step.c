@@ -50,7 +50,8 @@ static tl_status create_plan(tl_step *step, tl_error *err)
                                           o->live_norm ? TL_PLAN_TRAIN_LIVE : TL_PLAN_TRAIN_FROZEN,
                                       .threads = o->threads,
                                       .trained_stages = o->trained_stages,
-                                      .loss_outputs = detects ? step->head.scale_count : 1 };
+                                      .loss_outputs = detects ? step->head.scale_count : 1,
+                                      .only_measure = o->only_measure };
     tl_status status = tl_plan_create(step->graph, &options, &step->plan, err);
     if (status != TL_OK || !detects) return status;
     tl_yolo_loss_options loss = tl_yolo_loss_options_default(&step->head, o->batch);

@@ -23,6 +23,7 @@ typedef struct tl_step_options {
     float label_smoothing;     /* classify */
     const float *class_weight; /* classify: [class_count] or NULL; borrowed while the step lives */
     uint32_t truth_max;        /* detect: boxes an image; 0: 1,024 */
+    bool only_measure;         /* for tl_step_bytes, as tl_plan_options; no step can be made */
 } tl_step_options;
 
 typedef struct tl_step tl_step;

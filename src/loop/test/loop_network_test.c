@@ -106,7 +106,16 @@ static void a_campaign_is_published_and_can_be_repeated(void **state)
     tl_rng rng;
     tl_rng_seed(&rng, 4, 0);
     choose_network(f, &file);
+    tl_network_facts facts;
+    tl_error err;
+    ok(tl_network_probe(file.path, 0, 0, 3, false, &facts, &err), &err);
     open_loop(f);
+    /* What is told before there is a loop is what it takes then. */
+    size_t weights_bytes;
+    ok(tl_graph_weights_bytes(f->loop->graph, &weights_bytes, &err), &err);
+    assert_int_equal(facts.serve_bytes, tl_plan_bytes(f->loop->serving_plan) + weights_bytes);
+    assert_int_equal(facts.campaign_batch, 16);
+    assert_true(facts.campaign_bytes > weights_bytes);
     tl_loop_state s = status_of(f);
     assert_int_equal(s.learns, TL_LEARNING_CAMPAIGN);
     assert_int_equal(s.network_features, 8);

@@ -2,6 +2,7 @@
 
 #include "format/file.h"
 #include "graph/onnx.h"
+#include "learn/slow/campaign.h"
 #include "loop/item/featurizer.h"
 #include "networks/networks.h"
 #include "networks/small.h"
@@ -166,6 +167,29 @@ tl_status tl_network_settle(tl_loop_config *config, const tl_graph *graph, tl_er
     return tl_graph_check_loop(graph, config, err);
 }
 
+/* What the plans of the loop will take: laid out, not allocated. */
+static tl_status measure_plans(tl_graph *graph, uint32_t classes, tl_network_facts *facts,
+                               tl_error *err)
+{
+    const tl_runtime_options runtime = tl_runtime_options_default();
+    const tl_plan_options serve = { .batch_max = runtime.batch_max,
+                                    .mode = TL_PLAN_INFER,
+                                    .threads = 1,
+                                    .precision = runtime.precision,
+                                    .only_measure = true };
+    tl_campaign_options campaign = tl_campaign_options_default();
+    campaign.class_count = classes;
+    campaign.threads = runtime.trainer_threads;
+    tl_plan *plan = NULL;
+    tl_status status = tl_graph_weights_bytes(graph, &facts->serve_bytes, err);
+    if (status == TL_OK) status = tl_plan_create(graph, &serve, &plan, err);
+    if (status == TL_OK) facts->serve_bytes += tl_plan_bytes(plan);
+    tl_plan_destroy(&plan);
+    if (status != TL_OK || facts->height == 0) return status; /* campaigns are for images */
+    return tl_campaign_measure(graph, &campaign, &facts->campaign_batch, &facts->campaign_bytes,
+                               err);
+}
+
 tl_status tl_network_probe(const char *model, uint32_t height, uint32_t width, uint32_t classes,
                            bool keep_head, tl_network_facts *out, tl_error *err)
 {
@@ -194,6 +218,7 @@ tl_status tl_network_probe(const char *model, uint32_t height, uint32_t width, u
     else
         status = import(data, bytes, &size, classes, keep_head, &graph, &flat, &facts, err);
     if (status == TL_OK) fill_facts(graph, &facts);
+    if (status == TL_OK) status = measure_plans(graph, classes, &facts, err);
     if (status == TL_OK) *out = facts;
     tl_graph_release(&graph);
     free(flat);

@@ -28,6 +28,10 @@ typedef struct tl_network_facts {
     uint64_t macs;                    /* multiply-adds of one item, forward */
     uint32_t height, width, channels; /* of the input; height 0: a vector of `channels` numbers */
     tl_classifier_report head;
+    /* By tl_network_probe. */
+    size_t serve_bytes;      /* plan for answering, with a runtime's default batch, and weights */
+    size_t campaign_bytes;   /* a campaign beside that, with the default number of threads */
+    uint32_t campaign_batch; /* items of one of its steps */
 } tl_network_facts;
 
 /* Whether the loop's network comes from a file. */

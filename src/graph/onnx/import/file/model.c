@@ -1,5 +1,7 @@
 #include "graph/onnx/import/file/internal.h"
 
+#include <string.h>
+
 /* The protobuf library recurses once a nested message and merges repeated occurrences of a singular
  * one, so a small hostile file could exhaust the stack or the processor. A scan of the wire format
  * refuses both before; the arena bounds the memory. Wire format: protobuf.dev/programming-guides/
@@ -98,9 +100,19 @@ static void model_free(void *context, void *pointer)
     (void)pointer;
 }
 
+/* The word that TFLite files have behind the offset of their first table. */
+static bool is_tflite(const void *data, size_t bytes)
+{
+    return bytes >= 8 && memcmp((const uint8_t *)data + 4, "TFL3", 4) == 0;
+}
+
 tl_status onnx_model_parse(const void *data, size_t bytes, tl_arena *arena, Onnx__ModelProto **out,
                            tl_error *err)
 {
+    if (is_tflite(data, bytes))
+        return tl_fail(err, TL_EUNSUPPORTED,
+                       "a TFLite file; convert it first: python -m tf2onnx.convert --tflite FILE "
+                       "--output network.onnx (docs/models.md says how)");
     wire w = { data, (const uint8_t *)data + bytes };
     tl_status status = scan_message(&onnx__model_proto__descriptor, w, 0, err);
     if (status != TL_OK) return status;
