@@ -108,7 +108,7 @@ static void a_campaign_is_published_and_can_be_repeated(void **state)
     choose_network(f, &file);
     tl_network_facts facts;
     tl_error err;
-    ok(tl_network_probe(file.path, 0, 0, 3, false, &facts, &err), &err);
+    ok(tl_network_probe(file.path, SIDE, SIDE, 3, false, &facts, &err), &err);
     open_loop(f);
     /* What is told before there is a loop is what it takes then. */
     size_t weights_bytes;
