@@ -2,7 +2,7 @@
 
     export_test.py EXPORT_TOOL VENV SHARED_DATA
 
-Every built-in network and the networks of the shared data: both files that the tool writes pass
+Every built-in network, after some steps of training by the engine, and the networks of the shared data: both files that the tool writes pass
 onnx.checker, and their outputs for a batch are the engine's within 2e-5 of the largest number (float32
 sums in another order). The tool itself checks that the trained file imports again to equal bits.
 Without a network that has the packages the test is skipped (exit status 77)."""
