@@ -53,11 +53,14 @@ struct tl_graph {
     tl_weights_room room; /* of weights that were given up, for the next; or NULL */
 };
 
-/* ---- builder.c ------------------------------------------------------------------------------- */
+/* ---- traits.c -------------------------------------------------------------------------------- */
 
 /* The Gemm, or the convolution of an image of one pixel, behind the first output, with nothing after
  * it that changes a ranking of classes; NULL: the network has none. */
 const tl_node *tl_graph_head(const tl_graph *graph);
+/* Stages of the parameters, features and hash, of a graph that has its nodes; `stage` is room for a
+ * number of each tensor, cleared. */
+void tl_graph_set_traits(tl_graph *graph, uint32_t *stage);
 
 /* ---- fuse.c ---------------------------------------------------------------------------------- */
 

@@ -227,7 +227,7 @@ static inline void add_integers(model *m, const char *name, size_t count, const 
     tensor->has_raw_data = 1;
     tensor->raw_data.len = count * sizeof *values;
     tensor->raw_data.data = take(m, count * sizeof *values + 1);
-    memcpy(tensor->raw_data.data, values, count * sizeof *values);
+    if (count > 0) memcpy(tensor->raw_data.data, values, count * sizeof *values);
 }
 
 #define DIMS(...)                                                                                  \
