@@ -216,7 +216,7 @@ static inline Onnx__TensorProto *add_floats(model *m, const char *name, size_t r
     tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
     tensor->n_float_data = count;
     tensor->float_data = take(m, (count + 1) * sizeof *values);
-    memcpy(tensor->float_data, values, count * sizeof *values);
+    if (count > 0) memcpy(tensor->float_data, values, count * sizeof *values);
     return tensor;
 }
 
