@@ -96,10 +96,12 @@ typedef struct tl_plan_options {
     /* Training: parameters of stages from this one on stay: they get gradient 0, nothing is kept or
      * run backward for them, and their normalisation is frozen in live mode too. 0: all learn. */
     uint32_t trained_stages;
-    /* Of a plan that serves. With bf16, weights and most activations are bf16; sums, biases and
-     * activation functions are float32, and so are inputs, outputs, features, and operators without
-     * a form for bf16. Results then agree with float32's to two or three digits;
-     * docs/decisions/0006-bf16.md has what it brings. Training is float32; AUTO is that there. */
+    /* bf16 when serving: weights and most activations are bf16; sums, biases and activation
+     * functions are float32, and so are inputs, outputs, features, and operators without a form for
+     * bf16. bf16 when training: operands of the products in dense and grouped convolutions are
+     * rounded to bf16, where that pays; parameters, gradients, sums and everything between
+     * operators are float32. Results then agree with float32's to two or three digits;
+     * docs/decisions/0006-bf16.md has what it brings. AUTO: bf16 only when serving, with AMX. */
     tl_precision precision;
     bool only_measure; /* for tl_plan_bytes: nothing is allocated for tensors, and nothing can be
                           run or written */

@@ -355,8 +355,9 @@ typedef struct tl_op_state {
     size_t input_count;
     tl_shape inputs[TL_OP_INPUT_MAX], output; /* one item's */
     bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */
-    /* Inference, where the operator's `halves` says so: operands and result are bf16, dense; the
-     * pointers of a run are to uint16_t. */
+    /* Where the operator's `halves` says so. Inference: operands and result are bf16, dense; the
+     * pointers of a run are to uint16_t. Training: operands of its products become bf16 inside;
+     * what a run reads and writes, and sums, are float32. */
     bool half;
 
     tl_op_needs needs;
@@ -410,8 +411,8 @@ typedef struct tl_op {
                        tl_shape *output, tl_error *err);
     /* Multiply-adds of one item, forward. NULL: none worth counting. */
     uint64_t (*macs)(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output);
-    /* Inference: whether it should work on bf16, when operand i is bf16 already where operands[i].
-     * NULL: it cannot, it is given float32. */
+    /* Whether it should work on bf16 (`half`), when operand i is bf16 already where operands[i]; in
+     * training none is. NULL: it cannot, it is given float32. */
     bool (*halves)(const tl_op_state *state, const bool *operands);
     /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. */
     tl_status (*prepare)(tl_op_state *state, tl_error *err);

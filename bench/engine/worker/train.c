@@ -156,6 +156,7 @@ static tl_status prepare(training *t, const worker_network *network, tl_error *e
         .batch_max = t->options->batch,
         .mode = t->options->frozen ? TL_PLAN_TRAIN_FROZEN : TL_PLAN_TRAIN_LIVE,
         .threads = t->options->threads,
+        .precision = t->options->bf16 ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32,
         .loss_outputs = (uint32_t)tl_graph_output_count(network->graph)
     };
     tl_optimizer_options sgd = tl_optimizer_options_default(TL_OPTIMIZER_SGD);
@@ -182,7 +183,6 @@ tl_status worker_train(const worker_options *options, tl_error *err)
 {
     training t = { .options = options };
     worker_network network = { .graph = NULL };
-    if (options->bf16) return tl_fail(err, TL_EUNSUPPORTED, "bf16 is not to be had");
     tl_status status = worker_network_load(options, &network, err);
     if (status == TL_OK) status = prepare(&t, &network, err);
     if (status == TL_OK) {

@@ -20,6 +20,19 @@ double tl_plan_now_s(void)
 
 /* ---- Create ---------------------------------------------------------------------------------- */
 
+/* Training in bf16: where the operator would, and a kernel can be made. */
+static tl_status prepare_halves(const tl_plan *plan, plan_step *step, tl_error *err)
+{
+    const bool none[TL_OP_INPUT_MAX] = { false };
+    const tl_op *op = tl_op_get(step->node->kind);
+    step->state.half = tl_plan_trains(plan) && plan->precision == TL_PRECISION_BF16 &&
+                       op->halves != NULL && op->halves(&step->state, none);
+    tl_status status = tl_op_prepare(step->node->kind, &step->state, err);
+    if (status != TL_EUNSUPPORTED || !step->state.half) return status;
+    step->state.half = false;
+    return tl_op_prepare(step->node->kind, &step->state, err);
+}
+
 static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error *err)
 {
     for (size_t s = 0; s < plan->step_count; s++) {
@@ -35,7 +48,8 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
         step->state.member = plan->member;
         if (plan->op_mode == TL_MODE_TRAIN_LIVE && !tl_plan_learns(plan, step->node))
             step->state.mode = TL_MODE_TRAIN_FROZEN;
-        tl_status status = tl_op_prepare(step->node->kind, &step->state, err);
+        tl_status status = packer != NULL ? tl_op_prepare(step->node->kind, &step->state, err)
+                                          : prepare_halves(plan, step, err);
         if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->node->name);
         if (packer == NULL) continue;
         TL_ASSERT(packer->states[s].needs.packed == step->state.needs.packed);
@@ -118,10 +132,6 @@ static tl_status choose_precision(const tl_plan_options *options, tl_precision *
     if (options->precision == TL_PRECISION_AUTO)
         *out = serves && tl_device_prefers_bf16() ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
     if (*out == TL_PRECISION_FLOAT32) return TL_OK;
-    if (!serves)
-        return tl_fail(
-            err, TL_EUNSUPPORTED,
-            "training is in float32: choose fp32, or auto, for it; bf16 is for plans that serve");
     if (!tl_device_runs_bf16())
         return tl_fail(err, TL_EUNSUPPORTED,
                        "bf16 needs a processor with AVX-512; choose fp32, or auto");

@@ -35,6 +35,7 @@ static tl_status make_replica(tl_plan *plan, uint32_t member, tl_error *err)
     replica->member = member;
     replica->first_item = (uint32_t)items.begin;
     replica->batch_all = plan->batch_max;
+    replica->precision = plan->precision;
     replica->loss_outputs = plan->loss_outputs;
     replica->trained_stages = plan->trained_stages;
     replica->exchange = plan->exchange;

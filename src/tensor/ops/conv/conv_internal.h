@@ -20,6 +20,8 @@ extern const tl_op tl_depthwise; /* prepare, pack, forward, backward only */
 bool tl_depthwise_halves(const tl_op_state *state);
 /* 3x3, stride 1, enough channels and pixels. */
 bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input);
+/* Training: whether it is faster than the direct form in bf16. */
+bool tl_winograd_beats_halves(const tl_attrs *attrs, const tl_shape *input);
 extern const tl_op tl_winograd; /* likewise; serving, it adds attrs.fused_add itself */
 
 /* Serving: dense, not dilated. Adds the second operand of attrs.fused_add itself. */
@@ -55,12 +57,16 @@ typedef struct tl_conv_state {
     struct dnnl_stream *lower_stream;                 /* its own: a thread of its own may run it */
     tl_call pack_weights, pack_data, unpack_gradient; /* reorders; may be empty: same layout */
     size_t packed_bytes, data_weights_bytes, gradient_bytes; /* of the weights in each layout */
-    size_t scratch_offset; /* backward: the primitives' scratch, after the weights */
+    /* Training in bf16: bytes of x and of dy. x is kept as `saved`, dy lies in backward's scratch. */
+    size_t x_half_bytes, dy_half_bytes;
+    size_t scratch_offset; /* backward: the primitives' scratch, after weights and dy */
 } tl_conv_state;
 
 /* The layers of one problem. */
 typedef struct tl_conv_descs {
     dnnl_memory_desc_t x, y, weights, any_weights, bias;
+    /* In bf16, what stays float32 in training; else the same as above. */
+    dnnl_memory_desc_t x_float, y_float, any_gradient;
     dnnl_dims_t strides, dilations, pad_begin, pad_end;
     bool has_bias;
 } tl_conv_descs;

@@ -1,5 +1,8 @@
 /* Training by oneDNN: canonical weights are reordered in each step, since they change in each step;
- * that is linear in the weights and costs little beside the convolution. */
+ * that is linear in the weights and costs little beside the convolution.
+ *
+ * In bf16 the three products are of bf16 with sums in float32: x, dy and the weights are rounded
+ * for them, y, dx and the weights' gradient are float32. x stays rounded for backward. */
 #include "tensor/ops/conv/conv_internal.h"
 
 static tl_status prepare_backward_data(tl_op_state *state, const tl_conv_descs *d,
@@ -10,7 +13,7 @@ static tl_status prepare_backward_data(tl_op_state *state, const tl_conv_descs *
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t desc = NULL;
     tl_status status = tl_dnnl_check(dnnl_dilated_convolution_backward_data_desc_init(
-                                         &op, dnnl_convolution_direct, &d->x, &d->any_weights,
+                                         &op, dnnl_convolution_direct, &d->x_float, &d->any_weights,
                                          &d->y, d->strides, d->dilations, d->pad_begin, d->pad_end),
                                      "describe a convolution's gradient by its input", err);
     if (status == TL_OK)
@@ -20,7 +23,7 @@ static tl_status prepare_backward_data(tl_op_state *state, const tl_conv_descs *
         dnnl_memory_desc_t weights = tl_conv_weights_of(desc, dnnl_query_weights_md);
         const tl_call_arg args[] = { { DNNL_ARG_DIFF_DST, &d->y, false },
                                      { DNNL_ARG_WEIGHTS, &weights, false },
-                                     { DNNL_ARG_DIFF_SRC, &d->x, false } };
+                                     { DNNL_ARG_DIFF_SRC, &d->x_float, false } };
         own->data_weights_bytes = tl_align(dnnl_memory_desc_get_size(&weights));
         status = tl_call_create(&own->backward_data, desc, args, 3, err);
         if (status == TL_OK)
@@ -38,7 +41,7 @@ static tl_status prepare_backward_weights(tl_op_state *state, const tl_conv_desc
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t desc = NULL;
     tl_status status = tl_dnnl_check(dnnl_dilated_convolution_backward_weights_desc_init(
-                                         &op, dnnl_convolution_direct, &d->x, &d->any_weights,
+                                         &op, dnnl_convolution_direct, &d->x, &d->any_gradient,
                                          d->has_bias ? &d->bias : NULL, &d->y, d->strides,
                                          d->dilations, d->pad_begin, d->pad_end),
                                      "describe a convolution's gradient by its weights", err);
@@ -67,7 +70,7 @@ static tl_status prepare_train_forward(tl_op_state *state, const tl_conv_descs *
     dnnl_memory_desc_t weights = tl_conv_weights_of(desc, dnnl_query_weights_md);
     const tl_call_arg args[] = { { DNNL_ARG_SRC, &d->x, false },
                                  { DNNL_ARG_WEIGHTS, &weights, false },
-                                 { DNNL_ARG_DST, &d->y, false },
+                                 { DNNL_ARG_DST, &d->y_float, false },
                                  { DNNL_ARG_BIAS, &d->bias, false } };
     own->packed_bytes = tl_align(dnnl_memory_desc_get_size(&weights));
     tl_status status = tl_call_create(&own->forward, desc, args, d->has_bias ? 4 : 3, err);
@@ -81,6 +84,11 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+static size_t half_bytes(const tl_op_state *state, const tl_shape *shape)
+{
+    return tl_align(state->batch * tl_shape_count(shape) * sizeof(uint16_t));
+}
+
 static void state_train_needs(tl_op_state *state)
 {
     tl_conv_state *own = state->own;
@@ -88,10 +96,16 @@ static void state_train_needs(tl_op_state *state)
     size_t backward = max_size(own->backward_data.scratch_bytes, own->pack_data.scratch_bytes);
     backward = max_size(backward, own->backward_weights.scratch_bytes);
     backward = max_size(backward, own->unpack_gradient.scratch_bytes);
-    own->scratch_offset = max_size(own->data_weights_bytes, own->gradient_bytes);
+    if (state->half) {
+        own->x_half_bytes = half_bytes(state, &state->inputs[0]);
+        own->dy_half_bytes = half_bytes(state, &state->output);
+    }
+    own->scratch_offset =
+        max_size(own->data_weights_bytes, own->gradient_bytes) + own->dy_half_bytes;
     state->needs.forward_scratch = own->packed_bytes + forward;
     state->needs.backward_scratch = own->scratch_offset + backward;
-    state->needs.keeps_input[0] = true;
+    state->needs.saved = own->x_half_bytes;
+    state->needs.keeps_input[0] = !state->half;
 }
 
 tl_status tl_conv_prepare_train(tl_op_state *state, tl_error *err)
@@ -115,6 +129,15 @@ tl_status tl_conv_prepare_train(tl_op_state *state, tl_error *err)
 
 /* ---- Run ------------------------------------------------------------------------------------- */
 
+/* `data` as the products take it; in bf16 rounded into `room`. */
+static void *as_operand(const tl_op_state *state, const tl_shape *shape, const float *data,
+                        void *room)
+{
+    if (!state->half) return tl_conv_readable(data);
+    tl_kernels_get()->to_half(state->batch * tl_shape_count(shape), data, room);
+    return room;
+}
+
 tl_status tl_conv_train_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     tl_conv_state *own = state->own;
@@ -126,12 +149,13 @@ tl_status tl_conv_train_forward(const tl_op_state *state, const tl_op_run *run, 
         if (status != TL_OK) return status;
         weights = run->scratch;
     }
-    void *const buffers[] = { tl_conv_readable(run->x[0]), weights, run->y,
-                              run->params[TL_CONV_BIAS] };
+    void *x = as_operand(state, &state->inputs[0], run->x[0], run->saved);
+    void *const buffers[] = { x, weights, run->y, run->params[TL_CONV_BIAS] };
     return tl_call_run(&own->forward, state->stream, buffers, scratch, err);
 }
 
-static tl_status run_backward_data(const tl_op_state *state, const tl_op_run *run, tl_error *err)
+static tl_status run_backward_data(const tl_op_state *state, const tl_op_run *run, void *dy,
+                                   tl_error *err)
 {
     tl_conv_state *own = state->own;
     void *weights = run->params[TL_CONV_WEIGHT],
@@ -142,20 +166,21 @@ static tl_status run_backward_data(const tl_op_state *state, const tl_op_run *ru
         if (status != TL_OK) return status;
         weights = run->scratch;
     }
-    void *const buffers[] = { tl_conv_readable(run->dy), weights, run->dx[0] };
+    void *const buffers[] = { dy, weights, run->dx[0] };
     return tl_call_run(&own->backward_data, state->stream, buffers, scratch, err);
 }
 
 tl_status tl_conv_train_backward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     tl_conv_state *own = state->own;
-    tl_status status = run->dx[0] == NULL ? TL_OK : run_backward_data(state, run, err);
-    if (status != TL_OK) return status;
     void *scratch = (char *)run->scratch + own->scratch_offset;
+    void *dy = as_operand(state, &state->output, run->dy, (char *)scratch - own->dy_half_bytes);
+    tl_status status = run->dx[0] == NULL ? TL_OK : run_backward_data(state, run, dy, err);
+    if (status != TL_OK) return status;
     bool direct = own->unpack_gradient.primitive == NULL;
     void *gradient = direct ? (void *)run->dparams[TL_CONV_WEIGHT] : run->scratch;
-    void *const buffers[] = { tl_conv_readable(run->x[0]), tl_conv_readable(run->dy), gradient,
-                              run->dparams[TL_CONV_BIAS] };
+    void *x = state->half ? run->saved : tl_conv_readable(run->x[0]);
+    void *const buffers[] = { x, dy, gradient, run->dparams[TL_CONV_BIAS] };
     status = tl_call_run(&own->backward_weights, state->stream, buffers, scratch, err);
     if (status != TL_OK || direct) return status;
     void *const unpack[] = { gradient, run->dparams[TL_CONV_WEIGHT] };

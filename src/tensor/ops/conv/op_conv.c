@@ -96,13 +96,24 @@ static tl_status image_prepare(tl_op_state *state, tl_error *err)
                                         : tl_conv_prepare_train(state, err);
 }
 
-/* By oneDNN, where it applies the activation itself; one channel a group by rows. */
+/* Training: products of bf16 take half as long, and rounding what they read a part of that. An
+ * image of 1 to 4 channels leaves nothing to gain; Winograd has fewer products to begin with. */
+static bool trains_halves(const tl_op_state *state)
+{
+    enum { CHANNELS_MIN = 8 };
+    return state->inputs[0].dim[2] / state->attrs->groups >= CHANNELS_MIN &&
+           !tl_winograd_beats_halves(state->attrs, &state->inputs[0]);
+}
+
+/* By oneDNN, where it applies the activation itself; one channel a group by rows, when serving. */
 static bool conv_halves(const tl_op_state *state, const bool *operands)
 {
     (void)operands;
     tl_op_state room;
     state = tl_image_state(state, &room);
-    if (tl_depthwise_fits(state->attrs, &state->inputs[0])) return tl_depthwise_halves(state);
+    const bool depthwise = tl_depthwise_fits(state->attrs, &state->inputs[0]);
+    if (state->mode != TL_MODE_INFER) return !depthwise && !is_gemm(state) && trains_halves(state);
+    if (depthwise) return tl_depthwise_halves(state);
     return tl_conv_has_activation(state->attrs->activation.kind);
 }
 

@@ -36,6 +36,15 @@ typedef struct problem {
     size_t tiles_h, tiles_w;
 } problem;
 
+/* Whether the tiles have at most so many percent more pixels than the output. */
+static bool tiles_waste_at_most(uint64_t percent, const tl_window *w, const tl_shape *input)
+{
+    const uint64_t out_h = input->dim[0] + w->pad_top + w->pad_bottom - 2;
+    const uint64_t out_w = input->dim[1] + w->pad_left + w->pad_right - 2;
+    const uint64_t tiles = (out_h + 3) / 4 * ((out_w + 3) / 4);
+    return tiles * 16 * 100 <= out_h * out_w * (100 + percent);
+}
+
 bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input)
 {
     const tl_window *w = &attrs->window;
@@ -45,10 +54,14 @@ bool tl_winograd_fits(const tl_attrs *attrs, const tl_shape *input)
         return false;
     /* Few channels: the transforms cost more than they save. Many: the weights leave the cache. */
     if (in < 16 || out < 16 || in * out > 192 * 192) return false;
-    const uint64_t out_h = input->dim[0] + w->pad_top + w->pad_bottom - 2;
-    const uint64_t out_w = input->dim[1] + w->pad_left + w->pad_right - 2;
-    const uint64_t tiles = (out_h + 3) / 4 * ((out_w + 3) / 4);
-    return tiles * 16 * 10 <= out_h * out_w * 16; /* at most 1.6 times the pixels there are */
+    return tiles_waste_at_most(60, w, input);
+}
+
+bool tl_winograd_beats_halves(const tl_attrs *attrs, const tl_shape *input)
+{
+    const uint32_t in = input->dim[2], out = attrs->channels;
+    return tl_winograd_fits(attrs, input) && in >= 32 && out >= 32 &&
+           tiles_waste_at_most(20, &attrs->window, input);
 }
 
 static problem forward_problem(const tl_op_state *state)
