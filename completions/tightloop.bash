@@ -93,6 +93,7 @@ _tightloop() {
         train:--class-weights) COMPREPLY=(); return ;;
         train:--augment) COMPREPLY=(); return ;;
         train:--threads|train:-t) COMPREPLY=(); return ;;
+        train:--precision|train:-p) COMPREPLY=($(compgen -W 'fp32 bf16' -- "$word")); return ;;
         train:--seed) COMPREPLY=(); return ;;
         models:--model|models:-m) COMPREPLY=(); return ;;
         models:--classes|models:-c) COMPREPLY=(); return ;;
@@ -134,7 +135,7 @@ _tightloop() {
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
         replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
-        train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --seed --trainable --json --help' -- "$word")) ;;
+        train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;

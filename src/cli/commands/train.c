@@ -17,6 +17,7 @@ static struct {
                          .epochs = 10,
                          .rate = 0.001,
                          .optimiser = "adamw",
+                         .precision = "fp32",
                          .momentum = 0.9,
                          .decay = -1,
                          .clip = 10,
@@ -96,6 +97,11 @@ static const tl_option options[] = {
       &values.recipe.augment, 0, 0 },
     { "threads", 't', TL_OPTION_WHOLE, "N", "Threads; results repeat for one number of them.",
       &values.recipe.threads, 1, 256 },
+    { "precision", 'p', TL_OPTION_CHOICE, "fp32|bf16",
+      "Of a convolution's products, not of weights and gradients; bf16 needs AVX-512, and is "
+      "faster "
+      "with AVX512_BF16 or AMX.",
+      &values.recipe.precision, 0, 0 },
     { "seed", 0, TL_OPTION_WHOLE, "N", "Seed of weights, order and augmentation.",
       &values.recipe.seed, 0, 4294967295.0 },
     { "trainable", 0, TL_OPTION_FLAG, NULL,

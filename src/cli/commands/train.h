@@ -10,6 +10,7 @@ typedef struct tl_recipe {
     const char *data, *model, *normalisation, *output; /* model, normalisation: or NULL */
     uint64_t side, channels;                           /* 0: the model's */
     uint64_t batch, threads, seed, stages;
+    const char *precision; /* "fp32", "bf16" */
     double epochs, rate;
     bool trainable; /* the file keeps what training needs */
 

@@ -97,6 +97,7 @@ tl_status tl_recipe_options(const tl_recipe *recipe, tl_task task, tl_train_opti
     o.warmup_share = recipe->warmup;
     o.batch = (uint32_t)recipe->batch;
     o.threads = (uint32_t)recipe->threads;
+    o.precision = strcmp(recipe->precision, "bf16") == 0 ? TL_PRECISION_BF16 : TL_PRECISION_FLOAT32;
     o.seed = recipe->seed;
     o.live_norm = !recipe->frozen_norm;
     o.label_smoothing = (float)recipe->smoothing;

@@ -49,6 +49,7 @@ static tl_status create_plan(tl_step *step, tl_error *err)
                                       .mode =
                                           o->live_norm ? TL_PLAN_TRAIN_LIVE : TL_PLAN_TRAIN_FROZEN,
                                       .threads = o->threads,
+                                      .precision = o->precision,
                                       .trained_stages = o->trained_stages,
                                       .loss_outputs = detects ? step->head.scale_count : 1,
                                       .only_measure = o->only_measure };

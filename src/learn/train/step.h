@@ -18,6 +18,7 @@ typedef struct tl_step_options {
     uint32_t batch;
     bool live_norm; /* batch normalisation by batch statistics, which move the running ones */
     uint32_t threads;
+    tl_precision precision;    /* as tl_plan_options; 0 is float32 */
     uint32_t trained_stages;   /* as tl_plan_options; with 1 a head learns on a frozen backbone */
     uint32_t class_count;      /* classify: classes that exist; 0: all outputs */
     float label_smoothing;     /* classify */

@@ -27,6 +27,7 @@ typedef struct tl_train_options {
     double epochs;                  /* passes, each in an order of its own; default 10 */
     uint32_t batch;                 /* default 16 */
     uint32_t threads;               /* default 1 */
+    tl_precision precision;         /* as tl_plan_options; default float32 */
     uint64_t seed;                  /* of order and augmentation; default 1 */
     uint32_t class_count;           /* classify: 0: all outputs */
     float label_smoothing;          /* classify; default 0 */
