@@ -68,7 +68,7 @@ tl_status tl_op_alloc(tl_op_state *state, size_t bytes, tl_error *err);
 tl_activation tl_activation_none(void);
 /* Bytes of a number of the operands and the result. */
 size_t tl_number_bytes(const tl_op_state *state);
-/* `halves` of operators that only move numbers: where all operands are bf16 already. */
+/* `halves` of operators that only move numbers: serving, where all operands are bf16 already. */
 bool tl_moves_halves(const tl_op_state *state, const bool *operands);
 #define TL_OP_BIT(kind) ((uint64_t)1 << (kind))
 /* The kinds that tl_kernels applies to what other loops write. */

@@ -204,7 +204,7 @@ size_t tl_number_bytes(const tl_op_state *state)
 
 bool tl_moves_halves(const tl_op_state *state, const bool *operands)
 {
-    bool all = true;
+    bool all = state->mode == TL_MODE_INFER;
     for (size_t i = 0; i < state->input_count; i++) all = all && operands[i];
     return all;
 }

@@ -356,9 +356,11 @@ typedef struct tl_op_state {
     tl_shape inputs[TL_OP_INPUT_MAX], output; /* one item's */
     bool wants_grad[TL_OP_INPUT_MAX];         /* backward must write dx[i] */
     /* Where the operator's `halves` says so. Inference: operands and result are bf16, dense; the
-     * pointers of a run are to uint16_t. Training: operands of its products become bf16 inside;
-     * what a run reads and writes, and sums, are float32. */
+     * pointers of a run are to uint16_t. Training: a convolution rounds the operands of its products
+     * to bf16 inside; a normalisation's x and dx are bf16. Sums are float32, and so is what a run
+     * reads and writes else. */
     bool half;
+    bool half_output; /* training, a convolution that is half: y and dy are bf16 */
 
     tl_op_needs needs;
     void *own; /* malloc'ed by prepare or NULL; tl_op_release frees it */
@@ -411,8 +413,8 @@ typedef struct tl_op {
                        tl_shape *output, tl_error *err);
     /* Multiply-adds of one item, forward. NULL: none worth counting. */
     uint64_t (*macs)(const tl_attrs *attrs, const tl_shape *inputs, const tl_shape *output);
-    /* Whether it should work on bf16 (`half`), when operand i is bf16 already where operands[i]; in
-     * training none is. NULL: it cannot, it is given float32. */
+    /* Whether it should work on bf16 (`half`), when operand i is bf16 already where operands[i].
+     * NULL: it cannot, it is given float32. */
     bool (*halves)(const tl_op_state *state, const bool *operands);
     /* Fill needs and own. TL_ENOMEM, TL_EUNSUPPORTED. */
     tl_status (*prepare)(tl_op_state *state, tl_error *err);

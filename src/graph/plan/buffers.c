@@ -12,7 +12,7 @@ size_t tl_plan_tensor_bytes(const tl_plan *plan, uint32_t tensor, size_t items)
 
 bool tl_plan_converts(const tl_plan *plan, const plan_step *step, uint32_t tensor)
 {
-    return plan->half != NULL && plan->half[tensor] != step->state.half;
+    return plan->half != NULL && !tl_plan_trains(plan) && plan->half[tensor] != step->state.half;
 }
 
 /* What is converted for a step, for as many items as it may run for at a time. */
@@ -186,7 +186,7 @@ static void place_gradient(tl_plan *plan, size_t s, uint32_t i)
         return;
     }
     if (i == 0 && step->state.needs.backward_in_place &&
-        tl_shape_count(&plan->graph->tensors[x]) == tl_shape_count(&plan->graph->tensors[y]))
+        tl_plan_tensor_bytes(plan, x, 1) == tl_plan_tensor_bytes(plan, y, 1))
         plan->gradient_buffer[x] = plan->gradient_buffer[y];
     else
         plan->gradient_buffer[x] =
@@ -272,7 +272,7 @@ static size_t stride_of(const tl_plan *plan, uint32_t tensor)
 /* Training keeps all items of every tensor. */
 static size_t step_stride(const tl_plan *plan, uint32_t tensor)
 {
-    return tl_plan_trains(plan) ? tl_shape_count(&plan->graph->tensors[tensor])
+    return tl_plan_trains(plan) ? tl_plan_tensor_bytes(plan, tensor, 1) / sizeof(float)
                                 : stride_of(plan, tensor);
 }
 

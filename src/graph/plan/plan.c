@@ -20,19 +20,6 @@ double tl_plan_now_s(void)
 
 /* ---- Create ---------------------------------------------------------------------------------- */
 
-/* Training in bf16: where the operator would, and a kernel can be made. */
-static tl_status prepare_halves(const tl_plan *plan, plan_step *step, tl_error *err)
-{
-    const bool none[TL_OP_INPUT_MAX] = { false };
-    const tl_op *op = tl_op_get(step->node->kind);
-    step->state.half = tl_plan_trains(plan) && plan->precision == TL_PRECISION_BF16 &&
-                       op->halves != NULL && op->halves(&step->state, none);
-    tl_status status = tl_op_prepare(step->node->kind, &step->state, err);
-    if (status != TL_EUNSUPPORTED || !step->state.half) return status;
-    step->state.half = false;
-    return tl_op_prepare(step->node->kind, &step->state, err);
-}
-
 static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error *err)
 {
     for (size_t s = 0; s < plan->step_count; s++) {
@@ -49,7 +36,7 @@ static tl_status prepare_steps(tl_plan *plan, const tl_packer *packer, tl_error 
         if (plan->op_mode == TL_MODE_TRAIN_LIVE && !tl_plan_learns(plan, step->node))
             step->state.mode = TL_MODE_TRAIN_FROZEN;
         tl_status status = packer != NULL ? tl_op_prepare(step->node->kind, &step->state, err)
-                                          : prepare_halves(plan, step, err);
+                                          : tl_plan_prepare_training(plan, step, err);
         if (status != TL_OK) return tl_fail_context(err, status, "node %s", step->node->name);
         if (packer == NULL) continue;
         TL_ASSERT(packer->states[s].needs.packed == step->state.needs.packed);
@@ -72,6 +59,7 @@ tl_status tl_plan_compile(tl_plan *plan, tl_error *err)
     if (status == TL_OK && !tl_plan_trains(plan))
         status = tl_graph_packer(plan->graph, plan->precision, &packer, err);
     if (packer != NULL) plan->half = packer->tensor_half;
+    if (status == TL_OK && tl_plan_trains(plan)) status = tl_plan_make_halves(plan, err);
     if (status == TL_OK) status = tl_device_create_stream(&plan->stream, err);
     if (status != TL_OK) return status;
     plan->steps = calloc(plan->step_count + 1, sizeof *plan->steps);
@@ -197,6 +185,7 @@ void tl_plan_destroy(tl_plan **plan)
     free(old->gradient_buffer);
     free(old->external);
     free(old->written);
+    free(old->train_half);
     free(old->outside);
     free(old->grad);
     free(old->arena);

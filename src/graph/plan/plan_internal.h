@@ -61,6 +61,7 @@ struct tl_plan {
     tl_op_mode op_mode;
     tl_precision precision;    /* not AUTO */
     const bool *half;          /* of each tensor: it is bf16; the packer's. NULL: none is */
+    bool *train_half;          /* the same in training, where a tensor's gradient is bf16 too */
     uint32_t batch_max, chunk; /* chunk: items that steps are compiled for */
     uint32_t loss_outputs;     /* of the graph's first outputs: those that get a gradient */
     uint32_t trained_stages;   /* 0: all */
@@ -105,6 +106,13 @@ tl_status tl_plan_make_groups(tl_plan *plan, tl_error *err);
 /* Steps of a group run for some items before the next ones: what lives in a part of its time lives
  * in all of it. Widen `first` and `last`, times of forward or backward, accordingly. */
 void tl_plan_widen(const tl_plan *plan, uint32_t *first, uint32_t *last);
+
+/* ---- halves.c -------------------------------------------------------------------------------- */
+
+/* Room to note which tensors of a plan that trains are bf16; nothing in float32. TL_ENOMEM. */
+tl_status tl_plan_make_halves(tl_plan *plan, tl_error *err);
+/* Prepare a described step of training; in bf16 where that pays and a kernel can be made. */
+tl_status tl_plan_prepare_training(tl_plan *plan, plan_step *step, tl_error *err);
 
 /* ---- train.c --------------------------------------------------------------------------------- */
 

@@ -40,8 +40,10 @@ tl_status tl_conv_describe(const tl_op_state *state, uint32_t batch, tl_conv_des
     if (status == TL_OK)
         status = describe(&d->any_weights, rank, weights, type, dnnl_format_tag_any, err);
     if (status == TL_OK) status = describe(&d->bias, 1, bias, dnnl_f32, dnnl_a, err);
-    d->x_float = d->x, d->y_float = d->y, d->any_gradient = d->any_weights;
-    d->x_float.data_type = d->y_float.data_type = d->any_gradient.data_type = dnnl_f32;
+    d->dx = d->x, d->y_written = d->y, d->any_gradient = d->any_weights;
+    if (state->mode == TL_MODE_INFER) return status;
+    d->dx.data_type = d->any_gradient.data_type = dnnl_f32;
+    if (!state->half_output) d->y_written.data_type = dnnl_f32;
     return status;
 }
 
@@ -111,13 +113,13 @@ tl_status tl_conv_make_forward(const tl_op_state *state, const tl_conv_descs *d,
                                tl_error *err)
 {
     dnnl_convolution_desc_t op;
-    const bool serves = state->mode == TL_MODE_INFER;
-    const dnnl_prop_kind_t prop = serves ? dnnl_forward_inference : dnnl_forward_training;
-    tl_status status = tl_dnnl_check(
-        dnnl_dilated_convolution_forward_desc_init(
-            &op, prop, dnnl_convolution_direct, &d->x, weights, d->has_bias ? &d->bias : NULL,
-            serves ? &d->y : &d->y_float, d->strides, d->dilations, d->pad_begin, d->pad_end),
-        "describe a convolution", err);
+    const dnnl_prop_kind_t prop =
+        state->mode == TL_MODE_INFER ? dnnl_forward_inference : dnnl_forward_training;
+    tl_status status = tl_dnnl_check(dnnl_dilated_convolution_forward_desc_init(
+                                         &op, prop, dnnl_convolution_direct, &d->x, weights,
+                                         d->has_bias ? &d->bias : NULL, &d->y_written, d->strides,
+                                         d->dilations, d->pad_begin, d->pad_end),
+                                     "describe a convolution", err);
     dnnl_primitive_attr_t attr = NULL;
     if (status == TL_OK)
         status = tl_conv_make_attr(&state->attrs->activation, tl_conv_adds(state) ? &d->y : NULL,

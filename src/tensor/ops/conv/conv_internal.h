@@ -65,8 +65,8 @@ typedef struct tl_conv_state {
 /* The layers of one problem. */
 typedef struct tl_conv_descs {
     dnnl_memory_desc_t x, y, weights, any_weights, bias;
-    /* In bf16, what stays float32 in training; else the same as above. */
-    dnnl_memory_desc_t x_float, y_float, any_gradient;
+    /* In training in bf16 these differ: dx, y as it is written, dw. Else they are as above. */
+    dnnl_memory_desc_t dx, y_written, any_gradient;
     dnnl_dims_t strides, dilations, pad_begin, pad_end;
     bool has_bias;
 } tl_conv_descs;

@@ -2,7 +2,8 @@
  * that is linear in the weights and costs little beside the convolution.
  *
  * In bf16 the three products are of bf16 with sums in float32: x, dy and the weights are rounded
- * for them, y, dx and the weights' gradient are float32. x stays rounded for backward. */
+ * for them, dx and the weights' gradient are float32. x stays rounded for backward. y and dy are
+ * float32, or bf16 in memory too, when the operator after it takes y so. */
 #include "tensor/ops/conv/conv_internal.h"
 
 static tl_status prepare_backward_data(tl_op_state *state, const tl_conv_descs *d,
@@ -13,7 +14,7 @@ static tl_status prepare_backward_data(tl_op_state *state, const tl_conv_descs *
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t desc = NULL;
     tl_status status = tl_dnnl_check(dnnl_dilated_convolution_backward_data_desc_init(
-                                         &op, dnnl_convolution_direct, &d->x_float, &d->any_weights,
+                                         &op, dnnl_convolution_direct, &d->dx, &d->any_weights,
                                          &d->y, d->strides, d->dilations, d->pad_begin, d->pad_end),
                                      "describe a convolution's gradient by its input", err);
     if (status == TL_OK)
@@ -23,7 +24,7 @@ static tl_status prepare_backward_data(tl_op_state *state, const tl_conv_descs *
         dnnl_memory_desc_t weights = tl_conv_weights_of(desc, dnnl_query_weights_md);
         const tl_call_arg args[] = { { DNNL_ARG_DIFF_DST, &d->y, false },
                                      { DNNL_ARG_WEIGHTS, &weights, false },
-                                     { DNNL_ARG_DIFF_SRC, &d->x_float, false } };
+                                     { DNNL_ARG_DIFF_SRC, &d->dx, false } };
         own->data_weights_bytes = tl_align(dnnl_memory_desc_get_size(&weights));
         status = tl_call_create(&own->backward_data, desc, args, 3, err);
         if (status == TL_OK)
@@ -70,7 +71,7 @@ static tl_status prepare_train_forward(tl_op_state *state, const tl_conv_descs *
     dnnl_memory_desc_t weights = tl_conv_weights_of(desc, dnnl_query_weights_md);
     const tl_call_arg args[] = { { DNNL_ARG_SRC, &d->x, false },
                                  { DNNL_ARG_WEIGHTS, &weights, false },
-                                 { DNNL_ARG_DST, &d->y_float, false },
+                                 { DNNL_ARG_DST, &d->y_written, false },
                                  { DNNL_ARG_BIAS, &d->bias, false } };
     own->packed_bytes = tl_align(dnnl_memory_desc_get_size(&weights));
     tl_status status = tl_call_create(&own->forward, desc, args, d->has_bias ? 4 : 3, err);
@@ -98,7 +99,7 @@ static void state_train_needs(tl_op_state *state)
     backward = max_size(backward, own->unpack_gradient.scratch_bytes);
     if (state->half) {
         own->x_half_bytes = half_bytes(state, &state->inputs[0]);
-        own->dy_half_bytes = half_bytes(state, &state->output);
+        own->dy_half_bytes = state->half_output ? 0 : half_bytes(state, &state->output);
     }
     own->scratch_offset =
         max_size(own->data_weights_bytes, own->gradient_bytes) + own->dy_half_bytes;
@@ -129,11 +130,11 @@ tl_status tl_conv_prepare_train(tl_op_state *state, tl_error *err)
 
 /* ---- Run ------------------------------------------------------------------------------------- */
 
-/* `data` as the products take it; in bf16 rounded into `room`. */
+/* `data` as the products take it; where `rounds`, rounded into `room`. */
 static void *as_operand(const tl_op_state *state, const tl_shape *shape, const float *data,
-                        void *room)
+                        bool rounds, void *room)
 {
-    if (!state->half) return tl_conv_readable(data);
+    if (!rounds) return tl_conv_readable(data);
     tl_kernels_get()->to_half(state->batch * tl_shape_count(shape), data, room);
     return room;
 }
@@ -149,7 +150,7 @@ tl_status tl_conv_train_forward(const tl_op_state *state, const tl_op_run *run, 
         if (status != TL_OK) return status;
         weights = run->scratch;
     }
-    void *x = as_operand(state, &state->inputs[0], run->x[0], run->saved);
+    void *x = as_operand(state, &state->inputs[0], run->x[0], state->half, run->saved);
     void *const buffers[] = { x, weights, run->y, run->params[TL_CONV_BIAS] };
     return tl_call_run(&own->forward, state->stream, buffers, scratch, err);
 }
@@ -174,7 +175,8 @@ tl_status tl_conv_train_backward(const tl_op_state *state, const tl_op_run *run,
 {
     tl_conv_state *own = state->own;
     void *scratch = (char *)run->scratch + own->scratch_offset;
-    void *dy = as_operand(state, &state->output, run->dy, (char *)scratch - own->dy_half_bytes);
+    void *dy = as_operand(state, &state->output, run->dy, own->dy_half_bytes > 0,
+                          (char *)scratch - own->dy_half_bytes);
     tl_status status = run->dx[0] == NULL ? TL_OK : run_backward_data(state, run, dy, err);
     if (status != TL_OK) return status;
     bool direct = own->unpack_gradient.primitive == NULL;

@@ -108,11 +108,11 @@ static bool trains_halves(const tl_op_state *state)
 /* By oneDNN, where it applies the activation itself; one channel a group by rows, when serving. */
 static bool conv_halves(const tl_op_state *state, const bool *operands)
 {
-    (void)operands;
     tl_op_state room;
     state = tl_image_state(state, &room);
     const bool depthwise = tl_depthwise_fits(state->attrs, &state->inputs[0]);
-    if (state->mode != TL_MODE_INFER) return !depthwise && !is_gemm(state) && trains_halves(state);
+    if (state->mode != TL_MODE_INFER)
+        return !operands[0] && !depthwise && !is_gemm(state) && trains_halves(state);
     if (depthwise) return tl_depthwise_halves(state);
     return tl_conv_has_activation(state->attrs->activation.kind);
 }

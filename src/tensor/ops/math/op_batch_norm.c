@@ -12,6 +12,8 @@
 
 enum { SCALE, SHIFT, MEAN, VARIANCE }; /* parameters */
 enum { GROUPS_A_BLOCK = 64 };          /* summed in float */
+/* Of bf16, numbers that become float32 at a time: they stay in the first-level cache. */
+enum { PIECE = 2048 };
 
 static size_t norm_params(const tl_attrs *attrs, const tl_shape *inputs,
                           tl_param_spec specs[TL_OP_PARAM_MAX])
@@ -87,6 +89,12 @@ static norm_saved saved_of(const norm_sizes *s, void *saved)
     return v;
 }
 
+/* Training: x and dx, where what comes before leaves it in bf16. */
+static bool norm_halves(const tl_op_state *state, const bool *operands)
+{
+    return state->mode != TL_MODE_INFER && operands[0] && sizes_of(state).group <= PIECE;
+}
+
 static tl_status norm_prepare(tl_op_state *state, tl_error *err)
 {
     (void)err;
@@ -97,7 +105,7 @@ static tl_status norm_prepare(tl_op_state *state, tl_error *err)
         return TL_OK;
     }
     state->needs.keeps_input[0] = true;
-    state->needs.backward_in_place = true;
+    state->needs.backward_in_place = !state->half;
     state->needs.saved = totals_count(&s) * sizeof(double) + 9 * s.group * sizeof(float);
     return TL_OK;
 }
@@ -134,6 +142,42 @@ static tl_status norm_pack(const tl_op_state *state, const float *const *params,
     return TL_OK;
 }
 
+/* ---- Pieces ---------------------------------------------------------------------------------- */
+
+/* Some numbers of x, dy, y and dx; of bf16 x and dx lie here in between. */
+typedef struct piece {
+    size_t at, count;
+    const float *x;
+    float *dx; /* NULL: not wanted */
+    _Alignas(TL_ALIGN_BYTES) float x_room[PIECE], dx_room[PIECE];
+} piece;
+
+/* From number `at` on, as many as there is room for, at most up to `end`. */
+static void take(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run, size_t at,
+                 size_t end, piece *p)
+{
+    const size_t room = PIECE / s->group * s->group;
+    p->at = at;
+    p->count = end - at;
+    if (!state->half) {
+        p->x = run->x[0] + at;
+        p->dx = run->dx[0] == NULL ? NULL : run->dx[0] + at;
+        return;
+    }
+    if (p->count > room) p->count = room;
+    const uint16_t *x = (const void *)run->x[0];
+    tl_kernels_get()->from_half(p->count, x + at, p->x_room);
+    p->x = p->x_room;
+    p->dx = run->dx[0] == NULL ? NULL : p->dx_room;
+}
+
+static void put_dx(const tl_op_state *state, const tl_op_run *run, const piece *p)
+{
+    if (!state->half || p->dx == NULL) return;
+    uint16_t *dx = (void *)run->dx[0];
+    tl_kernels_get()->to_half(p->count, p->dx, dx + p->at);
+}
+
 /* ---- Forward --------------------------------------------------------------------------------- */
 
 static void clear_sums(const norm_sizes *s, const norm_saved *v)
@@ -145,17 +189,22 @@ static void clear_sums(const norm_sizes *s, const norm_saved *v)
 
 /* Sums of these items and of their squares. The first pixel is taken off before squaring, so that a
  * large mean costs no precision. */
-static void gather_forward(const norm_sizes *s, const tl_op_run *run, const norm_saved *v)
+static void gather_forward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                           const norm_saved *v)
 {
-    if (run->first_item == 0) {
-        clear_sums(s, v);
-        memcpy(v->first, run->x[0], s->channels * sizeof *v->first);
-        spread(s, v->first);
-    }
+    piece p;
     const size_t block = GROUPS_A_BLOCK * s->group, count = run->items * s->item;
     for (size_t at = 0; at < count; at += block) {
-        size_t n = count - at < block ? count - at : block;
-        tl_kernels_get()->norm_moments(n, s->group, run->x[0] + at, v->first, v->sum, v->dot);
+        const size_t end = count - at < block ? count : at + block;
+        for (size_t from = at; from < end; from += p.count) {
+            take(state, s, run, from, end, &p);
+            if (run->first_item == 0 && from == 0) {
+                clear_sums(s, v);
+                memcpy(v->first, p.x, s->channels * sizeof *v->first);
+                spread(s, v->first);
+            }
+            tl_kernels_get()->norm_moments(p.count, s->group, p.x, v->first, v->sum, v->dot);
+        }
         flush(s, v->sum, v->total);
         flush(s, v->dot, v->total + s->channels);
     }
@@ -238,9 +287,13 @@ static tl_status norm_forward(const tl_op_state *state, const tl_op_run *run, tl
         const norm_saved v = saved_of(&s, run->saved);
         by = (tl_norm_coefficients){ .scale = v.scale, .shift = v.shift };
     }
-    const size_t items = serves ? state->batch : run->items;
-    tl_kernels_get()->norm_forward(&state->attrs->activation, items * s.item, s.group, run->x[0],
-                                   &by, run->y);
+    const size_t count = (serves ? state->batch : run->items) * s.item;
+    piece p;
+    for (size_t at = 0; at < count; at += p.count) {
+        take(state, &s, run, at, count, &p);
+        tl_kernels_get()->norm_forward(&state->attrs->activation, p.count, s.group, p.x, &by,
+                                       run->y + at);
+    }
     return TL_OK;
 }
 
@@ -265,14 +318,19 @@ static void gather_backward(const tl_op_state *state, const norm_sizes *s, const
     const tl_norm_coefficients by = backward_coefficients(v);
     const size_t block = GROUPS_A_BLOCK * s->group, count = run->items * s->item;
     if (run->first_item == 0) clear_sums(s, v);
+    piece p;
     for (size_t at = 0; at < count; at += block) {
-        size_t n = count - at < block ? count - at : block;
-        const float *x = run->x[0] + at, *dy = run->dy + at;
-        if (state->mode == TL_MODE_TRAIN_LIVE)
-            k->norm_reduce(act, n, s->group, x, dy, &by, v->sum, v->dot);
-        else
-            k->norm_backward_frozen(act, n, s->group, x, dy, &by, v->sum, v->dot,
-                                    run->dx[0] == NULL ? NULL : run->dx[0] + at);
+        const size_t end = count - at < block ? count : at + block;
+        for (size_t from = at; from < end; from += p.count) {
+            const float *dy = run->dy + from;
+            take(state, s, run, from, end, &p);
+            if (state->mode == TL_MODE_TRAIN_LIVE) {
+                k->norm_reduce(act, p.count, s->group, p.x, dy, &by, v->sum, v->dot);
+                continue;
+            }
+            k->norm_backward_frozen(act, p.count, s->group, p.x, dy, &by, v->sum, v->dot, p.dx);
+            put_dx(state, run, &p);
+        }
         flush(s, v->sum, v->total);
         flush(s, v->dot, v->total + s->channels);
     }
@@ -311,8 +369,14 @@ static tl_status norm_backward(const tl_op_state *state, const tl_op_run *run, t
         gather_backward(state, &s, run, &v);
     } else if (run->dx[0] != NULL) {
         const tl_norm_coefficients by = backward_coefficients(&v);
-        tl_kernels_get()->norm_backward(&state->attrs->activation, run->items * s.item, s.group,
-                                        run->x[0], run->dy, &by, run->dx[0]);
+        const size_t count = run->items * s.item;
+        piece p;
+        for (size_t at = 0; at < count; at += p.count) {
+            take(state, &s, run, at, count, &p);
+            tl_kernels_get()->norm_backward(&state->attrs->activation, p.count, s.group, p.x,
+                                            run->dy + at, &by, p.dx);
+            put_dx(state, run, &p);
+        }
     }
     return TL_OK;
 }
@@ -324,7 +388,7 @@ static tl_status norm_phase(const tl_op_state *state, const tl_op_run *run, tl_o
     const norm_sizes s = sizes_of(state);
     const norm_saved v = saved_of(&s, run->saved);
     switch (phase) {
-    case TL_PHASE_GATHER_FORWARD: gather_forward(&s, run, &v); break;
+    case TL_PHASE_GATHER_FORWARD: gather_forward(state, &s, run, &v); break;
     case TL_PHASE_SETTLE_FORWARD: settle_forward(state, &s, run, &v); break;
     case TL_PHASE_GATHER_BACKWARD: gather_backward(state, &s, run, &v); break;
     case TL_PHASE_SETTLE_BACKWARD: settle_backward(state, &s, run, &v); break;
@@ -341,6 +405,7 @@ const tl_op tl_op_batch_norm = {
     .params = norm_params,
     .shape = norm_shape,
     .macs = norm_macs,
+    .halves = norm_halves,
     .prepare = norm_prepare,
     .pack = norm_pack,
     .forward = norm_forward,
