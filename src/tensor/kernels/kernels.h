@@ -138,6 +138,20 @@ typedef struct tl_kernels {
     /* dx = g * dz + h * (x - center) + k; dx may be dy. */
     void (*norm_backward)(const tl_activation *act, size_t n, size_t group, const float *x,
                           const float *dy, const tl_norm_coefficients *by, float *dx);
+    /* The same with x and dx in bf16; nothing may be anything else. */
+    void (*norm_half_moments)(size_t n, size_t group, const uint16_t *x, const float *shift,
+                              float *sum, float *square);
+    void (*norm_half_forward)(const tl_activation *act, size_t n, size_t group, const uint16_t *x,
+                              const tl_norm_coefficients *by, float *y);
+    void (*norm_half_reduce)(const tl_activation *act, size_t n, size_t group, const uint16_t *x,
+                             const float *dy, const tl_norm_coefficients *by, float *sum,
+                             float *dot);
+    void (*norm_half_backward_frozen)(const tl_activation *act, size_t n, size_t group,
+                                      const uint16_t *x, const float *dy,
+                                      const tl_norm_coefficients *by, float *sum, float *dot,
+                                      uint16_t *dx);
+    void (*norm_half_backward)(const tl_activation *act, size_t n, size_t group, const uint16_t *x,
+                               const float *dy, const tl_norm_coefficients *by, uint16_t *dx);
 
     /* c = a b + bias, each sum in order of k whatever the number of rows. */
     void (*gemm)(const tl_gemm_args *args);

@@ -34,6 +34,37 @@
 #include "tensor/kernels/kernels_elementwise.h"
 #include "tensor/kernels/kernels_binary.h"
 #include "tensor/kernels/kernels_groups.h"
+
+INLINE uint16_t half_of(float x)
+{
+    union {
+        float f;
+        uint32_t u;
+    } number = { .f = x };
+    const uint32_t u = number.u, round = 0x7FFFu + (u >> 16 & 1u);
+    const bool finite = (u & 0x7FFFFFFFu) <= 0x7F800000u; /* or infinite */
+    return (uint16_t)((finite ? u + round : u | 0x400000u) >> 16);
+}
+
+INLINE float of_half(uint16_t x)
+{
+    union {
+        uint32_t u;
+        float f;
+    } number = { .u = (uint32_t)x << 16 };
+    return number.f;
+}
+
+#define X float
+#define LOAD(x) (x)
+#define STORE(x) (x)
+#define NORM(name) k_norm_##name
+#include "tensor/kernels/kernels_norm.h"
+#define X uint16_t
+#define LOAD(x) of_half(x)
+#define STORE(x) half_of(x)
+#define NORM(name) k_norm_half_##name
+#include "tensor/kernels/kernels_norm.h"
 /* clang-format on */
 
 /* ---- Sums in registers ----------------------------------------------------------------------- */
@@ -196,27 +227,13 @@ static void k_max_scatter(size_t channels, uint32_t tap, const uint32_t *index, 
 static void k_to_half(size_t n, const float *x, uint16_t *y)
 {
     IVDEP
-    for (size_t i = 0; i < n; i++) {
-        union {
-            float f;
-            uint32_t u;
-        } number = { .f = x[i] };
-        const uint32_t u = number.u, round = 0x7FFFu + (u >> 16 & 1u);
-        const bool finite = (u & 0x7FFFFFFFu) <= 0x7F800000u; /* or infinite */
-        y[i] = (uint16_t)((finite ? u + round : u | 0x400000u) >> 16);
-    }
+    for (size_t i = 0; i < n; i++) y[i] = half_of(x[i]);
 }
 
 static void k_from_half(size_t n, const uint16_t *x, float *y)
 {
     IVDEP
-    for (size_t i = 0; i < n; i++) {
-        union {
-            uint32_t u;
-            float f;
-        } number = { .u = (uint32_t)x[i] << 16 };
-        y[i] = number.f;
-    }
+    for (size_t i = 0; i < n; i++) y[i] = of_half(x[i]);
 }
 
 static void k_softmax(size_t n, const float *x, float *y)
@@ -268,10 +285,15 @@ const tl_kernels TL_KERNELS = {
     .dot_groups = k_dot_groups,
     .apply_groups = k_apply_groups,
     .norm_moments = k_norm_moments,
+    .norm_half_moments = k_norm_half_moments,
     .norm_forward = k_norm_forward,
+    .norm_half_forward = k_norm_half_forward,
     .norm_reduce = k_norm_reduce,
+    .norm_half_reduce = k_norm_half_reduce,
     .norm_backward_frozen = k_norm_backward_frozen,
+    .norm_half_backward_frozen = k_norm_half_backward_frozen,
     .norm_backward = k_norm_backward,
+    .norm_half_backward = k_norm_half_backward,
     .gemm = k_gemm,
     .panel = k_panel,
     .turn = k_turn,

@@ -12,8 +12,6 @@
 
 enum { SCALE, SHIFT, MEAN, VARIANCE }; /* parameters */
 enum { GROUPS_A_BLOCK = 64 };          /* summed in float */
-/* Of bf16, numbers that become float32 at a time: they stay in the first-level cache. */
-enum { PIECE = 2048 };
 
 static size_t norm_params(const tl_attrs *attrs, const tl_shape *inputs,
                           tl_param_spec specs[TL_OP_PARAM_MAX])
@@ -89,10 +87,10 @@ static norm_saved saved_of(const norm_sizes *s, void *saved)
     return v;
 }
 
-/* Training: x and dx, where what comes before leaves it in bf16. */
+/* Training: x and dx, where what comes before leaves x so. */
 static bool norm_halves(const tl_op_state *state, const bool *operands)
 {
-    return state->mode != TL_MODE_INFER && operands[0] && sizes_of(state).group <= PIECE;
+    return state->mode != TL_MODE_INFER && operands[0];
 }
 
 static tl_status norm_prepare(tl_op_state *state, tl_error *err)
@@ -142,40 +140,15 @@ static tl_status norm_pack(const tl_op_state *state, const float *const *params,
     return TL_OK;
 }
 
-/* ---- Pieces ---------------------------------------------------------------------------------- */
-
-/* Some numbers of x, dy, y and dx; of bf16 x and dx lie here in between. */
-typedef struct piece {
-    size_t at, count;
-    const float *x;
-    float *dx; /* NULL: not wanted */
-    _Alignas(TL_ALIGN_BYTES) float x_room[PIECE], dx_room[PIECE];
-} piece;
-
-/* From number `at` on, as many as there is room for, at most up to `end`. */
-static void take(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run, size_t at,
-                 size_t end, piece *p)
+/* From number `at` on, of x or dx in bf16. */
+static const uint16_t *half_at(const float *x, size_t at)
 {
-    const size_t room = PIECE / s->group * s->group;
-    p->at = at;
-    p->count = end - at;
-    if (!state->half) {
-        p->x = run->x[0] + at;
-        p->dx = run->dx[0] == NULL ? NULL : run->dx[0] + at;
-        return;
-    }
-    if (p->count > room) p->count = room;
-    const uint16_t *x = (const void *)run->x[0];
-    tl_kernels_get()->from_half(p->count, x + at, p->x_room);
-    p->x = p->x_room;
-    p->dx = run->dx[0] == NULL ? NULL : p->dx_room;
+    return (const uint16_t *)(const void *)x + at;
 }
 
-static void put_dx(const tl_op_state *state, const tl_op_run *run, const piece *p)
+static uint16_t *half_dx_at(float *dx, size_t at)
 {
-    if (!state->half || p->dx == NULL) return;
-    uint16_t *dx = (void *)run->dx[0];
-    tl_kernels_get()->to_half(p->count, p->dx, dx + p->at);
+    return dx == NULL ? NULL : (uint16_t *)(void *)dx + at;
 }
 
 /* ---- Forward --------------------------------------------------------------------------------- */
@@ -192,19 +165,23 @@ static void clear_sums(const norm_sizes *s, const norm_saved *v)
 static void gather_forward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
                            const norm_saved *v)
 {
-    piece p;
+    const tl_kernels *k = tl_kernels_get();
+    const float *x = run->x[0];
+    if (run->first_item == 0) {
+        clear_sums(s, v);
+        if (state->half)
+            k->from_half(s->channels, half_at(x, 0), v->first);
+        else
+            memcpy(v->first, x, s->channels * sizeof *v->first);
+        spread(s, v->first);
+    }
     const size_t block = GROUPS_A_BLOCK * s->group, count = run->items * s->item;
     for (size_t at = 0; at < count; at += block) {
-        const size_t end = count - at < block ? count : at + block;
-        for (size_t from = at; from < end; from += p.count) {
-            take(state, s, run, from, end, &p);
-            if (run->first_item == 0 && from == 0) {
-                clear_sums(s, v);
-                memcpy(v->first, p.x, s->channels * sizeof *v->first);
-                spread(s, v->first);
-            }
-            tl_kernels_get()->norm_moments(p.count, s->group, p.x, v->first, v->sum, v->dot);
-        }
+        size_t n = count - at < block ? count - at : block;
+        if (state->half)
+            k->norm_half_moments(n, s->group, half_at(x, at), v->first, v->sum, v->dot);
+        else
+            k->norm_moments(n, s->group, x + at, v->first, v->sum, v->dot);
         flush(s, v->sum, v->total);
         flush(s, v->dot, v->total + s->channels);
     }
@@ -277,6 +254,8 @@ static void settle_forward(const tl_op_state *state, const norm_sizes *s, const 
 static tl_status norm_forward(const tl_op_state *state, const tl_op_run *run, tl_error *err)
 {
     (void)err;
+    const tl_kernels *k = tl_kernels_get();
+    const tl_activation *act = &state->attrs->activation;
     const norm_sizes s = sizes_of(state);
     const bool serves = state->mode == TL_MODE_INFER;
     const float *packed = run->packed;
@@ -288,12 +267,10 @@ static tl_status norm_forward(const tl_op_state *state, const tl_op_run *run, tl
         by = (tl_norm_coefficients){ .scale = v.scale, .shift = v.shift };
     }
     const size_t count = (serves ? state->batch : run->items) * s.item;
-    piece p;
-    for (size_t at = 0; at < count; at += p.count) {
-        take(state, &s, run, at, count, &p);
-        tl_kernels_get()->norm_forward(&state->attrs->activation, p.count, s.group, p.x, &by,
-                                       run->y + at);
-    }
+    if (state->half)
+        k->norm_half_forward(act, count, s.group, half_at(run->x[0], 0), &by, run->y);
+    else
+        k->norm_forward(act, count, s.group, run->x[0], &by, run->y);
     return TL_OK;
 }
 
@@ -309,28 +286,39 @@ static tl_norm_coefficients backward_coefficients(const norm_saved *v)
                                    .k = v->k };
 }
 
-/* Sums of dz and dz * (x - mean) by channel; in frozen mode also dx. */
-static void gather_backward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
-                            const norm_saved *v)
+/* `n` numbers from `at` on, at most a block: sums of dz and dz * (x - mean) by position in the group;
+ * in frozen mode also dx. */
+static void gather_block(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                         const norm_saved *v, size_t at, size_t n)
 {
     const tl_kernels *k = tl_kernels_get();
     const tl_activation *act = &state->attrs->activation;
     const tl_norm_coefficients by = backward_coefficients(v);
+    const float *x = run->x[0], *dy = run->dy + at;
+    float *dx = run->dx[0];
+    if (state->mode == TL_MODE_TRAIN_LIVE) {
+        if (state->half)
+            k->norm_half_reduce(act, n, s->group, half_at(x, at), dy, &by, v->sum, v->dot);
+        else
+            k->norm_reduce(act, n, s->group, x + at, dy, &by, v->sum, v->dot);
+    } else if (state->half) {
+        k->norm_half_backward_frozen(act, n, s->group, half_at(x, at), dy, &by, v->sum, v->dot,
+                                     half_dx_at(dx, at));
+    } else {
+        k->norm_backward_frozen(act, n, s->group, x + at, dy, &by, v->sum, v->dot,
+                                dx == NULL ? NULL : dx + at);
+    }
+}
+
+/* The same of all items of a call, by channel. */
+static void gather_backward(const tl_op_state *state, const norm_sizes *s, const tl_op_run *run,
+                            const norm_saved *v)
+{
     const size_t block = GROUPS_A_BLOCK * s->group, count = run->items * s->item;
     if (run->first_item == 0) clear_sums(s, v);
-    piece p;
     for (size_t at = 0; at < count; at += block) {
-        const size_t end = count - at < block ? count : at + block;
-        for (size_t from = at; from < end; from += p.count) {
-            const float *dy = run->dy + from;
-            take(state, s, run, from, end, &p);
-            if (state->mode == TL_MODE_TRAIN_LIVE) {
-                k->norm_reduce(act, p.count, s->group, p.x, dy, &by, v->sum, v->dot);
-                continue;
-            }
-            k->norm_backward_frozen(act, p.count, s->group, p.x, dy, &by, v->sum, v->dot, p.dx);
-            put_dx(state, run, &p);
-        }
+        size_t n = count - at < block ? count - at : block;
+        gather_block(state, s, run, v, at, n);
         flush(s, v->sum, v->total);
         flush(s, v->dot, v->total + s->channels);
     }
@@ -368,15 +356,15 @@ static tl_status norm_backward(const tl_op_state *state, const tl_op_run *run, t
     if (state->mode != TL_MODE_TRAIN_LIVE) {
         gather_backward(state, &s, run, &v);
     } else if (run->dx[0] != NULL) {
+        const tl_kernels *k = tl_kernels_get();
+        const tl_activation *act = &state->attrs->activation;
         const tl_norm_coefficients by = backward_coefficients(&v);
         const size_t count = run->items * s.item;
-        piece p;
-        for (size_t at = 0; at < count; at += p.count) {
-            take(state, &s, run, at, count, &p);
-            tl_kernels_get()->norm_backward(&state->attrs->activation, p.count, s.group, p.x,
-                                            run->dy + at, &by, p.dx);
-            put_dx(state, run, &p);
-        }
+        if (state->half)
+            k->norm_half_backward(act, count, s.group, half_at(run->x[0], 0), run->dy, &by,
+                                  half_dx_at(run->dx[0], 0));
+        else
+            k->norm_backward(act, count, s.group, run->x[0], run->dy, &by, run->dx[0]);
     }
     return TL_OK;
 }
