@@ -244,6 +244,60 @@ static void check_groups(const tl_kernels *k)
     }
 }
 
+/* Normalisation of bf16 beside that of the same numbers in float32; dx to within its rounding. */
+static void check_half_norm_as(const tl_kernels *k, uint32_t channels, const tl_activation *act)
+{
+    enum { MOST = 200 * 37, GROUP = 256 };
+    static float x[MOST], dy[MOST], y[2][MOST], dx[MOST], back[MOST], c[6][GROUP], s[4][GROUP];
+    static uint16_t half[MOST], half_dx[MOST];
+    const size_t group = tl_group_floats(channels), count = channels * 37;
+    const tl_norm_coefficients by = { c[0], c[1], c[2], c[3], c[4], c[5] };
+    fill(dy, count);
+    fill(x, count);
+    for (size_t i = 0; i < 6; i++) fill(c[i], group);
+    k->to_half(count, x, half);
+    k->from_half(count, half, x);
+    for (int frozen = 0; frozen < 2; frozen++) {
+        memset(s, 0, sizeof s);
+        if (frozen == 1) {
+            k->norm_backward_frozen(act, count, group, x, dy, &by, s[0], s[1], dx);
+            k->norm_half_backward_frozen(act, count, group, half, dy, &by, s[2], s[3], half_dx);
+        } else {
+            k->norm_reduce(act, count, group, x, dy, &by, s[0], s[1]);
+            k->norm_half_reduce(act, count, group, half, dy, &by, s[2], s[3]);
+            k->norm_backward(act, count, group, x, dy, &by, dx);
+            k->norm_half_backward(act, count, group, half, dy, &by, half_dx);
+        }
+        k->from_half(count, half_dx, back);
+        for (size_t i = 0; i < count; i++)
+            assert_near("half dx", k, i, back[i], (double)dx[i], 1.0 / 256);
+        for (size_t i = 0; i < group; i++) {
+            assert_near("half sum", k, i, s[2][i], (double)s[0][i], 1e-5);
+            assert_near("half dot", k, i, s[3][i], (double)s[1][i], 1e-5);
+        }
+    }
+    memset(s, 0, sizeof s);
+    k->norm_moments(count, group, x, c[0], s[0], s[1]);
+    k->norm_half_moments(count, group, half, c[0], s[2], s[3]);
+    k->norm_forward(act, count, group, x, &by, y[0]);
+    k->norm_half_forward(act, count, group, half, &by, y[1]);
+    for (size_t i = 0; i < group; i++) {
+        assert_near("half moments", k, i, s[2][i], (double)s[0][i], 1e-5);
+        assert_near("half squares", k, i, s[3][i], (double)s[1][i], 1e-5);
+    }
+    for (size_t i = 0; i < count; i++) assert_near("half y", k, i, y[1][i], (double)y[0][i], 1e-5);
+}
+
+static void check_half_norm(const tl_kernels *k)
+{
+    static const uint32_t channels[] = { 1, 3, 16, 129, 200 };
+    static const tl_activation acts[] = { { TL_OP_SILU, 0, 0 },
+                                          { TL_OP_HARD_SIGMOID, 0.2f, 0.5f },
+                                          { TL_OP_COUNT, 0, 0 } };
+    for (size_t n = 0; n < TL_COUNT_OF(channels); n++)
+        for (size_t a = 0; a < TL_COUNT_OF(acts); a++) check_half_norm_as(k, channels[n], &acts[a]);
+}
+
 static void check_turn(const tl_kernels *k)
 {
     static const size_t shapes[][3] = { { 4, 5, 4 },   { 16, 16, 1 }, { 20, 9, 4 },
@@ -309,6 +363,7 @@ static void test_depthwise(void **state)
 static void test_groups(void **state)
 {
     (void)state, for_each_set(check_groups);
+    for_each_set(check_half_norm);
 }
 static void test_softmax(void **state)
 {
