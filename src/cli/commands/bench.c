@@ -32,7 +32,8 @@ static const tl_option options[] = {
     { "threads", 't', TL_OPTION_WHOLE, "COUNT", "Threads of one run.", &values.threads, 1,
       TL_TEAM_MAX },
     { "precision", 'p', TL_OPTION_CHOICE, "auto|fp32|bf16",
-      "Numbers between layers; with --train, of a convolution's products. bf16 needs AVX-512; auto: "
+      "Numbers between layers; with --train, of a convolution's products. bf16 needs AVX-512; "
+      "auto: "
       "bf16 for inference where the processor has AMX.",
       &values.precision, 0, 0 },
     { "train", 0, TL_OPTION_FLAG, NULL,
