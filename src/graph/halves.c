@@ -4,12 +4,11 @@
  * converts where the two meet. */
 #include "graph/internal.h"
 
-#include <stdlib.h>
-
-static void mark_outside(const tl_graph *g, bool *outside)
+bool tl_graph_is_outside(const tl_graph *g, uint32_t tensor)
 {
-    for (size_t i = 0; i < g->output_count; i++) outside[g->outputs[i]] = true;
-    if (g->features != TL_NONE) outside[g->features] = true;
+    bool outside = g->features == tensor;
+    for (size_t i = 0; i < g->output_count; i++) outside = outside || g->outputs[i] == tensor;
+    return outside;
 }
 
 /* oneDNN 2.6 has gaps that it does not state: 12 channels a group with SiLU, for one. */
@@ -22,13 +21,9 @@ static bool can_be_made(tl_op_kind kind, tl_op_state *state)
     return made;
 }
 
-tl_status tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
-                            struct dnnl_stream *stream, bool *step_half, bool *tensor_half,
-                            tl_error *err)
+void tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
+                       struct dnnl_stream *stream, bool *step_half, bool *tensor_half)
 {
-    bool *outside = calloc(graph->tensor_count + 1, sizeof *outside);
-    if (outside == NULL) return tl_fail(err, TL_ENOMEM, "program of %zu steps", count);
-    mark_outside(graph, outside);
     for (size_t s = 0; s < count; s++) {
         const tl_node *step = &steps[s];
         const tl_op *op = tl_op_get(step->kind);
@@ -39,9 +34,7 @@ tl_status tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t 
         step_half[s] =
             op->halves != NULL && op->halves(&state, operands) && can_be_made(step->kind, &state);
         /* Steps from item to item are counted in floats: an odd count stays float32. */
-        tensor_half[step->output] = step_half[s] && !outside[step->output] &&
+        tensor_half[step->output] = step_half[s] && !tl_graph_is_outside(graph, step->output) &&
                                     tl_shape_count(&graph->tensors[step->output]) % 2 == 0;
     }
-    free(outside);
-    return TL_OK;
 }

@@ -72,10 +72,11 @@ tl_status tl_program_make(const tl_graph *graph, tl_op_mode mode, tl_node **step
 /* ---- halves.c -------------------------------------------------------------------------------- */
 
 /* Which steps of an inference program work on bf16, and which tensors are bf16 between them; both
- * zeroed. TL_ENOMEM. */
-tl_status tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
-                            struct dnnl_stream *stream, bool *step_half, bool *tensor_half,
-                            tl_error *err);
+ * zeroed. */
+void tl_program_halves(const tl_graph *graph, const tl_node *steps, size_t count,
+                       struct dnnl_stream *stream, bool *step_half, bool *tensor_half);
+/* Outputs and features are the caller's: float32 always. */
+bool tl_graph_is_outside(const tl_graph *graph, uint32_t tensor);
 
 /* ---- layout.c -------------------------------------------------------------------------------- */
 

@@ -66,12 +66,9 @@ static tl_status prepare_steps(const tl_graph *graph, tl_packer *packer, tl_prec
     if (packer->states == NULL || packer->offsets == NULL || packer->takes == NULL ||
         packer->step_half == NULL || packer->tensor_half == NULL)
         return tl_fail(err, TL_ENOMEM, "packing of weights");
-    if (precision == TL_PRECISION_BF16) {
-        tl_status status =
-            tl_program_halves(graph, packer->steps, packer->step_count, packer->stream,
-                              packer->step_half, packer->tensor_half, err);
-        if (status != TL_OK) return status;
-    }
+    if (precision == TL_PRECISION_BF16)
+        tl_program_halves(graph, packer->steps, packer->step_count, packer->stream,
+                          packer->step_half, packer->tensor_half);
     for (size_t s = 0; s < packer->step_count; s++) {
         const tl_node *step = &packer->steps[s];
         tl_op_state *state = &packer->states[s];

@@ -14,13 +14,6 @@ tl_status tl_plan_make_halves(tl_plan *plan, tl_error *err)
     return TL_OK;
 }
 
-static bool is_outside(const tl_graph *g, uint32_t tensor)
-{
-    bool outside = g->features == tensor;
-    for (size_t i = 0; i < g->output_count; i++) outside = outside || g->outputs[i] == tensor;
-    return outside;
-}
-
 /* Whether all that reads the tensor is one step that takes it in bf16. */
 static bool reader_takes_half(const tl_plan *plan, uint32_t tensor)
 {
@@ -44,8 +37,8 @@ static bool reader_takes_half(const tl_plan *plan, uint32_t tensor)
 static bool output_can_be_half(const tl_plan *plan, const plan_step *step)
 {
     const uint32_t y = step->node->output;
-    return tl_shape_count(&plan->graph->tensors[y]) % 2 == 0 && !is_outside(plan->graph, y) &&
-           reader_takes_half(plan, y);
+    return tl_shape_count(&plan->graph->tensors[y]) % 2 == 0 &&
+           !tl_graph_is_outside(plan->graph, y) && reader_takes_half(plan, y);
 }
 
 tl_status tl_plan_prepare_training(tl_plan *plan, plan_step *step, tl_error *err)
