@@ -119,7 +119,7 @@ static tl_status check_request(tl_loop *loop, const tl_feedback_request *request
 static tl_status check_pending(tl_loop *loop, const tl_feedback_request *request, tl_error *err)
 {
     uint64_t under_way = atomic_load(&loop->runtime->waiting_feedback);
-    if (atomic_load(&loop->pending) + under_way <= TL_PENDING_LIMIT) return TL_OK;
+    if (atomic_load(&loop->pending) + under_way <= loop->pending_limit) return TL_OK;
     tl_status status = TL_OK;
     pthread_mutex_lock(&loop->lookup_mutex);
     for (size_t i = 0; i < request->count && status == TL_OK; i++) {
@@ -133,9 +133,9 @@ static tl_status check_pending(tl_loop *loop, const tl_feedback_request *request
     return status != TL_ENOTFOUND
                ? status
                : tl_fail(err, TL_EFULL,
-                         "%d feedback wait for predictions that are not known; send "
+                         "%llu feedback wait for predictions that are not known; send "
                          "the predictions first, or check the ids",
-                         TL_PENDING_LIMIT);
+                         (unsigned long long)loop->pending_limit);
 }
 
 static tl_status admit(tl_loop *loop, const tl_feedback_request *request, tl_error *err)

@@ -402,6 +402,7 @@ static tl_status open_alone(tl_runtime *runtime, tl_loop_config *wanted, bool ke
     tl_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return tl_fail(err, TL_ENOMEM, "loop");
     loop->runtime = runtime;
+    loop->pending_limit = TL_PENDING_LIMIT;
     loop->mark = (tl_message){ TL_MESSAGE_MARK, loop };
     init_locks(loop);
     tl_status status = open_parts(loop, wanted, keeps_knobs, err);

@@ -61,6 +61,7 @@ struct tl_loop {
     void *model_data; /* of a file that was just read, until the journal has it; else NULL */
     size_t model_bytes;
     tl_review_policy review; /* key; the rate is in `shared` */
+    uint64_t pending_limit;  /* feedback that may wait for its prediction */
 
     /* Any thread. */
     tl_model_slot *model;
