@@ -15,7 +15,7 @@
 #ifndef TL_LEARN_HEAD_H
 #define TL_LEARN_HEAD_H
 
-#include "learn/blob.h"
+#include "base/blob.h"
 
 enum { TL_HEAD_FRACTION_BITS = 18, TL_HEAD_EXAMPLE_MAX = 1 << 26, TL_HEAD_SKETCH_WAYS = 4 };
 

@@ -9,7 +9,7 @@
 #ifndef TL_LEARN_MIXTURE_H
 #define TL_LEARN_MIXTURE_H
 
-#include "learn/blob.h"
+#include "base/blob.h"
 
 enum { TL_MIXTURE_HEAD_MAX = 4 };
 

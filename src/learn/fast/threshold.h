@@ -9,7 +9,7 @@
 #ifndef TL_LEARN_THRESHOLD_H
 #define TL_LEARN_THRESHOLD_H
 
-#include "learn/blob.h"
+#include "base/blob.h"
 
 typedef struct tl_threshold tl_threshold;
 

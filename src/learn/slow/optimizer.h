@@ -4,8 +4,8 @@
 #ifndef TL_LEARN_OPTIMIZER_H
 #define TL_LEARN_OPTIMIZER_H
 
+#include "base/blob.h"
 #include "graph/graph.h"
-#include "learn/blob.h"
 
 typedef enum tl_optimizer_kind { TL_OPTIMIZER_SGD, TL_OPTIMIZER_ADAMW } tl_optimizer_kind;
 

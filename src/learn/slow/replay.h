@@ -6,8 +6,8 @@
 #ifndef TL_LEARN_REPLAY_H
 #define TL_LEARN_REPLAY_H
 
+#include "base/blob.h"
 #include "base/rng.h"
-#include "learn/blob.h"
 
 typedef struct tl_replay tl_replay;
 

@@ -4,7 +4,7 @@
 #ifndef TL_LOOP_KEYMAP_H
 #define TL_LOOP_KEYMAP_H
 
-#include "learn/blob.h"
+#include "base/blob.h"
 
 /* Journal position (> 0) -> 32 bits. */
 typedef struct tl_keymap {

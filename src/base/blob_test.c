@@ -1,5 +1,5 @@
 /* Saved states: round trips, nesting, damage. */
-#include "learn/blob.h"
+#include "base/blob.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,13 +1,13 @@
 /* blob.h - saved states as bytes: little-endian, in sections, checked as untrusted when read.
- * Layer: learn. One owner thread.
+ * Layer: base. One owner thread.
  *
  * A section is: tag (4 bytes), version (4), length of its body (8), body, hash of the body (8).
  * Sections follow one another and nest, so that a loop keeps all its learning state in one blob.
  * Writing never fails on the spot: tl_blob_ok tells in the end. Reading past an end or from a
  * damaged section gives zeros and a failed reader: check once, before the values are used to
  * allocate. */
-#ifndef TL_LEARN_BLOB_H
-#define TL_LEARN_BLOB_H
+#ifndef TL_BASE_BLOB_H
+#define TL_BASE_BLOB_H
 
 #include "base/status.h"
 

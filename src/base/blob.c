@@ -1,4 +1,4 @@
-#include "learn/blob.h"
+#include "base/blob.h"
 
 #include <stdlib.h>
 #include <string.h>
