@@ -96,7 +96,7 @@ TL_API bool tl_id_is_none(tl_id id);
 enum {
     TL_CLASS_COUNT_MAX = 64,       /* classes a loop */
     TL_FEATURE_COUNT_MAX = 4096,   /* numbers in a feature vector */
-    TL_TEXT_BYTES_MAX = 64,        /* names: loop, class, site, line, part, source, with NUL */
+    TL_TEXT_BYTES_MAX = 64,        /* names: loop, class, site, board, source, ..., with NUL */
     TL_REQUEST_ID_BYTES_MAX = 128, /* a caller's request id, with NUL */
     TL_ITEM_COUNT_MAX = 256,       /* items in one request */
     TL_IMAGE_SIDE_MAX = 1024       /* pixels of height or width that a loop takes in */
@@ -236,7 +236,11 @@ typedef struct tl_item {
     tl_image reference;    /* its template, when the loop has one; none: a blank (black) template */
     const float *features; /* TL_INPUT_FEATURES: [feature_count], finite */
     size_t feature_count;
-    const char *site, *line, *part; /* NULL or UTF-8 under TL_TEXT_BYTES_MAX; borrowed */
+    /* NULL or UTF-8 under TL_TEXT_BYTES_MAX; borrowed. */
+    const char *site, *line;
+    const char *part;        /* what kind of product: its part number */
+    const char *board;       /* which unit: its serial number; items of one belong together */
+    const char *lot, *shift; /* of the production */
 } tl_item;
 
 typedef struct tl_predict_request {

@@ -395,19 +395,25 @@ static void read_verdict(const tl_json *answer, tl_client_verdict *out)
     }
 }
 
-tl_status tl_client_infer(tl_client *client, const char *loop, const char *line,
+static const char *known(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
+tl_status tl_client_infer(tl_client *client, const char *loop, const tl_client_origin *origin,
                           const tl_sim_board *board, tl_client_verdict *out, tl_error *err)
 {
-    char path[160], json[640];
+    char path[160], json[840];
     snprintf(path, sizeof path, "/v2/models/%s/infer", loop);
-    int bytes = snprintf(json, sizeof json,
-                         "{\"parameters\":{\"line\":\"%s\"},\"inputs\":["
-                         "{\"name\":\"image\",\"datatype\":\"UINT8\",\"shape\":[1,64,64],"
-                         "\"parameters\":{\"binary_data_size\":4096}},"
-                         "{\"name\":\"reference\",\"datatype\":\"UINT8\",\"shape\":[1,64,64],"
-                         "\"parameters\":{\"binary_data_size\":4096}}],"
-                         "\"outputs\":[{\"name\":\"label\"},{\"name\":\"flagged\"}]}",
-                         line);
+    int bytes =
+        snprintf(json, sizeof json,
+                 "{\"parameters\":{\"line\":\"%s\",\"board\":\"%s\",\"lot\":\"%s\"},\"inputs\":["
+                 "{\"name\":\"image\",\"datatype\":\"UINT8\",\"shape\":[1,64,64],"
+                 "\"parameters\":{\"binary_data_size\":4096}},"
+                 "{\"name\":\"reference\",\"datatype\":\"UINT8\",\"shape\":[1,64,64],"
+                 "\"parameters\":{\"binary_data_size\":4096}}],"
+                 "\"outputs\":[{\"name\":\"label\"},{\"name\":\"flagged\"}]}",
+                 known(origin->line), known(origin->board), known(origin->lot));
     TL_ASSERT(bytes > 0 && (size_t)bytes < sizeof json);
     const tl_client_part parts[3] = { { json, (size_t)bytes },
                                       { board->image, TL_SIM_PIXELS },

@@ -64,9 +64,14 @@ typedef struct tl_client_verdict {
     uint64_t version;
 } tl_client_verdict;
 
+/* Where a board comes from: texts without quotes, kept with its prediction; NULL: not told. */
+typedef struct tl_client_origin {
+    const char *line, *board, *lot;
+} tl_client_origin;
+
 /* Have `board` inspected by `loop`: binary tensors "image" and "reference", UINT8 [1, 64, 64].
  * TL_OK with any HTTP status; only `code` is set unless that is 200. Errors: as tl_client_send. */
-tl_status tl_client_infer(tl_client *client, const char *loop, const char *line,
+tl_status tl_client_infer(tl_client *client, const char *loop, const tl_client_origin *origin,
                           const tl_sim_board *board, tl_client_verdict *out, tl_error *err);
 
 /* Say what a board really was. *code_out: the HTTP status. Errors: as tl_client_send. */

@@ -3,6 +3,7 @@
 #include "base/env.h"
 #include "base/histogram.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LINE_STACK_BYTES = 256 << 10 };
+enum { LINE_STACK_BYTES = 256 << 10, BOARDS_A_LOT = 500 };
 
 typedef struct outcome {
     uint8_t truth, answer;
@@ -75,14 +76,20 @@ static void note_failure(line *l, unsigned code, const tl_error *err)
     pthread_mutex_unlock(&factory->failure_mutex);
 }
 
-static void inspect(line *l, tl_client *client, const char *name, const tl_sim_board *board)
+/* The `index`-th board of a line. */
+static void inspect(line *l, tl_client *client, uint64_t index, const tl_sim_board *board)
 {
     tl_factory *factory = l->factory;
+    char name[32], number[48], lot[48];
+    snprintf(name, sizeof name, "line-%u", l->index + 1);
+    snprintf(number, sizeof number, "%u-%07" PRIu64, l->index + 1, index + 1);
+    snprintf(lot, sizeof lot, "%u-%" PRIu64, l->index + 1, index / BOARDS_A_LOT + 1);
+    const tl_client_origin origin = { .line = name, .board = number, .lot = lot };
     tl_client_verdict verdict;
     tl_error err = { 0 };
     int64_t start = now_ns();
     tl_status status =
-        tl_client_infer(client, factory->options.people.loop, name, board, &verdict, &err);
+        tl_client_infer(client, factory->options.people.loop, &origin, board, &verdict, &err);
     if (status != TL_OK || verdict.code != 200) {
         note_failure(l, status == TL_OK ? verdict.code : 0, &err);
         return;
@@ -102,15 +109,13 @@ static void *line_run(void *context)
     tl_factory *factory = l->factory;
     tl_client *client = NULL;
     if (tl_client_open(&factory->options.people.server, &client, NULL) != TL_OK) return NULL;
-    char name[32];
-    snprintf(name, sizeof name, "line-%u", l->index + 1);
     double period_ns = 1e9 / factory->options.boards_per_s;
     int64_t first = now_ns() + (int64_t)(period_ns * l->index / factory->options.line_count);
     for (uint64_t i = 0; !atomic_load(&factory->stop); i++) {
         tl_sim_board board;
         tl_sim_board_draw(&factory->options.plant, l->index, i, &board);
         sleep_until(factory, first + (int64_t)(period_ns * (double)i));
-        if (!atomic_load(&factory->stop)) inspect(l, client, name, &board);
+        if (!atomic_load(&factory->stop)) inspect(l, client, i, &board);
     }
     tl_client_close(&client);
     return NULL;

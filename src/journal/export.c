@@ -155,8 +155,8 @@ static tl_status row_write(export *e, const tl_prediction_record *p, uint32_t la
     tl_text_clear(&e->line);
     tl_text_printf(&e->line, "%s,", id);
     put_time(&e->line, p->time_us);
-    const char *texts[3] = { p->site, p->line, p->part };
-    for (int i = 0; i < 3; i++) {
+    const char *texts[] = { p->site, p->line, p->part, p->board, p->lot, p->shift };
+    for (size_t i = 0; i < TL_COUNT_OF(texts); i++) {
         tl_text_puts(&e->line, ",");
         put_field(&e->line, texts[i]);
     }
@@ -279,7 +279,7 @@ static tl_status table_write(export *e, tl_error *err)
                       "prediction_id>?2 ORDER BY prediction_id LIMIT ?3",
                       &stmt, err);
     if (status != TL_OK) return status;
-    fputs("id,time,site,line,part,image,reference,label,source", e->table);
+    fputs("id,time,site,line,part,board,lot,shift,image,reference,label,source", e->table);
     for (uint32_t i = 0; i < e->feature_count; i++) fprintf(e->table, ",f%u", i);
     fputs("\n", e->table);
     status = walk(e, stmt, err);

@@ -10,7 +10,7 @@
 #include <sqlite3.h>
 
 enum {
-    JOURNAL_FORMAT = 1,                  /* PRAGMA user_version */
+    JOURNAL_FORMAT = 2,                  /* PRAGMA user_version */
     JOURNAL_APPLICATION_ID = 0x544c4a4e, /* "TLJN" */
     JOURNAL_PATH_BYTES_MAX = 4096
 };
@@ -69,6 +69,15 @@ int tl_row_checkpoint(sqlite3_stmt *stmt, tl_arena *arena, tl_record *out);
 bool tl_record_copy(const tl_record *record, tl_arena *arena, tl_record *out);
 /* Bytes that a record adds to the file, roughly. */
 size_t tl_record_bytes(const tl_record *record);
+
+/* Shadows as a blob: for each 14 bytes, little-endian: version (8), defect score (float32, 4), label
+ * (1), flagged (1). */
+enum { TL_SHADOW_BYTES = 14 };
+/* `bytes` has room for TL_SHADOW_COUNT_MAX of them; how many were written. */
+size_t tl_shadows_encode(const tl_shadow_record *shadows, uint32_t count, uint8_t *bytes);
+/* False: no such blob. */
+bool tl_shadows_decode(const uint8_t *bytes, size_t byte_count, tl_shadow_record *out,
+                       uint32_t *count);
 
 /* ---- The writer's statements ------------------------------------------------------------------
  */

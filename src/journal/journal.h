@@ -65,11 +65,22 @@ typedef struct tl_stored_image {
 
 void tl_stored_image_hash(tl_stored_image *image);
 
+enum { TL_SHADOW_COUNT_MAX = 8 };
+
+/* What a challenger said of an item that the champion answered. */
+typedef struct tl_shadow_record {
+    uint64_t version;
+    float defect_score;
+    uint8_t label;   /* class index */
+    uint8_t flagged; /* 0 or 1 */
+} tl_shadow_record;
+
 typedef struct tl_prediction_record {
     tl_id id;
     int64_t time_us;
     uint64_t version, epoch;
     const char *site, *line, *part;           /* NULL or text */
+    const char *board, *lot, *shift;          /* likewise */
     const tl_stored_image *image, *reference; /* NULL: none */
     const float *features;                    /* the input vector, or NULL */
     uint32_t feature_count;
@@ -79,10 +90,13 @@ typedef struct tl_prediction_record {
     uint32_t head_count;
     uint32_t label; /* index of the answered class */
     bool flagged, review;
+    uint8_t reason; /* why review was asked for; 0: none */
     float threshold, propensity;
-    bool brought_id; /* the caller brought the id: may be known already */
+    const tl_shadow_record *shadows; /* [shadow_count], or NULL */
+    uint32_t shadow_count;           /* at most TL_SHADOW_COUNT_MAX */
+    bool brought_id;                 /* the caller brought the id: may be known already */
     /* By readers only. */
-    bool pruned; /* a tombstone: no image, features, head scores or part */
+    bool pruned; /* a tombstone: no image, features, head scores, shadows or part */
     uint64_t image_number, reference_number; /* 0: none; see tl_journal_find_image */
 } tl_prediction_record;
 
@@ -236,8 +250,8 @@ typedef struct tl_export_options {
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
 } tl_export_options;
-/* The labelled data of a loop: labels.csv (id, time, site, line, part, image, reference, label,
- * source, features...) and the images, each once. `class_names` [class_count]. */
+/* The labelled data of a loop: labels.csv (id, time, site, line, part, board, lot, shift, image,
+ * reference, label, source, features...) and the images, each once. `class_names` [class_count]. */
 tl_status tl_journal_export(tl_journal_reader *reader, uint32_t loop,
                             const char *const *class_names, size_t class_count,
                             const tl_export_options *options, tl_error *err);

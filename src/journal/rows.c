@@ -7,10 +7,11 @@
 
 const char TL_ROW_PREDICTION[] =
     "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
-    "line,scores,part,image,reference,head_scores,features FROM prediction ";
+    "line,board,lot,shift,reason,scores,part,image,reference,shadows,head_scores,features "
+    "FROM prediction ";
 const char TL_ROW_TOMBSTONE[] =
     "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
-    "line,scores FROM tombstone ";
+    "line,board,lot,shift,reason,scores FROM tombstone ";
 const char TL_ROW_FEEDBACK[] =
     "SELECT position,loop,prediction_id,kind,label,correct,source,time_us,"
     "received_us FROM feedback ";
@@ -42,6 +43,13 @@ static uint64_t row_uint(row *r)
 static bool row_bool(row *r)
 {
     return sqlite3_column_int64(r->stmt, r->column++) != 0;
+}
+
+static uint8_t row_u8(row *r)
+{
+    int64_t value = row_int(r);
+    if (value < 0 || value > UINT8_MAX) r->rc = SQLITE_CORRUPT;
+    return (uint8_t)value;
 }
 
 /* SQLite keeps a NaN as NULL. */
@@ -95,6 +103,20 @@ static const float *row_floats(row *r, uint32_t *count)
     return values;
 }
 
+static const tl_shadow_record *row_shadows(row *r, uint32_t *count)
+{
+    int column = r->column++;
+    *count = 0;
+    if (sqlite3_column_type(r->stmt, column) == SQLITE_NULL) return NULL;
+    const uint8_t *data = sqlite3_column_blob(r->stmt, column);
+    tl_shadow_record shadows[TL_SHADOW_COUNT_MAX];
+    if (!tl_shadows_decode(data, (size_t)sqlite3_column_bytes(r->stmt, column), shadows, count)) {
+        r->rc = SQLITE_CORRUPT;
+        return NULL;
+    }
+    return row_copy(r, shadows, *count * sizeof *shadows);
+}
+
 static tl_id row_id(row *r)
 {
     tl_id id = { { 0 } };
@@ -131,6 +153,10 @@ static void row_prediction_core(row *r, tl_prediction_record *out)
     out->propensity = row_float(r);
     out->site = row_text(r);
     out->line = row_text(r);
+    out->board = row_text(r);
+    out->lot = row_text(r);
+    out->shift = row_text(r);
+    out->reason = row_u8(r);
     out->scores = row_floats(r, &out->score_count);
 }
 
@@ -142,6 +168,7 @@ int tl_row_prediction(sqlite3_stmt *stmt, tl_arena *arena, tl_record *out)
     prediction->part = row_text(&r);
     prediction->image_number = row_uint(&r);
     prediction->reference_number = row_uint(&r);
+    prediction->shadows = row_shadows(&r, &prediction->shadow_count);
     uint32_t count;
     prediction->head_scores = row_floats(&r, &count);
     if (prediction->score_count > 0) prediction->head_count = count / prediction->score_count;
@@ -231,10 +258,20 @@ static bool copy_floats(tl_arena *arena, const float **values, size_t count)
     return copied;
 }
 
+static bool copy_shadows(tl_arena *arena, tl_prediction_record *p)
+{
+    const void *data = p->shadows;
+    bool copied = copy_bytes(arena, &data, p->shadow_count * sizeof *p->shadows);
+    p->shadows = data;
+    return copied;
+}
+
 static bool copy_prediction(tl_arena *arena, tl_prediction_record *p)
 {
-    return copy_text(arena, &p->site) && copy_text(arena, &p->line) && copy_text(arena, &p->part) &&
-           copy_floats(arena, &p->features, p->feature_count) &&
+    const char **texts[] = { &p->site, &p->line, &p->part, &p->board, &p->lot, &p->shift };
+    for (size_t i = 0; i < TL_COUNT_OF(texts); i++)
+        if (!copy_text(arena, texts[i])) return false;
+    return copy_shadows(arena, p) && copy_floats(arena, &p->features, p->feature_count) &&
            copy_floats(arena, &p->scores, p->score_count) &&
            copy_floats(arena, &p->head_scores, (size_t)p->head_count * p->score_count);
 }
@@ -271,8 +308,10 @@ static size_t prediction_bytes(const tl_prediction_record *p)
 {
     size_t floats = (size_t)p->feature_count + p->score_count +
                     (p->head_scores != NULL ? (size_t)p->head_count * p->score_count : 0);
-    return floats * sizeof(float) + text_bytes(p->site) + text_bytes(p->line) +
-           text_bytes(p->part) + image_bytes(p->image) + image_bytes(p->reference);
+    size_t texts = text_bytes(p->site) + text_bytes(p->line) + text_bytes(p->part) +
+                   text_bytes(p->board) + text_bytes(p->lot) + text_bytes(p->shift);
+    return floats * sizeof(float) + texts + p->shadow_count * TL_SHADOW_BYTES +
+           image_bytes(p->image) + image_bytes(p->reference);
 }
 
 size_t tl_record_bytes(const tl_record *record)

@@ -14,15 +14,17 @@ static const char SCHEMA[] =
     "CREATE TABLE prediction(position INTEGER PRIMARY KEY, loop INTEGER NOT NULL, id BLOB NOT NULL,"
     " time_us INTEGER NOT NULL, version INTEGER NOT NULL, epoch INTEGER NOT NULL,"
     " label INTEGER NOT NULL, flagged INTEGER NOT NULL, review INTEGER NOT NULL, defect_score REAL,"
-    " threshold REAL, propensity REAL, site TEXT, line TEXT, part TEXT, image INTEGER,"
-    " reference INTEGER, scores BLOB, head_scores BLOB, features BLOB);"
+    " threshold REAL, propensity REAL, site TEXT, line TEXT, part TEXT, board TEXT, lot TEXT,"
+    " shift TEXT, reason INTEGER NOT NULL DEFAULT 0, image INTEGER, reference INTEGER,"
+    " scores BLOB, shadows BLOB, head_scores BLOB, features BLOB);"
     "CREATE UNIQUE INDEX prediction_id ON prediction(loop, id);"
     "CREATE INDEX prediction_image ON prediction(image) WHERE image IS NOT NULL;"
     "CREATE INDEX prediction_reference ON prediction(reference) WHERE reference IS NOT NULL;"
     "CREATE TABLE tombstone(position INTEGER PRIMARY KEY, loop INTEGER NOT NULL, id BLOB NOT NULL,"
     " time_us INTEGER NOT NULL, version INTEGER NOT NULL, epoch INTEGER NOT NULL,"
     " label INTEGER NOT NULL, flagged INTEGER NOT NULL, review INTEGER NOT NULL, defect_score REAL,"
-    " threshold REAL, propensity REAL, site TEXT, line TEXT, scores BLOB);"
+    " threshold REAL, propensity REAL, site TEXT, line TEXT, board TEXT, lot TEXT, shift TEXT,"
+    " reason INTEGER NOT NULL DEFAULT 0, scores BLOB);"
     "CREATE UNIQUE INDEX tombstone_id ON tombstone(loop, id);"
     "CREATE TABLE feedback(position INTEGER PRIMARY KEY, loop INTEGER NOT NULL,"
     " prediction_id BLOB NOT NULL, kind INTEGER NOT NULL, label INTEGER NOT NULL,"
@@ -61,7 +63,7 @@ static const char VIEWS[] =
     " p.version, p.epoch, p.label, " CLASS_OF("p.label") " AS class,"
     " round(p.defect_score,6) AS defect_score, round(p.threshold,6) AS threshold,"
     " p.flagged, p.review, round(p.propensity,6) AS propensity,"
-    " p.site, p.line, p.part, lower(hex(i.hash)) AS image"
+    " p.reason, p.site, p.line, p.part, p.board, p.lot, p.shift, lower(hex(i.hash)) AS image"
     " FROM prediction p JOIN loop l ON l.number=p.loop LEFT JOIN image i ON i.number=p.image;"
 
     /* The newest word of each source on each prediction, unless it took its word back. */
@@ -74,7 +76,8 @@ static const char VIEWS[] =
     " p.version, p.epoch, p.label AS answered, " CLASS_OF("p.label") " AS answered_class,"
     " " TOLD_LABEL " AS label, " CLASS_OF(TOLD_LABEL) " AS class,"
     " round(p.defect_score,6) AS defect_score, p.flagged,"
-    " round(p.propensity,6) AS propensity, p.site, p.line, p.part, f.source,"
+    " round(p.propensity,6) AS propensity, p.site, p.line, p.part, p.board, p.lot, p.shift,"
+    " f.source,"
     " f.position AS feedback_position, " UTC_OF("f.time_us") " AS feedback_time"
     " FROM standing f JOIN prediction p ON p.loop=f.loop AND p.id=f.prediction_id"
     " JOIN loop l ON l.number=f.loop WHERE f.kind=0 OR f.correct;";
@@ -87,6 +90,16 @@ static const tl_migration MIGRATIONS[] = {
          "UPDATE feedback SET received_us=time_us;"
          "CREATE TABLE IF NOT EXISTS clock(position INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL,"
          " elapsed_us INTEGER NOT NULL, bytes INTEGER NOT NULL);" },
+    /* Format 1 did not know which items belong to one unit, nor what challengers said of them. */
+    { 1, "ALTER TABLE prediction ADD COLUMN board TEXT;"
+         "ALTER TABLE prediction ADD COLUMN lot TEXT;"
+         "ALTER TABLE prediction ADD COLUMN shift TEXT;"
+         "ALTER TABLE prediction ADD COLUMN reason INTEGER NOT NULL DEFAULT 0;"
+         "ALTER TABLE prediction ADD COLUMN shadows BLOB;"
+         "ALTER TABLE tombstone ADD COLUMN board TEXT;"
+         "ALTER TABLE tombstone ADD COLUMN lot TEXT;"
+         "ALTER TABLE tombstone ADD COLUMN shift TEXT;"
+         "ALTER TABLE tombstone ADD COLUMN reason INTEGER NOT NULL DEFAULT 0;" },
 };
 _Static_assert(TL_COUNT_OF(MIGRATIONS) == JOURNAL_FORMAT, "one migration a format");
 

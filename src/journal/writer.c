@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TOMBSTONE_COLUMNS                                                                          \
+    "position,loop,id,time_us,version,epoch,label,flagged,review,defect_score,threshold,"          \
+    "propensity,site,line,board,lot,shift,reason,scores"
+
 static const char *const SQL[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
     [ST_COMMIT] = "COMMIT",
@@ -14,7 +18,8 @@ static const char *const SQL[ST_COUNT] = {
     [ST_PREDICTION] =
         "INSERT INTO prediction(position,loop,id,time_us,version,epoch,label,flagged,review,"
         "defect_score,threshold,propensity,site,line,part,image,reference,scores,head_scores,"
-        "features) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
+        "features,board,lot,shift,reason,shadows) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,"
+        "?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25)",
     [ST_FEEDBACK] = "INSERT INTO feedback(position,loop,prediction_id,kind,label,correct,source,"
                     "time_us,received_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [ST_EVENT] = "INSERT INTO event(position,loop,kind,body,time_us) VALUES(?1,?2,?3,?4,?5)",
@@ -45,9 +50,8 @@ static const char *const SQL[ST_COUNT] = {
         "SELECT position,loop,id,image,reference,EXISTS(SELECT 1 FROM feedback f WHERE "
         "f.loop=p.loop AND f.prediction_id=p.id) FROM prediction p WHERE position>?1 AND "
         "position<=?2 ORDER BY position LIMIT ?3",
-    [ST_PRUNE_TOMBSTONE] =
-        "INSERT INTO tombstone SELECT position,loop,id,time_us,version,epoch,label,flagged,review,"
-        "defect_score,threshold,propensity,site,line,scores FROM prediction WHERE position=?1",
+    [ST_PRUNE_TOMBSTONE] = "INSERT INTO tombstone(" TOMBSTONE_COLUMNS ") SELECT " TOMBSTONE_COLUMNS
+                           " FROM prediction WHERE position=?1",
     [ST_PRUNE_DELETE] = "DELETE FROM prediction WHERE position=?1",
     [ST_IMAGE_USED] = "SELECT 1 FROM prediction WHERE image=?1 UNION ALL "
                       "SELECT 1 FROM prediction WHERE reference=?1 LIMIT 1",
@@ -241,6 +245,13 @@ static int prediction_write(tl_journal *journal, sqlite3_stmt *stmt, const tl_pr
     bind_blob(stmt, 18, p->scores, p->score_count * sizeof(float));
     bind_blob(stmt, 19, p->head_scores, (size_t)p->head_count * p->score_count * sizeof(float));
     bind_blob(stmt, 20, p->features, p->feature_count * sizeof(float));
+    bind_text(stmt, 21, p->board);
+    bind_text(stmt, 22, p->lot);
+    bind_text(stmt, 23, p->shift);
+    sqlite3_bind_int(stmt, 24, p->reason);
+    uint8_t shadows[TL_SHADOW_COUNT_MAX * TL_SHADOW_BYTES];
+    size_t shadow_bytes = tl_shadows_encode(p->shadows, p->shadow_count, shadows);
+    bind_blob(stmt, 25, p->shadow_count > 0 ? shadows : NULL, shadow_bytes);
     return tl_db_run(stmt);
 }
 

@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -72,6 +73,21 @@ class Loop(unittest.TestCase):
         self.assertGreaterEqual(again["parameters"]["epoch"], told["feedback"][1]["epoch"])
         state = self.good("GET", "/v2/models/vectors/loop")
         self.assertEqual(state["labels"], 2)
+
+    def test_where_an_item_comes_from_is_kept(self):
+        told = {"site": "hall 2", "line": "7", "part": "A-113", "board": "SN-4711", "lot": "w12",
+                "shift": "night"}
+        answer = self.good("POST", "/v2/models/vectors/infer", features(2, parameters=told))
+        columns = ", ".join(told)
+        with sqlite3.connect(f"{self.program.folder}/journal/journal.db") as database:
+            for item in answer["parameters"]["prediction_ids"]:
+                row = database.execute(f"SELECT {columns} FROM predictions WHERE id=?", (item,))
+                self.assertEqual(row.fetchone(), tuple(told.values()))
+        database.close()
+        for name in told:
+            status, answer = self.ask("POST", "/v2/models/vectors/infer",
+                                      features(1, parameters={name: "x" * 64}))
+            self.assertEqual(status, 400, answer)
 
     def test_feedback_on_what_is_not_known_is_kept(self):
         status, answer = self.ask("POST", "/v2/models/boards/feedback",

@@ -321,7 +321,8 @@ const tl_command tl_command_export = {
     .name = "export",
     .summary = "the labelled data as CSV and images, or a network as ONNX, for other tools",
     .details =
-        "Writes labels.csv (id, time, site, line, part, image, reference, label, source, "
+        "Writes labels.csv (id, time, site, line, part, board, lot, shift, image, reference, "
+        "label, source, "
         "features) and every image once. It may run while a server has the journal open.\n\n"
         "With --onnx: the network of a loop's version, or a built-in one, as an ONNX file of "
         "any batch. docs/models.md says how its inputs and outputs look and how other tools "

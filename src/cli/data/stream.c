@@ -234,6 +234,7 @@ static tl_status run_item(stream *s, size_t position, tl_error *err)
     tl_dataset_item_at(s->data, position, &known);
     tl_status status = load_item(s, s->data, position, 0, &item, err);
     item.site = known.group;
+    if (s->info.fixed_size) item.board = known.name; /* several patches of one board */
     if (status == TL_OK) status = tl_loop_predict(s->loop, &item, &prediction, err);
     if (status != TL_OK) return status;
     note(s, outcome_of(&prediction, known.label));

@@ -156,6 +156,9 @@ static void the_oldest_unlabelled_give_way(void **state)
     assert_true(got.as.prediction.propensity == 1.0f);
     assert_int_equal(got.as.prediction.epoch, 7);
     assert_string_equal(got.as.prediction.line, "L1");
+    assert_string_equal(got.as.prediction.board, "B1");
+    assert_null(got.as.prediction.lot);
+    assert_int_equal(got.as.prediction.reason, 3);
     assert_int_equal(find(f, COUNT, &got), TL_OK);
     assert_false(got.as.prediction.pruned);
     /* Pruned in order: no kept unlabelled prediction is older than a tombstone. */
@@ -345,7 +348,13 @@ static void an_older_format_is_migrated(void **state)
     append_ok(f->journal, feedback_of(f->loop, 1, TL_FEEDBACK_LABEL, 2, "ann"));
     tl_journal_close(&f->journal);
     by_hand(f, "DROP VIEW labelled;DROP VIEW standing;DROP VIEW predictions;DROP TABLE clock;"
-               "ALTER TABLE feedback DROP COLUMN received_us;PRAGMA user_version=0");
+               "ALTER TABLE feedback DROP COLUMN received_us;"
+               "ALTER TABLE prediction DROP COLUMN board;ALTER TABLE prediction DROP COLUMN lot;"
+               "ALTER TABLE prediction DROP COLUMN shift;ALTER TABLE prediction DROP COLUMN reason;"
+               "ALTER TABLE prediction DROP COLUMN shadows;"
+               "ALTER TABLE tombstone DROP COLUMN board;ALTER TABLE tombstone DROP COLUMN lot;"
+               "ALTER TABLE tombstone DROP COLUMN shift;ALTER TABLE tombstone DROP COLUMN reason;"
+               "PRAGMA user_version=0");
     tl_journal_reader *reader = NULL;
     tl_error err;
     assert_int_equal(tl_journal_reader_open_path(f->folder, &reader, &err), TL_EVERSION);
@@ -354,6 +363,11 @@ static void an_older_format_is_migrated(void **state)
     assert_int_equal(sql_int(f->journal, "SELECT received_us FROM feedback"), 5);
     assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM labelled"), 1);
     append_ok(f->journal, feedback_of(f->loop, 1, TL_FEEDBACK_WITHDRAW, -1, "ann"));
+    tl_record more = prediction_of(f->loop, 2);
+    more.as.prediction.board = "B";
+    append_ok(f->journal, more);
+    assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM predictions WHERE reason=0"), 1);
+    assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM predictions WHERE board='B'"), 1);
 }
 
 static void a_migration_that_fails_changes_nothing(void **state)
@@ -367,7 +381,7 @@ static void a_migration_that_fails_changes_nothing(void **state)
     assert_int_not_equal(tl_journal_open(&options, &f->journal, &err), TL_OK);
     assert_non_null(strstr(err.text, "migrating from format 0"));
     by_hand(f, "SELECT * FROM labelled"); /* the views were not dropped */
-    by_hand(f, "PRAGMA user_version=1");
+    by_hand(f, "PRAGMA user_version=2");
     open_with(f, (tl_journal_options){ 0 });
 }
 
@@ -516,9 +530,11 @@ static void the_labelled_data_is_exported(void **state)
     tl_journal_reader_close(&reader);
     file_read(f, "out/labels.csv", text, sizeof text);
     char *line = strtok(text, "\n");
-    assert_string_equal(line, "id,time,site,line,part,image,reference,label,source,f0,f1,f2,f3");
+    assert_string_equal(line, "id,time,site,line,part,board,lot,shift,image,reference,label,source,"
+                              "f0,f1,f2,f3");
     line = strtok(NULL, "\n");
-    assert_non_null(strstr(line, ",1970-01-01T00:00:01.000000Z,,L1,\"a \"\"b\"\", c\",images/"));
+    assert_non_null(
+        strstr(line, ",1970-01-01T00:00:01.000000Z,,L1,\"a \"\"b\"\", c\",B1,,,images/"));
     assert_non_null(strstr(line, ".pgm,,ok,ann,1,-2,3.5,0"));
     line = strtok(NULL, "\n");
     assert_non_null(strstr(line, ".png,,open,bob,"));

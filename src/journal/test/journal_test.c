@@ -68,6 +68,14 @@ static void prediction_comes_back_whole(void **state)
                                 "d";
     record.as.prediction.review = true;
     record.as.prediction.propensity = NAN;
+    static const tl_shadow_record shadows[2] = { { UINT64_MAX - 2, 0.75f, 2, 1 },
+                                                 { 4, NAN, 63, 0 } };
+    record.as.prediction.board = "SN-4711";
+    record.as.prediction.lot = "lot 9";
+    record.as.prediction.shift = "night";
+    record.as.prediction.reason = 200;
+    record.as.prediction.shadows = shadows;
+    record.as.prediction.shadow_count = 2;
     append_ok(f->journal, record);
     restart(f);
     tl_record got;
@@ -95,7 +103,48 @@ static void prediction_comes_back_whole(void **state)
     assert_true(p->flagged && p->review);
     assert_true(p->threshold == 0.5f);
     assert_true(p->propensity != p->propensity); /* a NaN survives */
+    assert_string_equal(p->board, "SN-4711");
+    assert_string_equal(p->lot, "lot 9");
+    assert_string_equal(p->shift, "night");
+    assert_int_equal(p->reason, 200);
+    assert_int_equal(p->shadow_count, 2);
+    assert_true(p->shadows[0].version == UINT64_MAX - 2 && p->shadows[0].defect_score == 0.75f);
+    assert_true(p->shadows[0].label == 2 && p->shadows[0].flagged == 1);
+    assert_true(p->shadows[1].version == 4 && isnan(p->shadows[1].defect_score));
+    assert_true(p->shadows[1].label == 63 && p->shadows[1].flagged == 0);
+    tl_record next; /* and the same when reading ahead */
+    assert_int_equal(tl_journal_next(f->reader, f->loop, 0, &f->arena, &next, NULL), TL_OK);
+    assert_string_equal(next.as.prediction.shift, "night");
+    assert_memory_equal(next.as.prediction.shadows, p->shadows, sizeof shadows);
+    assert_int_equal(sql_int(f->journal, "SELECT count(*) FROM predictions WHERE board='SN-4711' "
+                                         "AND lot='lot 9' AND shift='night' AND reason=200"),
+                     1);
     assert_int_equal(find(f, 2, true, &got, &pruned), TL_ENOTFOUND);
+}
+
+/* The layout on disk, byte by byte, and what is none. */
+static void shadows_are_checked_when_read(void **state)
+{
+    (void)state;
+    uint8_t bytes[(TL_SHADOW_COUNT_MAX + 1) * TL_SHADOW_BYTES] = { 0 };
+    const tl_shadow_record shadow = { 0x0102030405060708, 1.0f, 5, 1 };
+    static const uint8_t layout[] = { 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0x80, 0x3f, 5, 1 };
+    assert_int_equal(tl_shadows_encode(&shadow, 1, bytes), sizeof layout);
+    assert_memory_equal(bytes, layout, sizeof layout);
+    tl_shadow_record got[TL_SHADOW_COUNT_MAX];
+    uint32_t count = 9;
+    assert_true(tl_shadows_decode(bytes, TL_SHADOW_BYTES, got, &count));
+    assert_int_equal(count, 1);
+    assert_true(got[0].version == shadow.version && got[0].defect_score == 1.0f);
+    assert_true(tl_shadows_decode(bytes, TL_SHADOW_COUNT_MAX * TL_SHADOW_BYTES, got, &count));
+    assert_int_equal(count, TL_SHADOW_COUNT_MAX);
+    assert_false(tl_shadows_decode(bytes, sizeof bytes, got, &count));
+    assert_false(tl_shadows_decode(bytes, TL_SHADOW_BYTES - 1, got, &count));
+    bytes[13] = 2;
+    assert_false(tl_shadows_decode(bytes, TL_SHADOW_BYTES, got, &count));
+    bytes[13] = 0;
+    bytes[12] = TL_CLASS_COUNT_MAX;
+    assert_false(tl_shadows_decode(bytes, TL_SHADOW_BYTES, got, &count));
 }
 
 static void every_kind_comes_back_in_order(void **state)
@@ -496,6 +545,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(prediction_comes_back_whole),
+        cmocka_unit_test(shadows_are_checked_when_read),
         TEST(every_kind_comes_back_in_order),
         TEST(long_walk_sees_each_record_once),
         TEST(the_same_image_is_kept_once),

@@ -52,6 +52,8 @@ static inline tl_record prediction_of(uint32_t loop, uint64_t number)
                                                    .version = 1,
                                                    .epoch = 7,
                                                    .line = "L1",
+                                                   .board = "B1",
+                                                   .reason = 3,
                                                    .features = TEST_FEATURES,
                                                    .feature_count = 4,
                                                    .scores = TEST_SCORES,

@@ -24,16 +24,18 @@ static bool copy_text(tl_arena *arena, const char *text, const char **out)
 static tl_status take_texts(tl_predict_op *op, const tl_item *item, tl_prediction_record *p,
                             tl_error *err)
 {
-    const char *const texts[] = { item->site, item->line, item->part };
+    const char *const texts[] = { item->site,  item->line, item->part,
+                                  item->board, item->lot,  item->shift };
+    const char **const places[] = { &p->site, &p->line, &p->part, &p->board, &p->lot, &p->shift };
     for (size_t i = 0; i < TL_COUNT_OF(texts); i++)
         if (texts[i] != NULL && texts[i][0] != '\0' && !tl_name_is_valid(texts[i]))
             return tl_fail(err, TL_EINVAL,
-                           "site, line and part are up to %d bytes without control characters",
+                           "site, line, part, board, lot and shift are up to %d bytes without "
+                           "control characters",
                            TL_TEXT_BYTES_MAX - 1);
-    bool ok = copy_text(&op->arena, item->site, &p->site) &&
-              copy_text(&op->arena, item->line, &p->line) &&
-              copy_text(&op->arena, item->part, &p->part);
-    return ok ? TL_OK : tl_fail(err, TL_ENOMEM, "request");
+    for (size_t i = 0; i < TL_COUNT_OF(texts); i++)
+        if (!copy_text(&op->arena, texts[i], places[i])) return tl_fail(err, TL_ENOMEM, "request");
+    return TL_OK;
 }
 
 /* A copy of the image as it came, for the journal; hashed here, on the caller's thread. */

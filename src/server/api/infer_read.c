@@ -99,15 +99,26 @@ static tl_status read_ids(const reading *r, const tl_json *value)
     return TL_OK;
 }
 
+/* The texts that are kept with all items of the request. */
+static tl_status read_names(const reading *r, const tl_json *parameters, tl_item *out)
+{
+    const struct {
+        const char *key, **place;
+    } names[] = { { "site", &out->site },   { "line", &out->line }, { "part", &out->part },
+                  { "board", &out->board }, { "lot", &out->lot },   { "shift", &out->shift } };
+    tl_status status = TL_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == TL_OK; i++)
+        status = read_name(r, parameters, names[i].key, names[i].place);
+    return status;
+}
+
 /* After the items are there. */
 static tl_status read_parameters(const reading *r, const tl_json *root)
 {
     const tl_json *parameters = tl_json_get(root, "parameters");
     if (parameters == NULL) return TL_OK;
-    const char *site = NULL, *line = NULL, *part = NULL;
-    tl_status status = read_name(r, parameters, "site", &site);
-    if (status == TL_OK) status = read_name(r, parameters, "line", &line);
-    if (status == TL_OK) status = read_name(r, parameters, "part", &part);
+    tl_item names = { 0 };
+    tl_status status = read_names(r, parameters, &names);
     if (status == TL_OK)
         status = read_version(r, tl_json_get(parameters, "version"), &r->out->version);
     if (status == TL_OK) status = read_ids(r, tl_json_get(parameters, "item_ids"));
@@ -116,9 +127,13 @@ static tl_status read_parameters(const reading *r, const tl_json *root)
     if (request_id != NULL && !tl_json_text(request_id, &r->out->request_id))
         return tl_fail(r->err, TL_EINVAL, "parameter \"request_id\" must be a text");
     for (size_t i = 0; i < r->out->count; i++) {
-        r->out->items[i].site = site;
-        r->out->items[i].line = line;
-        r->out->items[i].part = part;
+        tl_item *item = &r->out->items[i];
+        item->site = names.site;
+        item->line = names.line;
+        item->part = names.part;
+        item->board = names.board;
+        item->lot = names.lot;
+        item->shift = names.shift;
     }
     return TL_OK;
 }

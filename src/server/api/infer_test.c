@@ -387,15 +387,20 @@ static void parameters_are_read(void **state)
     bench *b = *state;
     static const char *const bodies[] = {
         "{\"id\":\"x\",\"parameters\":{\"site\":\"s\",\"line\":\"l\",\"part\":\"p\",\"version\":7,"
+        "\"board\":\"b\",\"lot\":\"o\",\"shift\":\"n\","
         "\"request_id\":\"r\",\"priority\":1,\"item_ids\":[\"" ID_A "\",\"" ID_B "\"]}," INPUT_TWO,
         "{\"id\":\"x\",\"parameters\":{\"site\":\"s\",\"line\":\"l\",\"part\":\"p\","
-        "\"version\":\"7\",\"request_id\":\"r\",\"item_ids\":\"" ID_A ", " ID_B "\"}," INPUT_TWO,
+        "\"board\":\"b\",\"lot\":\"o\",\"shift\":\"n\",\"version\":\"7\",\"request_id\":\"r\","
+        "\"item_ids\":\"" ID_A ", " ID_B "\"}," INPUT_TWO,
     };
     for (size_t i = 0; i < TL_COUNT_OF(bodies); i++) {
         if (read_json(b, &b->vectors, bodies[i]) != TL_OK) fail_msg("%s", b->err.text);
         assert_string_equal(b->request.items[1].site, "s");
         assert_string_equal(b->request.items[1].line, "l");
         assert_string_equal(b->request.items[0].part, "p");
+        assert_string_equal(b->request.items[1].board, "b");
+        assert_string_equal(b->request.items[0].lot, "o");
+        assert_string_equal(b->request.items[1].shift, "n");
         assert_int_equal(b->request.version, 7);
         assert_string_equal(b->request.request_id, "r");
         assert_string_equal(b->request.form.id, "x");
@@ -410,6 +415,7 @@ static void wrong_parameters_are_refused(void **state)
     static const char *const bodies[] = {
         "{\"id\":7," INPUT_TWO,
         "{\"parameters\":{\"site\":7}," INPUT_TWO,
+        "{\"parameters\":{\"board\":7}," INPUT_TWO,
         "{\"parameters\":{\"site\":"
         "\"0123456789012345678901234567890123456789012345678901234567890123\"}," INPUT_TWO,
         "{\"parameters\":{\"version\":\"x\"}," INPUT_TWO,
