@@ -158,7 +158,7 @@ static tl_status sum_losses(tl_trainer *trainer, const tl_weights *weights,
     return status;
 }
 
-static tl_status gather_evidence(tl_trainer *trainer, const float *flat, tl_gate_evidence *out,
+static tl_status gather_evidence(tl_trainer *trainer, const float *flat, tl_no_worse_evidence *out,
                                  tl_error *err)
 {
     tl_campaign_entry *entries = NULL;

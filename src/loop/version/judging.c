@@ -93,7 +93,7 @@ static tl_status warm(tl_trainer *trainer, tl_version *version, tl_error *err)
 tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_max,
                            tl_judgement *judgement, tl_error *err)
 {
-    tl_gate_evidence *evidence = &judgement->evidence;
+    tl_no_worse_evidence *evidence = &judgement->evidence;
     tl_version *version = NULL;
     tl_status status = make_version(trainer, flat, kept_max, &version, err);
     if (status == TL_OK)
@@ -102,7 +102,7 @@ tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_m
     if (status == TL_OK)
         status = golden_errors(trainer, version->weights, &evidence->golden_candidate_errors,
                                &evidence->golden_count, err);
-    judgement->verdict = tl_gate_decide(evidence);
+    judgement->verdict = tl_no_worse_decide(evidence);
     bool publish = status == TL_OK && judgement->verdict.publish;
     if (publish) status = warm(trainer, version, err);
     if (status != TL_OK || !publish) tl_version_destroy(&version);

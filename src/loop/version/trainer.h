@@ -10,7 +10,7 @@
 #ifndef TL_LOOP_TRAINER_H
 #define TL_LOOP_TRAINER_H
 
-#include "gate/gate.h"
+#include "gate/no_worse.h"
 #include "learn/slow/learner.h"
 #include "loop/core/core.h"
 
@@ -22,8 +22,8 @@ typedef struct tl_judgement {
     uint64_t labels;   /* labels learned by then */
     uint64_t position; /* key of the newest item learned */
     uint64_t skipped;  /* samples that could not be fetched since the judgement before */
-    tl_gate_evidence evidence;
-    tl_gate_verdict verdict;
+    tl_no_worse_evidence evidence;
+    tl_no_worse_verdict verdict;
     tl_version *version; /* warmed up; owned by whoever got it; NULL when refused */
     const char *origin;  /* "continuous" or "campaign" */
 } tl_judgement;

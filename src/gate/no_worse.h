@@ -1,31 +1,31 @@
-/* gate.h - decides from evidence whether a candidate version goes into service.
+/* no_worse.h - decides from evidence whether a candidate version goes into service.
  * Layer: gate (above stats). Pure; any thread.
  *
  * This is the plain rule: publish what did no worse on the items that both the champion and the
  * candidate predicted before they learned them, and made no more errors on the golden set. It looks
  * once at each candidate and makes no promise under repeated looking. */
-#ifndef TL_GATE_GATE_H
-#define TL_GATE_GATE_H
+#ifndef TL_GATE_NO_WORSE_H
+#define TL_GATE_NO_WORSE_H
 
 #include "base/status.h"
 
-enum { TL_GATE_WORDS_BYTES = 128 };
+enum { TL_NO_WORSE_WORDS_BYTES = 128 };
 
 /* Paired evidence over the same items, each predicted by both before it was learned by either. */
-typedef struct tl_gate_evidence {
+typedef struct tl_no_worse_evidence {
     double champion_loss, candidate_loss; /* sums of log loss, nats */
     uint32_t count;                       /* items in the window */
     uint32_t golden_count, golden_champion_errors, golden_candidate_errors;
-} tl_gate_evidence;
+} tl_no_worse_evidence;
 
-typedef struct tl_gate_verdict {
+typedef struct tl_no_worse_verdict {
     bool publish;
-    char words[TL_GATE_WORDS_BYTES]; /* why, for people */
-} tl_gate_verdict;
+    char words[TL_NO_WORSE_WORDS_BYTES]; /* why, for people */
+} tl_no_worse_verdict;
 
 /* Publishes when the candidate's mean loss over the window is at most the champion's, and the
  * golden set (void while it is empty) shows no additional error. An empty window publishes nothing.
  */
-tl_gate_verdict tl_gate_decide(const tl_gate_evidence *evidence);
+tl_no_worse_verdict tl_no_worse_decide(const tl_no_worse_evidence *evidence);
 
 #endif

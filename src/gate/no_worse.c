@@ -1,12 +1,12 @@
-#include "gate/gate.h"
+#include "gate/no_worse.h"
 
 #include <math.h>
 #include <stdio.h>
 
-static tl_gate_verdict verdict_of(bool publish, const char *reason,
-                                  const tl_gate_evidence *evidence)
+static tl_no_worse_verdict verdict_of(bool publish, const char *reason,
+                                      const tl_no_worse_evidence *evidence)
 {
-    tl_gate_verdict verdict = { .publish = publish };
+    tl_no_worse_verdict verdict = { .publish = publish };
     double count = evidence->count > 0 ? evidence->count : 1;
     snprintf(verdict.words, sizeof verdict.words,
              "%s: loss %.4f against %.4f over %u items; golden errors %u against %u of %u", reason,
@@ -16,7 +16,7 @@ static tl_gate_verdict verdict_of(bool publish, const char *reason,
     return verdict;
 }
 
-tl_gate_verdict tl_gate_decide(const tl_gate_evidence *evidence)
+tl_no_worse_verdict tl_no_worse_decide(const tl_no_worse_evidence *evidence)
 {
     if (evidence->count == 0) return verdict_of(false, "refused, no evidence yet", evidence);
     if (!isfinite(evidence->candidate_loss))
