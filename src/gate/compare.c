@@ -1,0 +1,281 @@
+/* compare.c - the bets of one unit. */
+#include <math.h>
+
+#include "gate/internal.h"
+#include "stats/spending.h"
+
+static const double LEVEL_MIN = 1000; /* units: the least run length that is worked with */
+static const double SITE_ALPHA = 0.05;
+
+double tl_gate_interval_threshold(void)
+{
+    return log(2 / 0.05);
+}
+
+/* ---- Losses and margins ---------------------------------------------------------------------- */
+
+static double cost_wrong(const tl_gate_policy *policy, bool flagged)
+{
+    return flagged ? policy->cost_false_alarm : policy->cost_miss;
+}
+
+/* Symmetric noise eta makes of E[D] = p miss - (1-p) alarm, for the side that flags alone,
+ * (1 - 2 eta) E[D] + eta (miss - alarm): it gains what the other side loses. Only the gain is taken
+ * off, since eta is at most `noise`. A hostile label brings at most miss + alarm (sources.h). */
+static double margin(const tl_gate_policy *policy, bool flagged)
+{
+    double tilt = policy->cost_miss - policy->cost_false_alarm;
+    if (!flagged) tilt = -tilt;
+    return policy->noise * (tilt > 0 ? tilt : 0) +
+           policy->hostile * (policy->cost_miss + policy->cost_false_alarm);
+}
+
+double tl_gate_worst_loss(const tl_gate_policy *policy)
+{
+    double flags = cost_wrong(policy, true) + margin(policy, true);
+    double passes = cost_wrong(policy, false) + margin(policy, false);
+    return flags > passes ? flags : passes;
+}
+
+/* What a unit brings to the two claims, margins included, and without them. */
+typedef struct tally {
+    double better, gain;
+    double answered, against, other_against;
+    tl_gate_counts counts;
+} tally;
+
+static void count_unanswered(const tl_gate_policy *policy, bool flagged, double weight, tally *sums)
+{
+    sums->against += weight * cost_wrong(policy, flagged);
+    sums->other_against += weight * cost_wrong(policy, !flagged);
+}
+
+static void count_item(const tl_gate_policy *policy, tl_shadow *shadow, const tl_open_item *item,
+                       bool flagged, tally *sums)
+{
+    bool counts = item->answer != TL_ANSWER_NONE &&
+                  (policy->hostile == 0 ||
+                   tl_sources_take(&shadow->bet, item->source, item->weight, policy->hostile));
+    if (!counts) {
+        sums->counts.timeouts++;
+        count_unanswered(policy, flagged, item->weight, sums);
+        return;
+    }
+    bool right = (item->answer == TL_ANSWER_DEFECT) == flagged;
+    double difference = right ? cost_wrong(policy, !flagged) : -cost_wrong(policy, flagged);
+    sums->counts.disagreements++;
+    if (right)
+        sums->counts.wins++;
+    else
+        sums->counts.losses++;
+    sums->answered += item->weight * difference;
+    sums->better += item->weight * (difference - margin(policy, flagged));
+    sums->gain -= item->weight * (difference + margin(policy, !flagged));
+}
+
+static tally tally_unit(tl_gate *gate, const tl_open_unit *unit, unsigned slot)
+{
+    const tl_gate_policy *policy = &gate->policy;
+    const tl_open_share *share = &unit->share[slot];
+    tally sums = { .counts = { .units = 1, .items = share->items } };
+    for (uint64_t n = unit->item_first; n != 0;) {
+        const tl_open_item *item = tl_open_item_at(&gate->open, n);
+        if (tl_open_disagrees(item, slot))
+            count_item(policy, &gate->shadow[slot], item, !item->flagged, &sums);
+        n = item->next;
+    }
+    count_unanswered(policy, true, share->hidden_flagged, &sums);
+    count_unanswered(policy, false, share->hidden_passed, &sums);
+    sums.better -= sums.against;
+    sums.gain -= sums.other_against;
+    return sums;
+}
+
+static void add_counts(tl_gate_counts *to, const tl_gate_counts *more)
+{
+    to->units += more->units;
+    to->items += more->items;
+    to->disagreements += more->disagreements;
+    to->wins += more->wins;
+    to->losses += more->losses;
+    to->timeouts += more->timeouts;
+}
+
+/* ---- Sites ----------------------------------------------------------------------------------- */
+
+/* One more than can be kept apart is not kept apart: it counts overall only. */
+static tl_gate_place *place_of(tl_shadow *shadow, uint64_t site)
+{
+    for (size_t i = 0; i < shadow->place_count; i++)
+        if (shadow->place[i].site == site) return &shadow->place[i];
+    if (shadow->place_count == TL_GATE_SITE_MAX) return NULL;
+    tl_gate_place *place = &shadow->place[shadow->place_count++];
+    *place = (tl_gate_place){ .site = site };
+    tl_bettor_init(&place->worse);
+    return place;
+}
+
+static void bet_at_site(tl_shadow *shadow, uint64_t site, const tally *sums)
+{
+    tl_gate_place *place = place_of(shadow, site);
+    if (place == NULL) return;
+    add_counts(&place->counts, &sums->counts);
+    place->saved += sums->answered - sums->against;
+    tl_bettor_bet(&place->worse, sums->gain / shadow->bound);
+    uint64_t number = (uint64_t)(place - shadow->place) + 1;
+    if (!place->proven &&
+        tl_bettor_log_e(&place->worse) >= tl_spending_log_threshold(SITE_ALPHA, number))
+        place->proven = true;
+}
+
+static bool worse_somewhere(const tl_shadow *shadow)
+{
+    bool worse = false;
+    for (size_t i = 0; i < shadow->place_count; i++) worse = worse || shadow->place[i].proven;
+    return worse;
+}
+
+/* ---- Levels ---------------------------------------------------------------------------------- */
+
+/* So many units come in so many days, as far as it is known before the next one. */
+static double units_in(const tl_gate *gate, double days)
+{
+    double elapsed_us = fmax(1e6, (double)(gate->open.now_us - gate->open.start_us));
+    return fmax(LEVEL_MIN, days * (double)gate->units / (elapsed_us / 86400e6));
+}
+
+double tl_gate_take_back_level(const tl_gate *gate)
+{
+    return units_in(gate, gate->policy.take_back_days);
+}
+
+double tl_gate_alarm_level(const tl_gate *gate)
+{
+    return units_in(gate, gate->policy.alarm_days);
+}
+
+/* ---- Verdicts -------------------------------------------------------------------------------- */
+
+static void tell(tl_gate *gate, const tl_shadow *shadow, tl_gate_kind kind, double log_e,
+                 double log_threshold)
+{
+    double items = (double)shadow->counts.items, limit = tl_gate_worst_loss(&gate->policy);
+    double low = tl_claim_gain_low(&shadow->better, tl_gate_interval_threshold(), limit);
+    double high = -tl_claim_gain_low(&shadow->gain, tl_gate_interval_threshold(), limit);
+    bool certify = kind == TL_GATE_CERTIFY;
+    double saved =
+        certify ? -shadow->answered - shadow->other_against : shadow->answered - shadow->against;
+    tl_gate_verdict verdict = { .kind = kind,
+                                .version = shadow->version,
+                                .position = shadow->last,
+                                .log_e = log_e,
+                                .log_threshold = log_threshold,
+                                .counts = shadow->counts,
+                                .gain = saved / items,
+                                .gain_low = certify ? -high : low,
+                                .gain_high = certify ? -low : high };
+    tl_gate_verdict_add(gate, &verdict);
+}
+
+static void judge_better(tl_gate *gate, tl_shadow *shadow)
+{
+    double log_e = tl_bettor_log_e(&shadow->better.decided);
+    double saved = shadow->answered - shadow->against;
+    if (log_e < shadow->log_threshold || saved < gate->policy.effect * (double)shadow->counts.items)
+        return;
+    shadow->blocked = worse_somewhere(shadow);
+    if (shadow->blocked) return;
+    shadow->promoted = true;
+    tell(gate, shadow, TL_GATE_PROMOTE, log_e, shadow->log_threshold);
+}
+
+static void judge_gain(tl_gate *gate, tl_shadow *shadow)
+{
+    double log_e = tl_bettor_log_e(&shadow->gain.decided);
+    if (log_e < shadow->log_threshold) return;
+    shadow->certified = true;
+    tell(gate, shadow, TL_GATE_CERTIFY, log_e, shadow->log_threshold);
+}
+
+static void judge_harm(tl_gate *gate, tl_shadow *shadow, double payoff)
+{
+    tl_detector_step(&shadow->harm, payoff, 1);
+    double value = tl_detector_value(&shadow->harm), level = tl_gate_take_back_level(gate);
+    if (value < level) return;
+    tl_detector_restart(&shadow->harm);
+    tell(gate, shadow, TL_GATE_TAKE_BACK, log(value), log(level));
+}
+
+/* ---- A unit ---------------------------------------------------------------------------------- */
+
+static void bet_shadow(tl_gate *gate, const tl_open_unit *unit, unsigned slot)
+{
+    tl_shadow *shadow = &gate->shadow[slot];
+    const tl_open_share *share = &unit->share[slot];
+    if (!tl_shadow_used(shadow) || share->items == 0) return;
+    tally sums = tally_unit(gate, unit, slot);
+    double effect = gate->policy.effect, items = share->items;
+    double stakes = fmax(1, share->weight + share->hidden_flagged + share->hidden_passed);
+    double worst = tl_gate_worst_loss(&gate->policy) * stakes + effect * items;
+    shadow->bound = fmax(shadow->bound, worst);
+    double scale = 1 / shadow->bound;
+    tl_claim_bet(&shadow->better, sums.better * scale, items * scale, effect);
+    tl_claim_bet(&shadow->gain, sums.gain * scale, items * scale, effect);
+    add_counts(&shadow->counts, &sums.counts);
+    shadow->answered += sums.answered;
+    shadow->against += sums.against;
+    shadow->other_against += sums.other_against;
+    shadow->last = unit->last;
+    if (unit->site != 0) bet_at_site(shadow, unit->site, &sums);
+    if ((shadow->watch & TL_GATE_BETTER) && !shadow->promoted) judge_better(gate, shadow);
+    if ((shadow->watch & TL_GATE_GAIN) && !shadow->certified) judge_gain(gate, shadow);
+    if (shadow->watch & TL_GATE_HARM) judge_harm(gate, shadow, sums.better * scale);
+}
+
+static void tell_alarm(tl_gate *gate, uint64_t position, double value, double level)
+{
+    tl_gate_verdict verdict = { .kind = TL_GATE_ALARM,
+                                .position = position,
+                                .log_e = log(value),
+                                .log_threshold = log(level),
+                                .counts = gate->promise_counts,
+                                .gain = gate->promise_errors / (double)gate->promise_counts.items,
+                                .gain_low = NAN,
+                                .gain_high = NAN };
+    tl_gate_verdict_add(gate, &verdict);
+}
+
+/* Errors of what answers. What nobody looked at, though it was drawn, is no error: an alarm is
+ * about calls, not about reviewers. */
+static void bet_promise(tl_gate *gate, const tl_open_unit *unit)
+{
+    tl_gate_counts *counts = &gate->promise_counts;
+    double errors = 0;
+    for (uint64_t n = unit->item_first; n != 0;) {
+        const tl_open_item *item = tl_open_item_at(&gate->open, n);
+        bool answered = item->answer != TL_ANSWER_NONE;
+        bool wrong = answered && (item->answer == TL_ANSWER_DEFECT) != item->flagged;
+        if (wrong) errors += item->weight;
+        counts->disagreements += answered;
+        counts->wins += answered && !wrong;
+        counts->losses += wrong;
+        counts->timeouts += !answered;
+        n = item->next;
+    }
+    counts->units++;
+    counts->items += unit->items;
+    gate->promise_errors += errors;
+    gate->propensity = fmin(gate->propensity, unit->propensity);
+    tl_detector_step(&gate->promise, errors / unit->items, gate->propensity);
+    double value = tl_detector_value(&gate->promise), level = tl_gate_alarm_level(gate);
+    if (value < level) return;
+    tell_alarm(gate, unit->last, value, level);
+    tl_gate_promise_begin(gate);
+}
+
+void tl_gate_bet(tl_gate *gate, const tl_open_unit *unit)
+{
+    gate->units++;
+    for (unsigned k = 0; k < TL_GATE_SHADOW_MAX; k++) bet_shadow(gate, unit, k);
+    if (gate->policy.promised_error > 0) bet_promise(gate, unit);
+}
