@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -103,6 +103,14 @@ _tightloop() {
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         backup:--config|backup:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         backup:--to|backup:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        plan:--aql|plan:-a) COMPREPLY=(); return ;;
+        plan:--ltpd|plan:-t) COMPREPLY=(); return ;;
+        plan:--producer|plan:-p) COMPREPLY=(); return ;;
+        plan:--consumer|plan:-c) COMPREPLY=(); return ;;
+        plan:--lot|plan:-n) COMPREPLY=(); return ;;
+        plan:--sample|plan:-s) COMPREPLY=(); return ;;
+        plan:--accept|plan:-d) COMPREPLY=(); return ;;
+        plan:--daily) COMPREPLY=(); return ;;
         export:--journal|export:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         export:--config|export:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         export:--loop|export:-l) COMPREPLY=(); return ;;
@@ -138,6 +146,7 @@ _tightloop() {
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
+        plan) COMPREPLY=($(compgen -W '--aql --ltpd --producer --consumer --lot --iso --sample --accept --daily --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
         token) COMPREPLY=($(compgen -W 'create list revoke --file --config --rights --json --help' -- "$word")) ;;
