@@ -4,16 +4,18 @@
 
 enum { VERSION = 1, STEPS = 24, HALVINGS = 30 };
 
-void tl_claim_init(tl_claim *claim, double charge)
+void tl_claim_init(tl_claim *claim)
 {
-    *claim = (tl_claim){ .slope = { 0 } };
-    tl_bettor_init_charged(&claim->decided, charge);
-    tl_bettor_init_charged(&claim->free, charge);
+    tl_bettor_init(&claim->decided);
+    tl_doubt_init(&claim->doubt);
+    tl_bettor_init(&claim->free);
+    for (unsigned j = 0; j < TL_BETTOR_STAKES; j++)
+        claim->slope[j] = claim->curve[j] = claim->reach[j] = 0;
 }
 
-void tl_claim_bet(tl_claim *claim, double z, double n, double effect)
+void tl_claim_bet(tl_claim *claim, double payoff, double z, double n)
 {
-    tl_bettor_bet(&claim->decided, z - effect * n);
+    tl_bettor_bet(&claim->decided, payoff);
     tl_bettor_bet(&claim->free, z);
     const double *stakes = tl_bettor_stakes();
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) {
@@ -22,6 +24,17 @@ void tl_claim_bet(tl_claim *claim, double z, double n, double effect)
         claim->curve[j] += share * share;
         claim->reach[j] = claim->reach[j] > share ? claim->reach[j] : share;
     }
+}
+
+double tl_claim_log_e(const tl_claim *claim)
+{
+    return tl_doubt_log_e(&claim->doubt, &claim->decided, NULL);
+}
+
+bool tl_claim_reaches(const tl_claim *claim, double log_threshold)
+{
+    return tl_bettor_log_e(&claim->decided) >= log_threshold &&
+           tl_claim_log_e(claim) >= log_threshold;
 }
 
 /* A lower bound of log K(gain). */
@@ -71,9 +84,9 @@ double tl_claim_gain_low(const tl_claim *claim, double log_threshold, double lim
 double tl_claim_growth(const tl_claim *claim, uint64_t disagreements)
 {
     if (disagreements == 0) return 0;
-    double best = 0;
-    for (unsigned j = 0; j < TL_BETTOR_STAKES; j++)
-        best = fmax(best, tl_bettor_log_wealth(&claim->decided, j));
+    double log_wealth[TL_BETTOR_STAKES], best = 0;
+    tl_doubt_log_e(&claim->doubt, &claim->decided, log_wealth);
+    for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) best = fmax(best, log_wealth[j]);
     return best / (double)disagreements;
 }
 
@@ -81,6 +94,7 @@ void tl_claim_save(const tl_claim *claim, tl_blob *blob)
 {
     size_t section = tl_blob_section_begin(blob, "CLAI", VERSION);
     tl_bettor_save(&claim->decided, blob);
+    tl_doubt_save(&claim->doubt, blob);
     tl_bettor_save(&claim->free, blob);
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) {
         tl_blob_f64(blob, claim->slope[j]);
@@ -98,21 +112,20 @@ static bool fine(double value)
 tl_status tl_claim_load(tl_claim *claim, tl_blob_reader *reader, tl_error *err)
 {
     tl_blob_reader body;
-    tl_claim loaded;
     tl_status status = tl_blob_read_section(reader, "CLAI", VERSION, &body, NULL, err);
-    if (status == TL_OK) status = tl_bettor_load(&loaded.decided, &body, err);
-    if (status == TL_OK) status = tl_bettor_load(&loaded.free, &body, err);
+    if (status == TL_OK) status = tl_bettor_load(&claim->decided, &body, err);
+    if (status == TL_OK) status = tl_doubt_load(&claim->doubt, &body, err);
+    if (status == TL_OK) status = tl_bettor_load(&claim->free, &body, err);
     if (status != TL_OK) return status;
     bool sound = true;
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) {
-        loaded.slope[j] = tl_blob_read_f64(&body);
-        loaded.curve[j] = tl_blob_read_f64(&body);
-        loaded.reach[j] = tl_blob_read_f64(&body);
-        sound = sound && fine(loaded.slope[j]) && fine(loaded.curve[j]) && fine(loaded.reach[j]);
+        claim->slope[j] = tl_blob_read_f64(&body);
+        claim->curve[j] = tl_blob_read_f64(&body);
+        claim->reach[j] = tl_blob_read_f64(&body);
+        sound = sound && fine(claim->slope[j]) && fine(claim->curve[j]) && fine(claim->reach[j]);
     }
     status = tl_blob_read_end(&body, "claim", err);
     if (status == TL_OK && !sound)
         status = tl_fail(err, TL_ECORRUPT, "saved claim is out of range");
-    if (status == TL_OK) *claim = loaded;
     return status;
 }

@@ -1,9 +1,10 @@
 /* claim.h - evidence that one side of a comparison costs less an item than the other, by more than
  * the least effect; and how much less at least. Layer: gate, inside it. Pure; one owner thread.
  *
- * The bet of a unit is z - effect n >= -1, with z its gain and n its items, both divided by a bound
- * that is known before the labels. The decision is the bettor's. For the limit of the gain g the
- * same bets are needed at every g. They follow from sums that are kept for each stake lambda:
+ * The decision is a bettor's on payoffs >= -1, less what rests on one source that may be hostile
+ * (sources.h). For the limit of the gain g, bets z - g n are needed at every g, with z the gain of a
+ * unit and n its items, both divided by a bound that is known before the labels. They follow from sums
+ * that are kept for each stake lambda:
  *   log(1 + lambda (z - g n)) = log(1 + lambda z) + log(1 - y),  y = lambda g n / (1 + lambda z),
  *   log(1 - y) >= -y - y^2 for |y| <= 1/2,
  * so log K(g) is bounded from below by sums of log(1 + lambda z), n / (1 + lambda z) and its square.
@@ -14,23 +15,29 @@
 #ifndef TL_GATE_CLAIM_H
 #define TL_GATE_CLAIM_H
 
-#include "stats/bettor.h"
+#include "gate/sources.h"
 
 typedef struct tl_claim {
-    tl_bettor decided;                                       /* bets z - effect n */
+    tl_bettor decided;
+    tl_doubt doubt;                                          /* of what is decided */
     tl_bettor free;                                          /* bets z */
     double slope[TL_BETTOR_STAKES], curve[TL_BETTOR_STAKES]; /* sums of n/(1+lambda z), squared */
     double reach[TL_BETTOR_STAKES];                          /* the largest n/(1+lambda z) */
 } tl_claim;
 
-/* `charge` as in tl_bettor_init_charged. */
-void tl_claim_init(tl_claim *claim, double charge);
-void tl_claim_bet(tl_claim *claim, double z, double n, double effect);
+void tl_claim_init(tl_claim *claim);
+/* A unit: payoff of the decision; gain and items for the limit. Doubt is added apart. */
+void tl_claim_bet(tl_claim *claim, double payoff, double z, double n);
+/* Log of the evidence, nats, whatever one source may have said. */
+double tl_claim_log_e(const tl_claim *claim);
+/* Whether it is at least that; cheap when it is far from it. */
+bool tl_claim_reaches(const tl_claim *claim, double log_threshold);
 /* The gain an item is above this, at level exp(-log_threshold), at any time. In -limit..limit. */
 double tl_claim_gain_low(const tl_claim *claim, double log_threshold, double limit);
 /* Expected growth of the evidence a disagreement after so many, nats; <= 0: it does not grow. */
 double tl_claim_growth(const tl_claim *claim, uint64_t disagreements);
 
+/* Load: untrusted; what *claim holds after an error is of no use. */
 void tl_claim_save(const tl_claim *claim, tl_blob *blob);
 tl_status tl_claim_load(tl_claim *claim, tl_blob_reader *reader, tl_error *err);
 

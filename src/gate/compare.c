@@ -21,13 +21,19 @@ static double cost_wrong(const tl_gate_policy *policy, bool flagged)
 
 /* Symmetric noise eta makes of E[D] = p miss - (1-p) alarm, for the side that flags alone,
  * (1 - 2 eta) E[D] + eta (miss - alarm): it gains what the other side loses. Only the gain is taken
- * off, since eta is at most `noise`. A hostile label brings at most miss + alarm (sources.h). */
+ * off, since eta is at most `noise`. */
 static double margin(const tl_gate_policy *policy, bool flagged)
 {
     double tilt = policy->cost_miss - policy->cost_false_alarm;
     if (!flagged) tilt = -tilt;
-    return policy->noise * (tilt > 0 ? tilt : 0) +
-           policy->hostile * (policy->cost_miss + policy->cost_false_alarm);
+    return policy->noise * (tilt > 0 ? tilt : 0);
+}
+
+/* What one lie can bring, as a mean of all labels: for what is estimated, and for take-backs.
+ * Proofs do without (sources.h). */
+static double hostile_margin(const tl_gate_policy *policy)
+{
+    return policy->hostile * (policy->cost_miss + policy->cost_false_alarm);
 }
 
 double tl_gate_worst_loss(const tl_gate_policy *policy)
@@ -37,12 +43,32 @@ double tl_gate_worst_loss(const tl_gate_policy *policy)
     return flags > passes ? flags : passes;
 }
 
-/* What a unit brings to the two claims, margins included, and without them. */
+/* What rests on each source, in one unit. */
+typedef struct suspicion {
+    uint32_t count;
+    uint64_t source[TL_SOURCES_MAX];
+    double better[TL_SOURCES_MAX], gain[TL_SOURCES_MAX];
+} suspicion;
+
+/* What a unit brings to the two claims, noise margins included; and without them. */
 typedef struct tally {
     double better, gain;
-    double answered, against, other_against;
+    double answered, weight, against, other_against;
     tl_gate_counts counts;
+    suspicion *suspicion; /* NULL: sources are trusted */
 } tally;
+
+static void suspect(suspicion *s, uint64_t source, double better, double gain)
+{
+    uint32_t at = 0;
+    while (at < s->count && s->source[at] != source) at++;
+    if (at == s->count) {
+        s->source[s->count++] = source;
+        s->better[at] = s->gain[at] = 0;
+    }
+    if (better > 0) s->better[at] += better;
+    if (gain > 0) s->gain[at] += gain;
+}
 
 static void count_unanswered(const tl_gate_policy *policy, bool flagged, double weight, tally *sums)
 {
@@ -50,45 +76,55 @@ static void count_unanswered(const tl_gate_policy *policy, bool flagged, double 
     sums->other_against += weight * cost_wrong(policy, !flagged);
 }
 
-static void count_item(const tl_gate_policy *policy, tl_shadow *shadow, const tl_open_item *item,
-                       bool flagged, tally *sums)
+static void count_answer(const tl_gate_policy *policy, const tl_open_item *item, bool flagged,
+                         tally *sums)
 {
+    bool right = (item->answer == TL_ANSWER_DEFECT) == flagged;
+    double lost = cost_wrong(policy, flagged), other_lost = cost_wrong(policy, !flagged);
+    double difference = right ? other_lost : -lost;
+    double better = difference - margin(policy, flagged);
+    double gain = -difference - margin(policy, !flagged);
+    sums->counts.disagreements++;
+    sums->counts.wins += right;
+    sums->counts.losses += !right;
+    sums->weight += item->weight;
+    sums->answered += item->weight * difference;
+    sums->better += item->weight * better;
+    sums->gain += item->weight * gain;
+    if (sums->suspicion != NULL)
+        suspect(sums->suspicion, item->source, item->weight * (better + lost),
+                item->weight * (gain + other_lost));
+}
+
+static void count_item(const tl_gate_policy *policy, tl_shadow *shadow, const tl_open_item *item,
+                       tally *sums)
+{
+    bool flagged = !item->flagged;
     bool counts = item->answer != TL_ANSWER_NONE &&
                   (policy->hostile == 0 ||
                    tl_sources_take(&shadow->bet, item->source, item->weight, policy->hostile));
-    if (!counts) {
-        sums->counts.timeouts++;
-        count_unanswered(policy, flagged, item->weight, sums);
+    if (counts) {
+        count_answer(policy, item, flagged, sums);
         return;
     }
-    bool right = (item->answer == TL_ANSWER_DEFECT) == flagged;
-    double difference = right ? cost_wrong(policy, !flagged) : -cost_wrong(policy, flagged);
-    sums->counts.disagreements++;
-    if (right)
-        sums->counts.wins++;
-    else
-        sums->counts.losses++;
-    sums->answered += item->weight * difference;
-    sums->better += item->weight * (difference - margin(policy, flagged));
-    sums->gain -= item->weight * (difference + margin(policy, !flagged));
+    sums->counts.timeouts++;
+    count_unanswered(policy, flagged, item->weight, sums);
 }
 
-static tally tally_unit(tl_gate *gate, const tl_open_unit *unit, unsigned slot)
+static void tally_unit(tl_gate *gate, const tl_open_unit *unit, unsigned slot, tally *sums)
 {
     const tl_gate_policy *policy = &gate->policy;
     const tl_open_share *share = &unit->share[slot];
-    tally sums = { .counts = { .units = 1, .items = share->items } };
+    sums->counts = (tl_gate_counts){ .units = 1, .items = share->items };
     for (uint64_t n = unit->item_first; n != 0;) {
         const tl_open_item *item = tl_open_item_at(&gate->open, n);
-        if (tl_open_disagrees(item, slot))
-            count_item(policy, &gate->shadow[slot], item, !item->flagged, &sums);
+        if (tl_open_disagrees(item, slot)) count_item(policy, &gate->shadow[slot], item, sums);
         n = item->next;
     }
-    count_unanswered(policy, true, share->hidden_flagged, &sums);
-    count_unanswered(policy, false, share->hidden_passed, &sums);
-    sums.better -= sums.against;
-    sums.gain -= sums.other_against;
-    return sums;
+    count_unanswered(policy, true, share->hidden_flagged, sums);
+    count_unanswered(policy, false, share->hidden_passed, sums);
+    sums->better -= sums->against;
+    sums->gain -= sums->other_against;
 }
 
 static void add_counts(tl_gate_counts *to, const tl_gate_counts *more)
@@ -179,27 +215,25 @@ static void tell(tl_gate *gate, const tl_shadow *shadow, tl_gate_kind kind, doub
 
 static void judge_better(tl_gate *gate, tl_shadow *shadow)
 {
-    double log_e = tl_bettor_log_e(&shadow->better.decided);
     double saved = shadow->answered - shadow->against;
-    if (log_e < shadow->log_threshold || saved < gate->policy.effect * (double)shadow->counts.items)
+    if (!tl_claim_reaches(&shadow->better, shadow->log_threshold) ||
+        saved < gate->policy.effect * (double)shadow->counts.items)
         return;
     shadow->blocked = worse_somewhere(shadow);
     if (shadow->blocked) return;
     shadow->promoted = true;
-    tell(gate, shadow, TL_GATE_PROMOTE, log_e, shadow->log_threshold);
+    tell(gate, shadow, TL_GATE_PROMOTE, tl_claim_log_e(&shadow->better), shadow->log_threshold);
 }
 
 static void judge_gain(tl_gate *gate, tl_shadow *shadow)
 {
-    double log_e = tl_bettor_log_e(&shadow->gain.decided);
-    if (log_e < shadow->log_threshold) return;
+    if (!tl_claim_reaches(&shadow->gain, shadow->log_threshold)) return;
     shadow->certified = true;
-    tell(gate, shadow, TL_GATE_CERTIFY, log_e, shadow->log_threshold);
+    tell(gate, shadow, TL_GATE_CERTIFY, tl_claim_log_e(&shadow->gain), shadow->log_threshold);
 }
 
-static void judge_harm(tl_gate *gate, tl_shadow *shadow, double payoff)
+static void judge_harm(tl_gate *gate, tl_shadow *shadow)
 {
-    tl_detector_step(&shadow->harm, payoff, 1);
     double value = tl_detector_value(&shadow->harm), level = tl_gate_take_back_level(gate);
     if (value < level) return;
     tl_detector_restart(&shadow->harm);
@@ -208,28 +242,65 @@ static void judge_harm(tl_gate *gate, tl_shadow *shadow, double payoff)
 
 /* ---- A unit ---------------------------------------------------------------------------------- */
 
+/* The largest loss that a unit could bring so far, this one included. */
+static double bound_of(tl_gate *gate, tl_shadow *shadow, const tl_open_share *share)
+{
+    double stakes = share->weight + share->hidden_flagged + share->hidden_passed;
+    double worst =
+        tl_gate_worst_loss(&gate->policy) * fmax(1, stakes) + gate->policy.effect * share->items;
+    shadow->bound = fmax(shadow->bound, worst);
+    return shadow->bound;
+}
+
+static void place_bets(tl_gate *gate, tl_shadow *shadow, const tally *sums, double bound)
+{
+    double items = (double)sums->counts.items, effect = gate->policy.effect * items;
+    double lies = hostile_margin(&gate->policy);
+    double wide = bound * (1 + lies / tl_gate_worst_loss(&gate->policy));
+    double better = (sums->better - effect) / bound, gain = (sums->gain - effect) / bound;
+    tl_claim_bet(&shadow->better, better, (sums->better - lies * sums->weight) / wide,
+                 items / wide);
+    tl_claim_bet(&shadow->gain, gain, (sums->gain - lies * sums->weight) / wide, items / wide);
+    if (shadow->watch & TL_GATE_HARM)
+        tl_detector_step(&shadow->harm, (sums->better - lies * sums->weight) / wide, 1);
+    const suspicion *s = sums->suspicion;
+    for (uint32_t i = 0; s != NULL && i < s->count; i++) {
+        if (shadow->watch & TL_GATE_BETTER)
+            tl_doubt_add(&shadow->better.doubt, s->source[i], better,
+                         better - s->better[i] / bound);
+        if (shadow->watch & TL_GATE_GAIN)
+            tl_doubt_add(&shadow->gain.doubt, s->source[i], gain, gain - s->gain[i] / bound);
+    }
+}
+
+static void judge(tl_gate *gate, tl_shadow *shadow, const tally *sums)
+{
+    /* Evidence is not reached by what lowers it. */
+    if (sums->better > 0 && (shadow->watch & TL_GATE_BETTER) && !shadow->promoted)
+        judge_better(gate, shadow);
+    if (sums->gain > 0 && (shadow->watch & TL_GATE_GAIN) && !shadow->certified)
+        judge_gain(gate, shadow);
+    if (shadow->watch & TL_GATE_HARM) judge_harm(gate, shadow);
+}
+
 static void bet_shadow(tl_gate *gate, const tl_open_unit *unit, unsigned slot)
 {
     tl_shadow *shadow = &gate->shadow[slot];
     const tl_open_share *share = &unit->share[slot];
     if (!tl_shadow_used(shadow) || share->items == 0) return;
-    tally sums = tally_unit(gate, unit, slot);
-    double effect = gate->policy.effect, items = share->items;
-    double stakes = fmax(1, share->weight + share->hidden_flagged + share->hidden_passed);
-    double worst = tl_gate_worst_loss(&gate->policy) * stakes + effect * items;
-    shadow->bound = fmax(shadow->bound, worst);
-    double scale = 1 / shadow->bound;
-    tl_claim_bet(&shadow->better, sums.better * scale, items * scale, effect);
-    tl_claim_bet(&shadow->gain, sums.gain * scale, items * scale, effect);
+    suspicion doubts;
+    doubts.count = 0;
+    tally sums = { .suspicion = gate->policy.hostile > 0 ? &doubts : NULL };
+    tally_unit(gate, unit, slot, &sums);
+    double bound = bound_of(gate, shadow, share);
+    place_bets(gate, shadow, &sums, bound);
     add_counts(&shadow->counts, &sums.counts);
     shadow->answered += sums.answered;
     shadow->against += sums.against;
     shadow->other_against += sums.other_against;
     shadow->last = unit->last;
     if (unit->site != 0) bet_at_site(shadow, unit->site, &sums);
-    if ((shadow->watch & TL_GATE_BETTER) && !shadow->promoted) judge_better(gate, shadow);
-    if ((shadow->watch & TL_GATE_GAIN) && !shadow->certified) judge_gain(gate, shadow);
-    if (shadow->watch & TL_GATE_HARM) judge_harm(gate, shadow, sums.better * scale);
+    judge(gate, shadow, &sums);
 }
 
 static void tell_alarm(tl_gate *gate, uint64_t position, double value, double level)

@@ -104,22 +104,14 @@ static double threshold(const tl_gate *gate, const tl_shadow *shadow)
     return tl_spending_log_threshold(gate->policy.alpha, shadow->number) + (both ? log(2) : 0);
 }
 
-/* What a hostile source may do before its share is one (sources.h). */
-static double charge(const tl_gate_policy *policy)
-{
-    if (policy->hostile == 0) return 0;
-    return (1 - policy->hostile) * (policy->cost_miss + policy->cost_false_alarm) /
-           tl_gate_worst_loss(policy);
-}
-
 void tl_gate_shadow_begin(tl_gate *gate, tl_shadow *shadow)
 {
     bool spends = shadow->watch & (TL_GATE_BETTER | TL_GATE_GAIN);
     shadow->number = spends ? ++gate->spent : 0;
     shadow->log_threshold = spends ? threshold(gate, shadow) : 0;
     shadow->bound = tl_gate_worst_loss(&gate->policy);
-    tl_claim_init(&shadow->better, charge(&gate->policy));
-    tl_claim_init(&shadow->gain, charge(&gate->policy));
+    tl_claim_init(&shadow->better);
+    tl_claim_init(&shadow->gain);
     tl_detector_init_mean(&shadow->harm);
     shadow->counts = (tl_gate_counts){ 0 };
     shadow->answered = shadow->against = shadow->other_against = 0;
@@ -216,7 +208,7 @@ static double needed(const tl_shadow *shadow)
     if (better ? shadow->promoted : shadow->certified) return 0;
     const tl_claim *claim = better ? &shadow->better : &shadow->gain;
     double growth = tl_claim_growth(claim, shadow->counts.disagreements);
-    double missing = shadow->log_threshold - tl_bettor_log_e(&claim->decided);
+    double missing = shadow->log_threshold - tl_claim_log_e(claim);
     return growth > 0 ? fmax(1, ceil(missing / growth)) : NAN;
 }
 
@@ -244,8 +236,8 @@ bool tl_gate_describe(const tl_gate *gate, uint64_t version, tl_gate_standing *o
         .number = shadow->number,
         .alpha = shadow->number == 0 ? 0 : exp(-shadow->log_threshold),
         .log_threshold = shadow->log_threshold,
-        .log_e_better = tl_bettor_log_e(&shadow->better.decided),
-        .log_e_gain = tl_bettor_log_e(&shadow->gain.decided),
+        .log_e_better = tl_claim_log_e(&shadow->better),
+        .log_e_gain = tl_claim_log_e(&shadow->gain),
         .log_harm = log(tl_detector_value(&shadow->harm)),
         .log_harm_threshold = log(tl_gate_take_back_level(gate)),
         .counts = shadow->counts,

@@ -23,7 +23,10 @@
  *   - Propensities are fixed before the label; items that can never be drawn (propensity below
  *     TL_GATE_PROPENSITY_MIN) count as the shadow's errors where it disagrees.
  *   - `noise`: labels wrong at random, equally in both directions, at most at that rate.
- *   - `hostile`: see sources.h. It then takes at least 1/hostile sources to prove anything.
+ *   - `hostile`: whatever any one source says and whenever it says it, nothing is promoted that the
+ *     labels of the others do not prove (sources.h). No source counts for more than that share, so
+ *     that it takes at least 1/hostile sources to prove anything; intervals allow for that share of
+ *     lies on average.
  *   - A take-back and an alarm have a mean run length, no level (src/stats/detector.h). With hostile
  *     labels that of a take-back needs P(hostile | past) <= `hostile` for each label. */
 #ifndef TL_GATE_GATE_H
@@ -118,8 +121,9 @@ tl_status tl_gate_item_add(tl_gate *gate, const tl_gate_item *item, tl_error *er
 
 /* The label that stands of a prediction; `source`: hash of who says so. Later labels before the unit
  * is bet replace it, afterwards they are counted and change nothing. Unknown positions, and items
- * that were not drawn, are no evidence. */
-void tl_gate_label(tl_gate *gate, uint64_t position, bool defect, uint64_t source);
+ * that were not drawn, are no evidence. Returns whether it stands as the answer: false also when its
+ * source has given its share; then another source may answer, or the item times out. */
+bool tl_gate_label(tl_gate *gate, uint64_t position, bool defect, uint64_t source);
 /* No label stands any more. */
 void tl_gate_unlabel(tl_gate *gate, uint64_t position);
 

@@ -410,19 +410,20 @@ static bool within_cap(tl_gate *gate, const tl_open_item *item, uint64_t source)
     return room;
 }
 
-void tl_gate_label(tl_gate *gate, uint64_t position, bool defect, uint64_t source)
+bool tl_gate_label(tl_gate *gate, uint64_t position, bool defect, uint64_t source)
 {
     tl_open_item *item = find_item(&gate->open, position);
     if (item == NULL) {
         gate->unused_labels++;
-        return;
+        return false;
     }
     take_answer(gate, item);
-    if (gate->policy.hostile > 0 && !within_cap(gate, item, source)) return;
+    if (gate->policy.hostile > 0 && !within_cap(gate, item, source)) return false;
     item->answer = defect ? TL_ANSWER_DEFECT : TL_ANSWER_GOOD;
     item->source = source;
     gate->open.units[item->unit].open--;
     settle(gate);
+    return true;
 }
 
 void tl_gate_unlabel(tl_gate *gate, uint64_t position)

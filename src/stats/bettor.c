@@ -52,13 +52,7 @@ static void share_out(tl_bettor *bettor)
 
 void tl_bettor_init(tl_bettor *bettor)
 {
-    tl_bettor_init_charged(bettor, 0);
-}
-
-void tl_bettor_init_charged(tl_bettor *bettor, double charge)
-{
-    TL_ASSERT(charge >= 0);
-    for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) bettor->log_wealth[j] = -charge * STAKES[j];
+    for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) bettor->log_wealth[j] = 0;
     start_factors(bettor);
     share_out(bettor);
 }

@@ -29,8 +29,6 @@ typedef struct tl_bettor {
 const double *tl_bettor_stakes(void);
 
 void tl_bettor_init(tl_bettor *bettor);
-/* The same, with exp(charge * lambda) paid in advance for each stake lambda; charge >= 0. */
-void tl_bettor_init_charged(tl_bettor *bettor, double charge);
 /* One observation, -1 <= payoff <= 1e4 (asserted up to rounding). */
 void tl_bettor_bet(tl_bettor *bettor, double payoff);
 /* Log of the mean wealth, nats; 0 at the start. */

@@ -96,16 +96,6 @@ static void power(void **state)
     }
 }
 
-static void a_charge_is_paid_by_stake(void **state)
-{
-    (void)state;
-    tl_bettor bettor;
-    tl_bettor_init_charged(&bettor, 1.5);
-    for (unsigned j = 0; j < TL_BETTOR_STAKES; j++)
-        assert_true(fabs(tl_bettor_log_wealth(&bettor, j) + 1.5 * tl_bettor_stakes()[j]) < 1e-12);
-    assert_true(tl_bettor_log_e(&bettor) < 0);
-}
-
 static void a_saved_one_goes_on_bit_by_bit(void **state)
 {
     (void)state;
@@ -139,7 +129,6 @@ int main(void)
         cmocka_unit_test(it_is_the_mean_of_products),
         cmocka_unit_test(continuous_looking_is_paid_for),
         cmocka_unit_test(power),
-        cmocka_unit_test(a_charge_is_paid_by_stake),
         cmocka_unit_test(a_saved_one_goes_on_bit_by_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
