@@ -151,7 +151,8 @@ tl_open_item *tl_open_item_at(const tl_open *open, uint64_t number);
 void tl_open_clear(tl_open *open);
 /* Forget a shadow's calls, whose slot is freed. */
 void tl_open_forget(tl_open *open, unsigned slot);
-/* Room for so many more items and units. Errors: TL_ENOMEM; nothing is lost then. */
+/* Room for so many more items and units. Errors: TL_ENOMEM; nothing is lost then. Units of an empty
+ * one are then handed out by ascending index, from 0. */
 tl_status tl_open_reserve(tl_open *open, size_t items, size_t units, tl_error *err);
 /* An empty unit at the end of the order, for which there must be room. */
 uint32_t tl_open_unit_new(tl_open *open);

@@ -45,9 +45,10 @@ static tl_status grow_items(tl_open *open, tl_error *err)
     return TL_OK;
 }
 
-static tl_status grow_units(tl_open *open, tl_error *err)
+static tl_status grow_units(tl_open *open, size_t wanted, tl_error *err)
 {
     size_t capacity = open->unit_capacity == 0 ? 128 : 2 * open->unit_capacity;
+    while (capacity < wanted) capacity *= 2;
     tl_open_unit *units = realloc(open->units, capacity * sizeof *units);
     if (units == NULL) return tl_fail(err, TL_ENOMEM, "open units of the gate");
     for (size_t i = capacity; i-- > open->unit_capacity;) {
@@ -64,8 +65,8 @@ tl_status tl_open_reserve(tl_open *open, size_t items, size_t units, tl_error *e
     tl_status status = TL_OK;
     while (status == TL_OK && open->item_end - open->item_begin + items > open->item_capacity)
         status = grow_items(open, err);
-    while (status == TL_OK && open->unit_count + units > open->unit_capacity)
-        status = grow_units(open, err);
+    if (status == TL_OK && open->unit_count + units > open->unit_capacity)
+        status = grow_units(open, open->unit_count + units, err);
     return status;
 }
 
@@ -160,8 +161,10 @@ void tl_open_clear(tl_open *open)
 void tl_open_forget(tl_open *open, unsigned slot)
 {
     uint8_t keep = (uint8_t) ~(1u << slot);
-    for (uint64_t n = open->item_begin; n < open->item_end; n++)
+    for (uint64_t n = open->item_begin; n < open->item_end; n++) {
         tl_open_item_at(open, n)->calls &= keep;
+        tl_open_item_at(open, n)->calls_flagged &= keep;
+    }
     for (uint32_t i = open->first; i != TL_GATE_NONE; i = open->units[i].after)
         open->units[i].share[slot] = (tl_open_share){ 0 };
 }
