@@ -115,7 +115,7 @@ static void what_is_open_is_kept(void **state)
         tl_gate_label(copy, i, i % 3 == 0, 1);
     }
     expect_equal(l.gate, copy);
-    assert_int_equal(line_standing(&l).counts.units, 299);
+    assert_int_equal(line_standing(&l).counts.units, 298); /* the last two may still grow */
     tl_gate_destroy(&copy);
     line_end(&l);
 }
