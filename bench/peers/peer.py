@@ -8,6 +8,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PEERS = os.path.dirname(os.path.abspath(__file__))
 VENV = os.environ.get("TL_BENCH_VENV", os.path.join(ROOT, "build", "venv"))
 PACKAGES = {"torch": ["torch", "numpy"], "onnxruntime": ["onnxruntime", "numpy", "aiohttp"],
+            "drift": ["river"],
             "engines": ["torch", "torchvision", "timm", "onnxruntime", "onnx", "numpy"]}
 
 
