@@ -203,6 +203,7 @@ static void tell(tl_gate *gate, const tl_shadow *shadow, tl_gate_kind kind, doub
         certify ? -shadow->answered - shadow->other_against : shadow->answered - shadow->against;
     tl_gate_verdict verdict = { .kind = kind,
                                 .version = shadow->version,
+                                .number = kind == TL_GATE_TAKE_BACK ? 0 : shadow->number,
                                 .position = shadow->last,
                                 .log_e = log_e,
                                 .log_threshold = log_threshold,

@@ -146,12 +146,13 @@ typedef struct tl_gate_counts {
 typedef struct tl_gate_verdict {
     tl_gate_kind kind;
     uint64_t version;            /* of the shadow; 0: alarm */
+    uint64_t number;             /* of the version in the alpha series; 0: it spends none */
     uint64_t position;           /* last item of the evidence */
     double log_e, log_threshold; /* nats; take-back, alarm: log of the detector and its level */
     tl_gate_counts counts;
-    double gain, gain_low,
-        gain_high; /* cost an item that the shadow saves (certify: costs), and its
-                                          95 % anytime interval; alarm: the rate of errors, nan */
+    double gain;                /* cost an item that the shadow saves; certify: that it costs more;
+                                    alarm: share of calls that are wrong */
+    double gain_low, gain_high; /* its 95 % anytime interval; alarm: nan */
     char words[TL_GATE_WORDS_BYTES];
 } tl_gate_verdict;
 

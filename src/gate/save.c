@@ -372,6 +372,7 @@ static void save_verdicts(const tl_gate *gate, tl_blob *blob)
             &gate->verdict[(gate->verdict_begin + i) % TL_GATE_VERDICT_MAX];
         tl_blob_u8(blob, (uint8_t)verdict->kind);
         tl_blob_u64(blob, verdict->version);
+        tl_blob_u64(blob, verdict->number);
         tl_blob_u64(blob, verdict->position);
         tl_blob_f64(blob, verdict->log_e);
         tl_blob_f64(blob, verdict->log_threshold);
@@ -387,6 +388,7 @@ static void load_verdict(tl_gate_verdict *verdict, tl_blob_reader *reader)
 {
     verdict->kind = (tl_gate_kind)tl_blob_read_u8(reader);
     verdict->version = tl_blob_read_u64(reader);
+    verdict->number = tl_blob_read_u64(reader);
     verdict->position = tl_blob_read_u64(reader);
     verdict->log_e = tl_blob_read_f64(reader);
     verdict->log_threshold = tl_blob_read_f64(reader);

@@ -53,12 +53,13 @@ static void put(char *words, const char *format, ...)
     va_end(arguments);
 }
 
-static void put_counts(const tl_gate *gate, const tl_gate_counts *counts, char *words)
+static void put_counts(const tl_gate *gate, const tl_gate_counts *counts, const char *who,
+                       char *words)
 {
     char units[32];
-    put(words, "over %llu reviewed disagreements in %s %s it was right %llu times",
+    put(words, "over %llu reviewed disagreements in %s %s %s was right %llu times",
         (unsigned long long)counts->disagreements,
-        grouped((double)counts->units, units, sizeof units), units_name(gate),
+        grouped((double)counts->units, units, sizeof units), units_name(gate), who,
         (unsigned long long)counts->wins);
     if (counts->timeouts > 0)
         put(words, ", %llu unanswered count against it", (unsigned long long)counts->timeouts);
@@ -104,13 +105,15 @@ void tl_gate_verdict_words(const tl_gate *gate, tl_gate_verdict *verdict)
         alarm_words(gate, verdict);
         return;
     }
-    static const char *const heads[] = { "promoted: ", "taken back: against what answers, ",
-                                         "improvement proven: the frozen version was compared, " };
+    static const char *const heads[] = { "promoted: ", "taken back: ", "improvement proven: " };
+    static const char *const who[] = { "it", "the version in shadow", "the frozen version" };
     put(words, "%s", heads[verdict->kind]);
-    put_counts(gate, &verdict->counts, words);
+    put_counts(gate, &verdict->counts, who[verdict->kind], words);
     put_gain(verdict->kind == TL_GATE_CERTIFY ? "what answers has a " : "", verdict->gain,
              verdict->gain_low, verdict->gain_high, words);
     put_odds(verdict->log_e, verdict->log_threshold, words);
+    if (verdict->kind == TL_GATE_PROMOTE)
+        put(words, " of challenger %llu", (unsigned long long)verdict->number);
 }
 
 void tl_gate_standing_words(const tl_gate *gate, tl_gate_standing *standing)
@@ -128,7 +131,7 @@ void tl_gate_standing_words(const tl_gate *gate, tl_gate_standing *standing)
         put(words, "no evidence yet: ");
     else
         put(words, "waiting: ");
-    put_counts(gate, &standing->counts, words);
+    put_counts(gate, &standing->counts, "it", words);
     if (standing->counts.items > 0)
         put_gain("", standing->gain, standing->gain_low, standing->gain_high, words);
     if (standing->number == 0 || standing->promoted || standing->certified) return;
