@@ -19,7 +19,7 @@ void tl_claim_bet(tl_claim *claim, double payoff, double z, double n)
     tl_bettor_bet(&claim->free, z);
     const double *stakes = tl_bettor_stakes();
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) {
-        double share = n / (1 + stakes[j] * z);
+        double share = z == 0 ? n : n / (1 + stakes[j] * z);
         claim->slope[j] += share;
         claim->curve[j] += share * share;
         claim->reach[j] = claim->reach[j] > share ? claim->reach[j] : share;

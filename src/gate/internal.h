@@ -64,12 +64,13 @@ typedef struct tl_open {
     uint64_t item_begin, item_end;
     tl_open_unit *units;
     size_t unit_capacity, unit_count;
-    uint32_t unused;         /* a list through `after` */
-    uint32_t first, last;    /* in order */
-    uint32_t newest, oldest; /* that may still grow */
-    uint64_t late[TL_GATE_LATE_SLOTS];
-    uint64_t number;   /* items so far */
-    uint64_t position; /* of the newest */
+    uint32_t unused;                     /* a list through `after` */
+    uint32_t first, last;                /* in order */
+    uint32_t newest, oldest;             /* that may still grow */
+    uint64_t late[TL_GATE_LATE_SLOTS];   /* keys of units that are over, */
+    int64_t late_us[TL_GATE_LATE_SLOTS]; /* and when they were: names come again some day */
+    uint64_t number;                     /* items so far */
+    uint64_t position;                   /* of the newest */
     int64_t now_us, start_us;
 } tl_open;
 

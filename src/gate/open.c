@@ -4,7 +4,10 @@
 
 #include "gate/internal.h"
 
+/* A unit without a new item for so long is over, boards and lots; and one of the same name is another
+ * one when so much time has passed since. */
 static const int64_t QUIET_US = 5 * 1000000ll, LOT_QUIET_US = 3600 * 1000000ll;
+static const int64_t LATE_US = 600 * 1000000ll, LOT_LATE_US = 86400 * 1000000ll;
 
 void tl_open_init(tl_open *open)
 {
@@ -141,10 +144,25 @@ static void unit_free(tl_open *open, uint32_t index)
     open->unit_count--;
 }
 
-static uint64_t *late_slot(tl_open *open, uint64_t key)
+static size_t late_slot(uint64_t key)
 {
     uint64_t mixed = key * 0x9e3779b97f4a7c15u;
-    return &open->late[(mixed >> 32) % TL_GATE_LATE_SLOTS];
+    return (mixed >> 32) % TL_GATE_LATE_SLOTS;
+}
+
+static void note_over(tl_open *open, uint64_t key)
+{
+    size_t slot = late_slot(key);
+    open->late[slot] = key;
+    open->late_us[slot] = open->now_us;
+}
+
+static bool is_late(const tl_gate *gate, uint64_t key)
+{
+    const tl_open *open = &gate->open;
+    size_t slot = late_slot(key);
+    int64_t late_us = gate->policy.unit == TL_GATE_UNIT_LOT ? LOT_LATE_US : LATE_US;
+    return open->late[slot] == key && open->now_us - open->late_us[slot] <= late_us;
 }
 
 void tl_open_clear(tl_open *open)
@@ -153,7 +171,7 @@ void tl_open_clear(tl_open *open)
         uint32_t index = open->first;
         tl_open_unit *unit = &open->units[index];
         if (!unit->over) growing_remove(open, index);
-        if (unit->key != 0) *late_slot(open, unit->key) = unit->key;
+        if (unit->key != 0) note_over(open, unit->key);
         unit_free(open, index);
     }
 }
@@ -190,7 +208,7 @@ static void unit_over(tl_gate *gate, uint32_t index)
     unit->over = true;
     if (unit->key != 0) {
         growing_remove(open, index);
-        *late_slot(open, unit->key) = unit->key;
+        note_over(open, unit->key);
     }
     if (!says_nothing(unit)) return;
     tl_gate_bet(gate, unit);
@@ -347,7 +365,7 @@ tl_status tl_gate_item_add(tl_gate *gate, const tl_gate_item *item, tl_error *er
     open->position = item->position;
     end_quiet_units(gate);
     uint32_t index = item->unit == 0 ? TL_GATE_NONE : find_growing(open, item->unit);
-    if (item->unit != 0 && index == TL_GATE_NONE && *late_slot(open, item->unit) == item->unit) {
+    if (item->unit != 0 && index == TL_GATE_NONE && is_late(gate, item->unit)) {
         gate->late_items++;
     } else {
         bool is_new = index == TL_GATE_NONE;

@@ -262,6 +262,7 @@ static void save_open(const tl_open *open, tl_blob *blob)
     tl_blob_u64(blob, (uint64_t)open->now_us);
     tl_blob_u64(blob, (uint64_t)open->start_us);
     tl_blob_u64s(blob, open->late, TL_GATE_LATE_SLOTS);
+    for (size_t i = 0; i < TL_GATE_LATE_SLOTS; i++) tl_blob_u64(blob, (uint64_t)open->late_us[i]);
     save_units(open, place, blob);
     save_items(open, place, blob);
     free(place);
@@ -344,6 +345,7 @@ static tl_status load_open(tl_open *open, tl_blob_reader *reader, tl_error *err)
     open->now_us = read_time(reader);
     open->start_us = read_time(reader);
     tl_blob_read_u64s(reader, open->late, TL_GATE_LATE_SLOTS);
+    for (size_t i = 0; i < TL_GATE_LATE_SLOTS; i++) open->late_us[i] = read_time(reader);
     tl_status status = load_units(open, reader, err);
     if (status != TL_OK) return status;
     open->item_begin = tl_blob_read_u64(reader);

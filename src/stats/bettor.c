@@ -3,12 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    VERSION = 1,
-    /* Factors lie between .05 and 1e4, so that their product stays far inside the range. */
-    PENDING_MAX = 32
-};
+enum { VERSION = 1 };
 static const double PAYOFF_MAX = 1e4;
+/* Products stay far inside the range of doubles; logarithms are taken when they might not. */
+static const double PENDING_MAX = 200;
 
 /* .02 * 47.5^(j/15) */
 static const double STAKES[TL_BETTOR_STAKES] = {
@@ -64,12 +62,20 @@ static void fold(tl_bettor *bettor)
     share_out(bettor);
 }
 
+/* The most that a factor 1 + stake payoff moves the log: -log(1 - .95 t) <= 3 t on 0..1. */
+static double move_max(double payoff)
+{
+    return payoff < 0 ? -3 * payoff : fmin(payoff, 10);
+}
+
 void tl_bettor_bet(tl_bettor *bettor, double payoff)
 {
     TL_ASSERT(payoff >= -1 - 1e-9);
     TL_ASSERT(payoff <= PAYOFF_MAX);
+    if (payoff == 0) return;
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) bettor->factor[j] *= 1 + STAKES[j] * payoff;
-    if (++bettor->pending == PENDING_MAX) fold(bettor);
+    bettor->pending += move_max(payoff);
+    if (bettor->pending > PENDING_MAX) fold(bettor);
 }
 
 double tl_bettor_log_e(const tl_bettor *bettor)
@@ -90,16 +96,16 @@ void tl_bettor_save(const tl_bettor *bettor, tl_blob *blob)
     size_t section = tl_blob_section_begin(blob, "BETT", VERSION);
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) tl_blob_f64(blob, bettor->log_wealth[j]);
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) tl_blob_f64(blob, bettor->factor[j]);
-    tl_blob_u32(blob, bettor->pending);
+    tl_blob_f64(blob, bettor->pending);
     tl_blob_section_end(blob, section);
 }
 
 static bool sound(const tl_bettor *bettor)
 {
-    bool fine = bettor->pending < PENDING_MAX;
+    bool fine = bettor->pending >= 0 && bettor->pending <= PENDING_MAX;
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++)
-        fine = fine && isfinite(bettor->log_wealth[j]) && bettor->factor[j] >= 1e-60 &&
-               bettor->factor[j] <= 1e140;
+        fine = fine && isfinite(bettor->log_wealth[j]) &&
+               fabs(log(bettor->factor[j])) <= bettor->pending + 1e-6;
     return fine;
 }
 
@@ -111,7 +117,7 @@ tl_status tl_bettor_load(tl_bettor *bettor, tl_blob_reader *reader, tl_error *er
     tl_bettor loaded = { .pending = 0 };
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) loaded.log_wealth[j] = tl_blob_read_f64(&body);
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) loaded.factor[j] = tl_blob_read_f64(&body);
-    loaded.pending = tl_blob_read_u32(&body);
+    loaded.pending = tl_blob_read_f64(&body);
     status = tl_blob_read_end(&body, "evidence", err);
     if (status != TL_OK) return status;
     if (!sound(&loaded)) return tl_fail(err, TL_ECORRUPT, "saved evidence is out of range");

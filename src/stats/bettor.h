@@ -20,8 +20,8 @@ enum { TL_BETTOR_STAKES = 16 };
 
 typedef struct tl_bettor {
     double log_wealth[TL_BETTOR_STAKES]; /* nats, without what is pending */
-    double factor[TL_BETTOR_STAKES];     /* products of the last few bets */
-    uint32_t pending;                    /* bets in `factor` */
+    double factor[TL_BETTOR_STAKES];     /* products of the bets since */
+    double pending;                      /* how far these can be from 1 at most, nats */
     double top, share[TL_BETTOR_STAKES]; /* largest log_wealth, and exp(log_wealth - top) */
 } tl_bettor;
 

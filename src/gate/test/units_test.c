@@ -233,6 +233,10 @@ static void late_items_of_a_board_are_counted_and_ignored(void **state)
     tl_gate_get_status(l.gate, &status);
     assert_int_equal(status.late_items, 1);
     assert_int_equal(line_standing(&l).counts.disagreements, 1);
+    l.now_us += 3600 * SECOND; /* another board of that name */
+    line_disagreement(&l, true, true);
+    line_flush(&l);
+    assert_int_equal(line_standing(&l).counts.disagreements, 2);
     line_end(&l);
 }
 
