@@ -235,19 +235,20 @@ static double log_gamma(double x)
     return lgamma_r(x, &sign);
 }
 
-double tl_beta_binomial_log_e(uint64_t hits, uint64_t count, double u)
+double tl_beta_binomial_log_e(double hits, double count, double u)
 {
+    TL_ASSERT(hits >= 0.0);
     TL_ASSERT(hits <= count);
     static const double LOG_PI = 1.14472988584940017414; /* ln B(1/2, 1/2) */
-    double k = (double)hits, rest = (double)(count - hits);
-    double likelihood = (hits > 0 ? k * log(u) : 0.0) + (rest > 0.0 ? rest * log1p(-u) : 0.0);
+    double rest = count - hits;
+    double likelihood = (hits > 0.0 ? hits * log(u) : 0.0) + (rest > 0.0 ? rest * log1p(-u) : 0.0);
     if (isinf(likelihood)) return INFINITY;
-    return log_gamma(k + 0.5) + log_gamma(rest + 0.5) - log_gamma(k + rest + 1.0) - LOG_PI -
+    return log_gamma(hits + 0.5) + log_gamma(rest + 0.5) - log_gamma(count + 1.0) - LOG_PI -
            likelihood;
 }
 
 /* The edge between `inside`, where the evidence is below `bar`, and `outside`. */
-static double beta_binomial_edge(uint64_t hits, uint64_t count, double bar, double inside,
+static double beta_binomial_edge(double hits, double count, double bar, double inside,
                                  double outside)
 {
     if (tl_beta_binomial_log_e(hits, count, outside) < bar) return outside;
@@ -266,9 +267,9 @@ tl_interval tl_beta_binomial_interval(uint64_t hits, uint64_t count, double conf
     TL_ASSERT(hits <= count);
     TL_ASSERT(confidence > 0.0 && confidence < 1.0);
     if (count == 0) return (tl_interval){ 0.0, 1.0 };
-    double bar = -log(1.0 - confidence), share = (double)hits / (double)count;
-    return (tl_interval){ beta_binomial_edge(hits, count, bar, share, 0.0),
-                          beta_binomial_edge(hits, count, bar, share, 1.0) };
+    double bar = -log(1.0 - confidence), k = (double)hits, n = (double)count;
+    return (tl_interval){ beta_binomial_edge(k, n, bar, k / n, 0.0),
+                          beta_binomial_edge(k, n, bar, k / n, 1.0) };
 }
 
 /* ---- Running means --------------------------------------------------------------------------- */

@@ -62,8 +62,9 @@ tl_status tl_mean_load(tl_blob_reader *reader, tl_mean *out, tl_error *err);
 /* ---- Shares of independent trials: the beta-binomial mixture (Robbins 1970) -------------------- */
 
 /* Evidence against the share u, both sides together: ln of B(k + 1/2, n - k + 1/2) / B(1/2, 1/2)
- * over u^k (1 - u)^(n - k). k <= n; u in 0..1 (at an end that k denies: infinity). */
-double tl_beta_binomial_log_e(uint64_t hits, uint64_t count, double u);
+ * over u^k (1 - u)^(n - k). 0 <= k <= n, fractions allowed; u in 0..1 (at an end that k denies:
+ * infinity). */
+double tl_beta_binomial_log_e(double hits, double count, double u);
 tl_interval tl_beta_binomial_interval(uint64_t hits, uint64_t count, double confidence);
 
 /* ---- Running means: empirical Bernstein (Howard et al. 2021; Choe and Ramdas 2023) ------------- */

@@ -111,7 +111,7 @@ static void intervals_hold_at_every_look(void **state)
             tl_running_mean_add(&running, tl_rng_unit(&rng) < p);
             out[0] |= !tl_running_mean_covers(&running, truths / i, 0.95);
             hits += tl_rng_unit(&rng) < 0.02;
-            out[1] |= tl_beta_binomial_log_e(hits, i, 0.02) >= log(20.0);
+            out[1] |= tl_beta_binomial_log_e((double)hits, i, 0.02) >= log(20.0);
             tl_mean_add(&mean, rare_loss(&rng));
             if (i % 10 == 0) out[2] |= !tl_mean_covers(&mean, 0.05, 0.95);
         }

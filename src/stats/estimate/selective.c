@@ -373,7 +373,7 @@ bool tl_selective_covers(const tl_selective *state, tl_selective_method method,
     uint64_t hits, count;
     if (method == TL_SELECTIVE_RATE && trials(state, measure, &hits, &count)) {
         double share = share_verified(truth, verified_ratio(state, measure));
-        return tl_beta_binomial_log_e(hits, count, share) < -log(1.0 - confidence);
+        return tl_beta_binomial_log_e((double)hits, (double)count, share) < -log(1.0 - confidence);
     }
     if (method == TL_SELECTIVE_RUNNING) {
         if (measure == TL_SELECTIVE_RECALL) return running_recall_covers(state, truth, confidence);
