@@ -409,6 +409,66 @@ typedef struct tl_refusal_info {
 /* The newest judgements against a candidate, newest first, as above. */
 TL_API size_t tl_loop_refusals(tl_loop *loop, tl_refusal_info *out, size_t capacity);
 
+/* ---- The report ------------------------------------------------------------------------------ */
+
+typedef enum tl_report_by {
+    TL_REPORT_ALL,
+    TL_REPORT_SITE,
+    TL_REPORT_LINE,
+    TL_REPORT_SHIFT,
+    TL_REPORT_LOT,
+    TL_REPORT_CLASS
+} tl_report_by;
+
+enum { TL_REPORT_ROW_COUNT_MAX = 256 };
+
+typedef struct tl_report_options {
+    tl_report_by by;
+    int64_t since_us, until_us; /* of the predictions, Unix microseconds; 0: no bound */
+    const char *field_source;   /* feedback of this source is what was found in the field: counted
+                                   apart, not among the verdicts; NULL: "field" */
+} tl_report_options;
+
+/* Shares with 95 % intervals that hold whenever they are looked at; estimates for all items, from
+ * those that were put up for review, each weighted by the inverse of the probability with which it
+ * was. `hits` and `count` are the verdicts behind a share, not weighted. */
+typedef struct tl_report_row {
+    char name[TL_TEXT_BYTES_MAX]; /* of the site, line, ..., class; "" where none was told */
+    uint64_t items, flagged;
+    uint64_t drawn, answered; /* put up for review; of these, with a verdict */
+    uint64_t volunteered;     /* verdicts on items that were not put up: not among the answered */
+    uint64_t field, field_escapes; /* told from the field; of these, defects that had passed */
+    tl_share escapes;              /* of the items that passed: defects */
+    tl_share overkill;             /* of all items: flagged though good */
+    tl_share prevalence;           /* of all items: defects */
+    tl_share recall;               /* of the defects: flagged */
+    tl_share precision;            /* of the flagged: defects. Not of a class */
+    tl_share accuracy;             /* of all items: answered with the right class. Not of a class */
+} tl_report_row;
+
+typedef struct tl_report {
+    tl_report_row all;
+    /* Drawn items that passed and have no verdict are taken to be like those that have one. If all
+     * of them were escapes: the share of the passed, and its upper limit. */
+    tl_share escapes_worst;
+    size_t row_count;
+    size_t rows_left_out; /* sites, ... beyond TL_REPORT_ROW_COUNT_MAX */
+    tl_report_row *rows;  /* [row_count], by name; classes in their order, without the first */
+    size_t class_count;
+    char classes[TL_CLASS_COUNT_MAX][TL_TEXT_BYTES_MAX];
+    /* Of all items, estimated: what they were by what was answered; [told * class_count + answered].
+     * And the verdicts behind it. */
+    double *confusion;
+    uint64_t *confusion_count;
+} tl_report;
+
+/* Reads the whole journal of the loop, some 100,000 predictions a second; does not disturb serving.
+ * Escapes and all else are "against operators": as right as those who gave the verdicts.
+ * Errors: TL_ENOMEM, TL_EIO, TL_ECORRUPT. */
+TL_API tl_status tl_loop_report(tl_loop *loop, const tl_report_options *options, tl_report **out,
+                                tl_error *err);
+TL_API void tl_report_destroy(tl_report **report); /* NULL-safe; clears *report */
+
 /* Put a kept version into service. `who` is journaled. Waits until it answers.
  * TL_ENOTFOUND: no such version, or its weights were not kept. */
 TL_API tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_error *err);

@@ -198,6 +198,13 @@ tl_status tl_target_versions(tl_target *target, uint32_t limit, tl_target_answer
     return status == TL_OK ? give_text(target, out, err) : status;
 }
 
+tl_status tl_target_report(tl_target *target, const char *by, const char *query,
+                           tl_target_answer *out, tl_error *err)
+{
+    TL_ASSERT(target->client != NULL);
+    return ask_server(target, "GET", NULL, out, err, "/report?by=%s%s", by, query);
+}
+
 tl_status tl_target_promote(tl_target *target, uint64_t version, tl_target_answer *out,
                             tl_error *err)
 {

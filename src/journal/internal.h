@@ -55,7 +55,7 @@ tl_status tl_schema_migrate(sqlite3 *db, int format, tl_error *err);
  */
 
 extern const char TL_ROW_PREDICTION[], TL_ROW_TOMBSTONE[], TL_ROW_FEEDBACK[], TL_ROW_EVENT[],
-    TL_ROW_VERSION[], TL_ROW_VERSION_BARE[], TL_ROW_CHECKPOINT[];
+    TL_ROW_VERSION[], TL_ROW_VERSION_BARE[], TL_ROW_CHECKPOINT[], TL_ROW_PREDICTION_CORE[];
 
 /* Fill `out` from the current row, blobs and texts copied into `arena`.
  * SQLITE_OK, SQLITE_NOMEM, or SQLITE_CORRUPT when a column cannot be. */
@@ -274,6 +274,8 @@ typedef enum read_index {
     RD_LOOP,
     RD_LOOP_NAMED,
     RD_LAST,
+    RD_OUTCOMES, /* predictions, then tombstones */
+    RD_OUTCOMES_PRUNED,
     RD_NEXT, /* six in a row, one a table */
     RD_COUNT = RD_NEXT + 6
 } read_index;
@@ -296,6 +298,8 @@ tl_status tl_reader_stmt(tl_journal_reader *reader, read_index index, sqlite3_st
                          tl_error *err);
 tl_status tl_reader_begin(tl_journal_reader *reader, tl_error *err);
 void tl_reader_end(tl_journal_reader *reader);
+/* The status of a failed step or of a row that cannot be. */
+tl_status tl_reader_row_fail(tl_journal_reader *reader, int rc, tl_error *err);
 /* The image of that number into *out; TL_ENOTFOUND. */
 tl_status tl_reader_image(tl_journal_reader *reader, int64_t number, tl_arena *arena,
                           tl_stored_image *out, tl_error *err);

@@ -219,6 +219,15 @@ tl_status tl_journal_read_prediction(tl_journal_reader *reader, uint32_t loop, u
 tl_status tl_journal_list_feedback(tl_journal_reader *reader, uint32_t loop, tl_id prediction_id,
                                    uint64_t upto, tl_arena *arena, tl_record **out, size_t *count,
                                    tl_error *err);
+/* A prediction (without image, features, head scores and part, kept or pruned) and all that was said
+ * of it, as tl_journal_list_feedback gives it. Borrowed until it returns; a status other than TL_OK
+ * ends the walk, and is its answer. */
+typedef tl_status (*tl_outcome_fn)(void *context, const tl_prediction_record *prediction,
+                                   const tl_record *feedback, size_t count, tl_error *err);
+/* Every prediction of `loop` with position <= upto; in order, but the pruned ones after the others
+ * of some thousand positions. Feedback up to `upto` as well, so that the walk sees one moment. */
+tl_status tl_journal_walk_outcomes(tl_journal_reader *reader, uint32_t loop, uint64_t upto,
+                                   tl_outcome_fn fn, void *context, tl_error *err);
 tl_status tl_journal_find_version(tl_journal_reader *reader, uint32_t loop, uint64_t number,
                                   tl_arena *arena, tl_record *out, tl_error *err);
 /* Newest first: the next version with a number below `below` (UINT64_MAX: the newest), without

@@ -12,6 +12,8 @@ static const row_fn ROW_OF_TABLE[TABLE_COUNT] = { tl_row_prediction, tl_row_tomb
                                                   tl_row_feedback,   tl_row_event,
                                                   tl_row_version,    tl_row_checkpoint };
 
+#define OUTCOMES "WHERE position>?1 AND position<=?2 AND loop=?3 ORDER BY position"
+
 /* The select and the rest of each statement. */
 static const struct {
     const char *select, *rest;
@@ -39,6 +41,8 @@ static const struct {
                   "ALL SELECT max(position) FROM event UNION ALL SELECT max(position) FROM version "
                   "UNION ALL SELECT max(position) FROM checkpoint)",
                   "" },
+    [RD_OUTCOMES] = { TL_ROW_PREDICTION_CORE, OUTCOMES },
+    [RD_OUTCOMES_PRUNED] = { TL_ROW_TOMBSTONE, OUTCOMES },
 #define NEXT "WHERE position>?1 AND (?2<0 OR loop=?2) ORDER BY position"
     [RD_NEXT + 0] = { TL_ROW_PREDICTION, NEXT },
     [RD_NEXT + 1] = { TL_ROW_TOMBSTONE, NEXT },
@@ -123,7 +127,7 @@ void tl_reader_end(tl_journal_reader *reader)
 /* ---- One row -----------------------------------------------------------------------------------
  */
 
-static tl_status row_fail(tl_journal_reader *reader, int rc, tl_error *err)
+tl_status tl_reader_row_fail(tl_journal_reader *reader, int rc, tl_error *err)
 {
     if (rc == SQLITE_NOMEM) return tl_fail(err, TL_ENOMEM, "no memory to read a journal record");
     if (rc == SQLITE_CORRUPT)
@@ -143,7 +147,7 @@ static tl_status row_read(tl_journal_reader *reader, sqlite3_stmt *stmt, row_fn 
     if (rc == SQLITE_DONE) {
         status = tl_fail(err, TL_ENOTFOUND, "no such record in the journal");
     } else if (rc != SQLITE_ROW || decoded != SQLITE_OK) {
-        status = row_fail(reader, rc != SQLITE_ROW ? rc : decoded, err);
+        status = tl_reader_row_fail(reader, rc != SQLITE_ROW ? rc : decoded, err);
     }
     sqlite3_reset(stmt);
     if (status == TL_OK) *out = record;
@@ -205,9 +209,9 @@ tl_status tl_reader_image(tl_journal_reader *reader, int64_t number, tl_arena *a
     if (rc == SQLITE_DONE) {
         status = tl_fail(err, TL_ENOTFOUND, "no image %lld in the journal", (long long)number);
     } else if (rc != SQLITE_ROW) {
-        status = row_fail(reader, rc, err);
+        status = tl_reader_row_fail(reader, rc, err);
     } else if (!image_decode(stmt, arena, &image)) {
-        status = row_fail(reader, SQLITE_NOMEM, err);
+        status = tl_reader_row_fail(reader, SQLITE_NOMEM, err);
     }
     sqlite3_reset(stmt);
     if (status == TL_OK) *out = image;
@@ -225,7 +229,7 @@ static tl_status image_attach(tl_journal_reader *reader, uint64_t number, tl_are
 {
     if (number == 0) return TL_OK;
     tl_stored_image *image = tl_arena_alloc(arena, sizeof *image);
-    if (image == NULL) return row_fail(reader, SQLITE_NOMEM, err);
+    if (image == NULL) return tl_reader_row_fail(reader, SQLITE_NOMEM, err);
     tl_status status = tl_reader_image(reader, (int64_t)number, arena, image, err);
     if (status == TL_ENOTFOUND)
         return tl_fail(err, TL_ECORRUPT, "image %llu of a prediction is missing from the journal",
@@ -306,14 +310,14 @@ static tl_status feedback_collect(tl_journal_reader *reader, sqlite3_stmt *stmt,
         if (filled == capacity) {
             capacity = capacity == 0 ? 4 : 2 * capacity;
             tl_record *wider = tl_arena_alloc(arena, capacity * sizeof *wider);
-            if (wider == NULL) return row_fail(reader, SQLITE_NOMEM, err);
+            if (wider == NULL) return tl_reader_row_fail(reader, SQLITE_NOMEM, err);
             if (filled > 0) memcpy(wider, records, filled * sizeof *wider);
             records = wider;
         }
         int decoded = tl_row_feedback(stmt, arena, &records[filled++]);
-        if (decoded != SQLITE_OK) return row_fail(reader, decoded, err);
+        if (decoded != SQLITE_OK) return tl_reader_row_fail(reader, decoded, err);
     }
-    if (rc != SQLITE_DONE) return row_fail(reader, rc, err);
+    if (rc != SQLITE_DONE) return tl_reader_row_fail(reader, rc, err);
     *out = records;
     *count = filled;
     return TL_OK;
@@ -384,7 +388,7 @@ tl_status tl_journal_loop_info(tl_journal_reader *reader, uint32_t loop, tl_aren
     if (rc == SQLITE_DONE) {
         status = tl_fail(err, TL_ENOTFOUND, "no loop number %u in the journal", loop);
     } else if (rc != SQLITE_ROW) {
-        status = row_fail(reader, rc, err);
+        status = tl_reader_row_fail(reader, rc, err);
     }
     sqlite3_reset(stmt);
     if (status != TL_OK) return status;
@@ -405,11 +409,12 @@ tl_status tl_reader_find_loop(tl_journal_reader *reader, const char *name, uint3
         *loop = (uint32_t)sqlite3_column_int64(stmt, 0);
         const char *text = (const char *)sqlite3_column_text(stmt, 1);
         if (config != NULL) *config = strdup(text != NULL ? text : "");
-        if (config != NULL && *config == NULL) status = row_fail(reader, SQLITE_NOMEM, err);
+        if (config != NULL && *config == NULL)
+            status = tl_reader_row_fail(reader, SQLITE_NOMEM, err);
     } else if (rc == SQLITE_DONE) {
         status = tl_fail(err, TL_ENOTFOUND, "no loop \"%s\" in the journal", name);
     } else {
-        status = row_fail(reader, rc, err);
+        status = tl_reader_row_fail(reader, rc, err);
     }
     sqlite3_reset(stmt);
     return status;
@@ -422,7 +427,7 @@ tl_status tl_journal_last_position(tl_journal_reader *reader, uint64_t *out, tl_
     if (status != TL_OK) return status;
     int rc = sqlite3_step(stmt);
     uint64_t last = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(stmt, 0) : 0;
-    if (rc != SQLITE_ROW) status = row_fail(reader, rc, err);
+    if (rc != SQLITE_ROW) status = tl_reader_row_fail(reader, rc, err);
     sqlite3_reset(stmt);
     if (status == TL_OK) *out = last;
     return status;
@@ -486,7 +491,7 @@ static tl_status ahead_read(tl_journal_reader *reader, uint32_t loop, uint64_t a
     if (status != TL_OK) return status;
     int rc = ahead_fill(reader, &m);
     if (rc != SQLITE_OK) {
-        status = row_fail(reader, rc, err);
+        status = tl_reader_row_fail(reader, rc, err);
         reader->ahead_count = 0;
     }
     for (int i = 0; i < TABLE_COUNT; i++) sqlite3_reset(m.stmts[i]);
@@ -510,7 +515,7 @@ tl_status tl_journal_next(tl_journal_reader *reader, uint32_t loop, uint64_t aft
     }
     tl_record record;
     if (!tl_record_copy(&reader->ahead[reader->ahead_index], arena, &record))
-        return row_fail(reader, SQLITE_NOMEM, err);
+        return tl_reader_row_fail(reader, SQLITE_NOMEM, err);
     reader->ahead_index++;
     reader->ahead_after = record.position;
     *out = record;

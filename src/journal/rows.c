@@ -9,6 +9,10 @@ const char TL_ROW_PREDICTION[] =
     "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
     "line,board,lot,shift,reason,scores,part,image,reference,shadows,head_scores,features "
     "FROM prediction ";
+/* What a tombstone has, of a prediction that was not pruned. */
+const char TL_ROW_PREDICTION_CORE[] =
+    "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
+    "line,board,lot,shift,reason,scores FROM prediction ";
 const char TL_ROW_TOMBSTONE[] =
     "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
     "line,board,lot,shift,reason,scores FROM tombstone ";

@@ -281,6 +281,7 @@ tl_status tl_load_handle(tl_request *request, tl_error *err);
 tl_status tl_unload_handle(tl_request *request, tl_error *err);
 tl_status tl_loop_state_handle(tl_request *request, tl_error *err);
 tl_status tl_versions_handle(tl_request *request, tl_error *err);
+tl_status tl_report_handle(tl_request *request, tl_error *err);
 tl_status tl_promote_handle(tl_request *request, tl_error *err);
 tl_status tl_rollback_handle(tl_request *request, tl_error *err);
 tl_status tl_learning_handle(tl_request *request, tl_error *err);

@@ -12,4 +12,9 @@ void tl_share_write(tl_json_writer *w, const char *key, const tl_share *share);
  * written. */
 tl_status tl_versions_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err);
 
+/* What GET .../report answers. */
+void tl_report_write(tl_json_writer *w, const char *name, const tl_report *report, tl_report_by by);
+/* "site", ...; TL_EINVAL: none of them, the text lists them. */
+tl_status tl_report_by_parse(const char *text, tl_report_by *out, tl_error *err);
+
 #endif

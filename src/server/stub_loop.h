@@ -346,6 +346,30 @@ size_t tl_loop_refusals(tl_loop *loop, tl_refusal_info *out, size_t capacity)
     return 1;
 }
 
+tl_status tl_loop_report(tl_loop *loop, const tl_report_options *options, tl_report **out,
+                         tl_error *err)
+{
+    (void)loop;
+    tl_report *report = calloc(1, sizeof *report);
+    if (report == NULL) return tl_fail(err, TL_ENOMEM, "report");
+    report->all = (tl_report_row){ .items = 7, .field = 2, .escapes = { 0.5, 0.25, 0.75, 2, 4 } };
+    report->rows = calloc(1, sizeof *report->rows);
+    report->row_count = options->by == TL_REPORT_SITE;
+    if (options->by == TL_REPORT_SITE) strcpy(report->rows[0].name, "hall 2");
+    report->all.drawn = (uint64_t)options->since_us;
+    snprintf(report->all.name, sizeof report->all.name, "x");
+    *out = report;
+    return TL_OK;
+}
+
+void tl_report_destroy(tl_report **report)
+{
+    if (*report == NULL) return;
+    free((*report)->rows);
+    free(*report);
+    *report = NULL;
+}
+
 static tl_status stub_control(tl_loop *loop, const char *who, tl_error *err)
 {
     int fails = atomic_load(&stub.control_fails), ms = atomic_load(&stub.control_ms);

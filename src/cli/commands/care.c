@@ -1,6 +1,7 @@
 /* care.c - `tightloop backup | export | doctor`: the journal's care. */
 #include "cli/command.h"
 #include "cli/commands/export.h"
+#include "cli/journal.h"
 #include "cli/target.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/terminal.h"
@@ -33,18 +34,9 @@ static struct {
     }
 
 /* The journal's folder from the options. */
-static tl_status find_journal(char path[4096], tl_error *err)
+static tl_status find_journal(char path[TL_CLI_PATH_BYTES], tl_error *err)
 {
-    tl_config *config;
-    tl_status status =
-        tl_command_config(values.config, values.journal, values.journal != NULL, &config, err);
-    if (status != TL_OK) return status;
-    struct stat st;
-    snprintf(path, 4096, "%s", config->runtime.path);
-    tl_config_destroy(&config);
-    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return tl_fail(err, TL_ENOTFOUND, "%.180s: there is no journal", path);
-    return TL_OK;
+    return tl_cli_journal_path(values.journal, values.config, path, err);
 }
 
 /* ---- backup ---------------------------------------------------------------------------------- */
@@ -69,7 +61,7 @@ static tl_status back_up(const char *path, tl_error *err)
 static int run_backup(const tl_arguments *arguments)
 {
     (void)arguments;
-    char path[4096], size[32];
+    char path[TL_CLI_PATH_BYTES], size[32];
     tl_error err;
     struct stat st;
     if (values.to == NULL) {
@@ -139,22 +131,11 @@ static void show_progress(void *context, uint64_t done, uint64_t total)
 static tl_status find_loop(tl_journal_reader *reader, tl_arena *arena, uint32_t *out,
                            const char **config, tl_error *err)
 {
-    uint32_t found = 0;
-    for (uint32_t number = 1;; number++) {
-        const char *name, *text;
-        tl_status status = tl_journal_loop_info(reader, number, arena, &name, &text, err);
-        if (status == TL_ENOTFOUND) break;
-        if (status != TL_OK) return status;
-        if (values.loop != NULL && strcmp(values.loop, name) != 0) continue;
-        if (found != 0)
-            return tl_fail(err, TL_EINVAL, "the journal has several loops; name one with --loop");
-        found = number;
-        *config = text;
-    }
-    if (found == 0 && values.loop != NULL)
-        return tl_fail(err, TL_ENOTFOUND, "the journal has no loop \"%.64s\"", values.loop);
-    if (found == 0) return tl_fail(err, TL_ENOTFOUND, "the journal has no loops");
-    *out = found;
+    tl_cli_loop loop;
+    tl_status status = tl_cli_journal_loop(reader, values.loop, arena, &loop, err);
+    if (status != TL_OK) return status;
+    *out = loop.number;
+    *config = loop.config;
     return TL_OK;
 }
 
@@ -278,7 +259,7 @@ static tl_status export_loop(const char *path, tl_error *err)
 
 static tl_status export_network(tl_error *err)
 {
-    char path[4096];
+    char path[TL_CLI_PATH_BYTES];
     if (values.network.model != NULL) return tl_export_network_file(&values.network, err);
     tl_status status = find_journal(path, err);
     uint64_t version = values.version;
@@ -300,7 +281,7 @@ static int run_export_network(void)
 static int run_export(const tl_arguments *arguments)
 {
     (void)arguments;
-    char path[4096];
+    char path[TL_CLI_PATH_BYTES];
     tl_error err;
     if (values.network.path != NULL) return run_export_network();
     if (values.to == NULL) {
@@ -366,7 +347,7 @@ static void take_finding(void *context, int severity, const char *text)
 static int run_doctor(const tl_arguments *arguments)
 {
     (void)arguments;
-    char path[4096];
+    char path[TL_CLI_PATH_BYTES];
     tl_error err;
     int worst = 0;
     findings f;

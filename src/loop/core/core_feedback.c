@@ -1,53 +1,18 @@
 /* How feedback joins its prediction, and what a change of the label that stands does. */
 #include "loop/core/internal.h"
+#include "loop/core/standing.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    STATEMENT_MAX = 255
-}; /* feedback on a prediction: those before and after a newest one
-                                 are among the 256 that the journal lists */
-
 /* ---- The label that stands ------------------------------------------------------------------- */
 
-/* What one statement says: a class, or -1 (withdrawn, or "incorrect" without a class). */
-static int32_t statement_label(const tl_core *core, const tl_prediction_record *prediction,
-                               const tl_feedback_record *feedback, uint64_t position)
-{
-    switch (feedback->kind) {
-    case TL_FEEDBACK_LABEL:
-        return feedback->label < (int32_t)core->config.info.class_count ? feedback->label : -1;
-    case TL_FEEDBACK_VERDICT:
-        if (feedback->correct) return (int32_t)prediction->label;
-        /* Of two classes it was the other one; what was said then stays said when a third comes. */
-        return position < core->third_class_at && prediction->label < 2
-                   ? 1 - (int32_t)prediction->label
-                   : -1;
-    default: return -1;
-    }
-}
-
-/* Of each source only the newest statement counts; of those that name a class, the newest stands.
- * Only the newest STATEMENT_MAX are looked at: a bound on the work that one id can cause. */
 static int32_t fold(const tl_core *core, const tl_prediction_record *prediction,
                     const tl_record *statements, size_t count)
 {
-    if (count > STATEMENT_MAX) {
-        statements += count - STATEMENT_MAX;
-        count = STATEMENT_MAX;
-    }
-    for (size_t i = count; i-- > 0;) {
-        const tl_feedback_record *feedback = &statements[i].as.feedback;
-        bool superseded = false;
-        for (size_t later = i + 1; later < count && !superseded; later++)
-            superseded = strcmp(statements[later].as.feedback.source, feedback->source) == 0;
-        int32_t label =
-            superseded ? -1 : statement_label(core, prediction, feedback, statements[i].position);
-        if (label >= 0) return label;
-    }
-    return -1;
+    return tl_standing_fold(prediction, statements, count, core->config.info.class_count,
+                            core->third_class_at);
 }
 
 typedef struct label_change {

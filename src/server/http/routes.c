@@ -30,6 +30,9 @@ static const tl_route routes[] = {
       NULL },
     { TL_METHOD_GET, MODEL "/versions", "versions", TL_ACCESS_TOKEN, TL_ROUTE_READ,
       tl_versions_handle, NULL },
+    /* Reads the whole journal: not on the worker that others wait for. */
+    { TL_METHOD_GET, MODEL "/report", "report", TL_ACCESS_TOKEN, TL_ROUTE_CONTROL, tl_report_handle,
+      NULL },
     { TL_METHOD_POST, MODEL "/versions/{version}/promote", "promote", TL_RIGHT_ADMIN,
       TL_ROUTE_CONTROL, tl_promote_handle, NULL },
     { TL_METHOD_POST, MODEL "/rollback", "rollback", TL_RIGHT_ADMIN, TL_ROUTE_CONTROL,

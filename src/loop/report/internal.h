@@ -1,0 +1,45 @@
+/* internal.h - what the files of the report share. */
+#ifndef TL_LOOP_REPORT_INTERNAL_H
+#define TL_LOOP_REPORT_INTERNAL_H
+
+#include "loop/report/report.h"
+#include "stats/estimate/selective.h"
+
+/* The classes of a loop by now, and since when they are more than two. */
+typedef struct tl_report_classes {
+    size_t count;
+    char names[TL_CLASS_COUNT_MAX][TL_TEXT_BYTES_MAX];
+    uint64_t third_class_at; /* as in loop/core/standing.h */
+} tl_report_classes;
+
+tl_status tl_report_classes_read(tl_journal_reader *reader, uint32_t loop, tl_report_classes *out,
+                                 tl_error *err);
+
+/* One item with what was said of it. */
+typedef struct tl_report_item {
+    const tl_prediction_record *prediction;
+    int32_t told;  /* class by those who look, or -1 */
+    int32_t field; /* class by the field, or -1 */
+    bool verified; /* drawn and answered */
+    double chance; /* to be drawn and answered */
+} tl_report_item;
+
+/* What is gathered for one row. */
+typedef struct tl_report_group {
+    tl_report_row row;
+    tl_selective defects; /* flagged against defective */
+    tl_selective errors;  /* answered against told: its prevalence is the share of wrong answers */
+    tl_selective blamed;  /* of a class: flagged as such against defective at all */
+} tl_report_group;
+
+tl_status tl_report_group_init(tl_report_group *group, const char *name,
+                               const tl_selective_options *options, tl_error *err);
+/* `class` 0: all of them; else only what concerns that class. */
+void tl_report_group_add(tl_report_group *group, const tl_report_item *item, uint32_t class);
+/* The shares into group->row. */
+tl_status tl_report_group_read(tl_report_group *group, uint32_t class, tl_error *err);
+
+/* A share of selective.h as it is shown. */
+tl_share tl_report_share(const tl_figure *figure);
+
+#endif
