@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup plan export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup report plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -103,6 +103,14 @@ _tightloop() {
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         backup:--config|backup:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         backup:--to|backup:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        report:--url|report:-u) COMPREPLY=(); return ;;
+        report:--token) COMPREPLY=(); return ;;
+        report:--journal|report:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        report:--config|report:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        report:--loop|report:-l) COMPREPLY=(); return ;;
+        report:--by|report:-b) COMPREPLY=($(compgen -W 'all site line shift lot class' -- "$word")); return ;;
+        report:--days|report:-d) COMPREPLY=(); return ;;
+        report:--field) COMPREPLY=(); return ;;
         plan:--aql|plan:-a) COMPREPLY=(); return ;;
         plan:--ltpd|plan:-t) COMPREPLY=(); return ;;
         plan:--producer|plan:-p) COMPREPLY=(); return ;;
@@ -146,6 +154,7 @@ _tightloop() {
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
+        report) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --by --days --field --json --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '--aql --ltpd --producer --consumer --lot --iso --sample --accept --daily --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
