@@ -335,9 +335,8 @@ int main(int argc, char **argv)
         for (uint64_t i = 0; i < runs; i++) {
             run((scenario)k, i, items, &tallies[k]);
             if ((i + 1) % 50 == 0) {
-                printf("\r%s: %llu of %llu runs", SCENARIOS[k], (unsigned long long)(i + 1),
-                       (unsigned long long)runs);
-                fflush(stdout);
+                fprintf(stderr, "\r%s: %llu of %llu runs", SCENARIOS[k],
+                        (unsigned long long)(i + 1), (unsigned long long)runs);
             }
         }
         print_misses(&tallies[k], (scenario)k);
