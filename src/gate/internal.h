@@ -1,10 +1,11 @@
 /* internal.h - the gate's parts. Layer: gate, inside it.
  *
  *   gate.c      policy, which versions are watched, verdicts, how things stand
- *   open.c      items and units that are not bet yet; the watermark
+ *   flow.c      items and labels as they come; the watermark
+ *   open.c      room for what is not bet yet
  *   compare.c   the bet of one unit: comparisons, sites, the promised error rate
  *   words.c     verdicts and standings in words
- *   save.c      the state as bytes */
+ *   save.c      the state as bytes; save_open.c that of what is open */
 #ifndef TL_GATE_INTERNAL_H
 #define TL_GATE_INTERNAL_H
 
@@ -157,8 +158,17 @@ void tl_open_forget(tl_open *open, unsigned slot);
 tl_status tl_open_reserve(tl_open *open, size_t items, size_t units, tl_error *err);
 /* An empty unit at the end of the order, for which there must be room. */
 uint32_t tl_open_unit_new(tl_open *open);
-/* It may still grow, and has the newest item. */
+/* It may still grow, and has the newest item; and the contrary. */
 void tl_open_growing_add(tl_open *open, uint32_t index);
+void tl_open_growing_remove(tl_open *open, uint32_t index);
+/* A unit that was bet or dropped, with its items. */
+void tl_open_unit_free(tl_open *open, uint32_t index);
+/* Units that are over are known by name for a while. */
+size_t tl_open_late_slot(uint64_t key);
+void tl_open_note_over(tl_open *open, uint64_t key);
+/* save_open.c. Load: untrusted, into an empty one. */
+void tl_open_save(const tl_open *open, tl_blob *blob);
+tl_status tl_open_load(tl_open *open, tl_blob_reader *reader, tl_error *err);
 
 /* words.c: fills words from the other fields. */
 void tl_gate_verdict_words(const tl_gate *gate, tl_gate_verdict *verdict);

@@ -132,6 +132,9 @@ void tl_gate_standing_words(const tl_gate *gate, tl_gate_standing *standing)
     else
         put(words, "waiting: ");
     put_counts(gate, &standing->counts, "it", words);
+    if (standing->over_cap > 0)
+        put(words, ", %llu labels were over their source's share",
+            (unsigned long long)standing->over_cap);
     if (standing->counts.items > 0)
         put_gain("", standing->gain, standing->gain_low, standing->gain_high, words);
     if (standing->number == 0 || standing->promoted || standing->certified) return;
