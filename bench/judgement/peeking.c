@@ -29,7 +29,7 @@ static bool fixed_sample(const tally *t, double effect)
 {
     double mean = t->wins - t->losses - effect * t->items;
     double variance = t->wins + t->losses;
-    return t->wins + t->losses >= 10 && mean >= tl_normal_quantile(0.95) * sqrt(variance);
+    return variance >= 10 && mean >= 1.6448536269514722 * sqrt(variance);
 }
 
 static bool intervals_apart(const tally *t, double effect)

@@ -11,18 +11,30 @@ void tl_claim_init(tl_claim *claim)
     tl_bettor_init(&claim->free);
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++)
         claim->slope[j] = claim->curve[j] = claim->reach[j] = 0;
+    claim->still_slope = claim->still_curve = claim->still_reach = 0;
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
 }
 
 void tl_claim_bet(tl_claim *claim, double payoff, double z, double n)
 {
     tl_bettor_bet(&claim->decided, payoff);
+    if (z == 0) {
+        claim->still_slope += n;
+        claim->still_curve += n * n;
+        claim->still_reach = larger(claim->still_reach, n);
+        return;
+    }
     tl_bettor_bet(&claim->free, z);
     const double *stakes = tl_bettor_stakes();
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) {
-        double share = z == 0 ? n : n / (1 + stakes[j] * z);
+        double share = n / (1 + stakes[j] * z);
         claim->slope[j] += share;
         claim->curve[j] += share * share;
-        claim->reach[j] = claim->reach[j] > share ? claim->reach[j] : share;
+        claim->reach[j] = larger(claim->reach[j], share);
     }
 }
 
@@ -44,10 +56,11 @@ static double log_e_at(const tl_claim *claim, double gain)
     double logs[TL_BETTOR_STAKES], top = -INFINITY;
     for (unsigned j = 0; j < TL_BETTOR_STAKES; j++) {
         double pull = stakes[j] * gain;
-        logs[j] = fabs(pull) * claim->reach[j] > 0.5
-                      ? -INFINITY /* the bound does not hold: this stake is worth nothing */
-                      : tl_bettor_log_wealth(&claim->free, j) - pull * claim->slope[j] -
-                            pull * pull * claim->curve[j];
+        double slope = claim->slope[j] + claim->still_slope;
+        double curve = claim->curve[j] + claim->still_curve;
+        bool holds = fabs(pull) * larger(claim->reach[j], claim->still_reach) <= 0.5;
+        logs[j] = holds ? tl_bettor_log_wealth(&claim->free, j) - pull * slope - pull * pull * curve
+                        : -INFINITY; /* the bound does not hold: this stake is worth nothing */
         top = fmax(top, logs[j]);
     }
     if (top == -INFINITY) return top;
@@ -101,6 +114,9 @@ void tl_claim_save(const tl_claim *claim, tl_blob *blob)
         tl_blob_f64(blob, claim->curve[j]);
         tl_blob_f64(blob, claim->reach[j]);
     }
+    tl_blob_f64(blob, claim->still_slope);
+    tl_blob_f64(blob, claim->still_curve);
+    tl_blob_f64(blob, claim->still_reach);
     tl_blob_section_end(blob, section);
 }
 
@@ -124,6 +140,11 @@ tl_status tl_claim_load(tl_claim *claim, tl_blob_reader *reader, tl_error *err)
         claim->reach[j] = tl_blob_read_f64(&body);
         sound = sound && fine(claim->slope[j]) && fine(claim->curve[j]) && fine(claim->reach[j]);
     }
+    claim->still_slope = tl_blob_read_f64(&body);
+    claim->still_curve = tl_blob_read_f64(&body);
+    claim->still_reach = tl_blob_read_f64(&body);
+    sound =
+        sound && fine(claim->still_slope) && fine(claim->still_curve) && fine(claim->still_reach);
     status = tl_blob_read_end(&body, "claim", err);
     if (status == TL_OK && !sound)
         status = tl_fail(err, TL_ECORRUPT, "saved claim is out of range");

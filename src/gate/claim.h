@@ -23,6 +23,8 @@ typedef struct tl_claim {
     tl_bettor free;                                          /* bets z */
     double slope[TL_BETTOR_STAKES], curve[TL_BETTOR_STAKES]; /* sums of n/(1+lambda z), squared */
     double reach[TL_BETTOR_STAKES];                          /* the largest n/(1+lambda z) */
+    /* The same of units with z = 0, which are most: alike for all stakes. */
+    double still_slope, still_curve, still_reach;
 } tl_claim;
 
 void tl_claim_init(tl_claim *claim);

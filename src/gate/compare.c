@@ -249,7 +249,7 @@ static double bound_of(tl_gate *gate, tl_shadow *shadow, const tl_open_share *sh
     double stakes = share->weight + share->hidden_flagged + share->hidden_passed;
     double worst =
         tl_gate_worst_loss(&gate->policy) * fmax(1, stakes) + gate->policy.effect * share->items;
-    shadow->bound = fmax(shadow->bound, worst);
+    if (worst > shadow->bound) shadow->bound = worst;
     return shadow->bound;
 }
 
