@@ -23,8 +23,10 @@ typedef enum tl_draw_purpose {
     TL_DRAW_PURPOSE_COUNT
 } tl_draw_purpose;
 
-/* Uniform in [0, 1), 53 bits. An item is drawn with probability p when this is below p. */
-double tl_draw_unit(const uint8_t key[TL_DRAW_KEY_BYTES], tl_id id, tl_draw_purpose purpose);
+/* Uniform in [0, 1), 53 bits. An item is drawn with probability p when this is below p. Rounds of
+ * one purpose are independent too; there is only round 0 of TL_DRAW_REVIEW (asserted). */
+double tl_draw_unit(const uint8_t key[TL_DRAW_KEY_BYTES], tl_id id, tl_draw_purpose purpose,
+                    uint32_t round);
 
 /* The probability that at least one of two independent draws takes an item: what its label is
  * weighted with when it is drawn again. Both in 0..1. */

@@ -161,7 +161,7 @@ static bool is_blind(const tl_reviewer *r, const tl_review_signals *s, tl_review
 {
     if (reason == TL_REVIEW_AUDIT || reason == TL_REVIEW_BAND) return true;
     return reason == TL_REVIEW_FLAGGED && r->policy.blind_rate > 0.0 &&
-           tl_draw_unit(r->policy.key, s->id, TL_DRAW_BLIND) < r->policy.blind_rate;
+           tl_draw_unit(r->policy.key, s->id, TL_DRAW_BLIND, 0) < r->policy.blind_rate;
 }
 
 tl_review_choice tl_reviewer_choose(tl_reviewer *r, const tl_review_signals *s)
@@ -170,7 +170,7 @@ tl_review_choice tl_reviewer_choose(tl_reviewer *r, const tl_review_signals *s)
     tl_review_choice out = { .propensity = (float)o.probability, .rule = o.rule };
     if (o.rule != TL_REVIEW_COLD) account(r, o.probability);
     double lot = o.audit > 0.0 || o.probability < 1.0
-                     ? tl_draw_unit(r->policy.key, s->id, TL_DRAW_REVIEW)
+                     ? tl_draw_unit(r->policy.key, s->id, TL_DRAW_REVIEW, 0)
                      : 0.0;
     /* What is drawn with is what is logged, to the last bit. */
     if (!(lot < (double)out.propensity)) return out;

@@ -212,8 +212,8 @@ static void two_draws_have_a_marginal_probability(void **state)
     int drawn = 0;
     for (int i = 0; i < 100000; i++) {
         tl_id id = make_id(&rng);
-        drawn += tl_draw_unit(key, id, TL_DRAW_REVIEW) < 0.1 ||
-                 tl_draw_unit(key, id, TL_DRAW_AGAIN) < 0.3;
+        drawn += tl_draw_unit(key, id, TL_DRAW_REVIEW, 0) < 0.1 ||
+                 tl_draw_unit(key, id, TL_DRAW_AGAIN, 0) < 0.3;
     }
     double want = 1e5 * tl_draw_marginal(0.1, 0.3);
     assert_true(fabs(want - 37000) < 1e-6);
