@@ -62,7 +62,7 @@ static uint64_t defects_to_certify(defects *d, double escapes_max, uint64_t stop
 static void certificates_are_true(void **state)
 {
     (void)state;
-    enum { SERIES = 120, DEFECTS = 2000 };
+    enum { SERIES = 80, DEFECTS = 1500 };
     static const struct {
         double floor, band;
     } rates[] = { { 1, 1 }, { 0.1, 0.1 }, { 0.02, 0.2 } };
