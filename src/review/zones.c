@@ -30,11 +30,6 @@ const char *tl_zones_policy_check(const tl_zones_policy *policy)
     return NULL;
 }
 
-double tl_zones_bet(size_t index)
-{
-    return 0.02 * pow(0.95 / 0.02, (double)index / (ZONES_BETS - 1));
-}
-
 double tl_zones_threshold(size_t index)
 {
     return 1.0 / (1.0 + exp(-(GRID_LOW + GRID_STEP * (double)index)));
@@ -64,6 +59,7 @@ static void begin_anew(tl_zones *z)
     memset(z, 0, sizeof *z);
     z->policy = policy;
     z->propensity_min = 1.0;
+    tl_detector_init_mean(&z->detector);
 }
 
 tl_zones *tl_zones_create(const tl_zones_policy *policy)
@@ -99,14 +95,14 @@ void tl_zones_set_reject(tl_zones *zones, double reject_at)
  * defects are enough for 1 % at 95 % where equal stakes take 554. */
 static double stake_of(size_t index)
 {
-    return index + 1 == ZONES_BETS ? 0.5 : 0.5 / (ZONES_BETS - 1);
+    return index + 1 == TL_BETTOR_STAKES ? 0.5 : 0.5 / (TL_BETTOR_STAKES - 1);
 }
 
-double tl_zones_total(const double log_wealth[ZONES_BETS])
+double tl_zones_total(const double log_wealth[TL_BETTOR_STAKES])
 {
     double top = log_wealth[0], sum = 0.0;
-    for (size_t j = 1; j < ZONES_BETS; j++) top = fmax(top, log_wealth[j]);
-    for (size_t j = 0; j < ZONES_BETS; j++) sum += exp(log_wealth[j] - top) * stake_of(j);
+    for (size_t j = 1; j < TL_BETTOR_STAKES; j++) top = fmax(top, log_wealth[j]);
+    for (size_t j = 0; j < TL_BETTOR_STAKES; j++) sum += exp(log_wealth[j] - top) * stake_of(j);
     return top + log(sum);
 }
 
@@ -134,16 +130,17 @@ static bool payoffs_of(double a, const tl_zones_item *items, size_t count,
 /* Wealth after the unit's payoffs; `scale`: one over the most that a threshold can lose. */
 static void bet(tl_zones *z, const double payoff[TL_ZONES_GRID], double scale)
 {
-    double gain[ZONES_BETS] = { 0 };
+    double gain[TL_BETTOR_STAKES] = { 0 };
     double bound = -log(1.0 - z->policy.confidence);
+    const double *stakes = tl_bettor_stakes();
     double last = 0.0; /* for which `gain` holds */
     for (size_t k = z->certified; k < TL_ZONES_GRID; k++) {
         if (payoff[k] != last)
-            for (size_t j = 0; j < ZONES_BETS; j++)
-                gain[j] = log1p(tl_zones_bet(j) * scale * payoff[k]);
+            for (size_t j = 0; j < TL_BETTOR_STAKES; j++)
+                gain[j] = log1p(stakes[j] * scale * payoff[k]);
         last = payoff[k];
         int above = 0;
-        for (size_t j = 0; j < ZONES_BETS; j++) {
+        for (size_t j = 0; j < TL_BETTOR_STAKES; j++) {
             z->wealth[k][j] += gain[j];
             above |= z->wealth[k][j] >= bound;
         }
@@ -191,18 +188,13 @@ static double follow(tl_zones *z, const tl_zones_item *items, size_t count)
     return excess;
 }
 
-/* e-SR on "no more than a are missed": true when the alarm goes off. */
+/* True when the alarm goes off: more than a are missed. */
 static bool watch(tl_zones *z, double excess)
 {
-    double sum = 0.0;
-    for (size_t j = 0; j < ZONES_BETS; j++) {
-        /* Items above the threshold are all reviewed, so a unit loses at most a; where some were
-         * not, the factor stays positive and the run length suffers. */
-        double factor = fmax(1.0 + tl_zones_bet(j) * excess / z->policy.escapes_max, 0.05);
-        z->alarm[j] = fmin((1.0 + z->alarm[j]) * factor, 1e300);
-        sum += z->alarm[j];
-    }
-    return sum / ZONES_BETS >= z->policy.alarm_length;
+    /* Items above the threshold are all reviewed, so a unit loses at most a; where some were not,
+     * what is cut off here costs run length. */
+    tl_detector_step(&z->detector, fmax(excess / z->policy.escapes_max, -1.0), 1.0);
+    return tl_detector_value(&z->detector) >= z->policy.alarm_length;
 }
 
 /* ---- Learning -------------------------------------------------------------------------------- */
@@ -294,7 +286,7 @@ void tl_zones_save(const tl_zones *z, tl_blob *blob)
     const tl_zones_policy *p = &z->policy;
     const double policy[] = { p->escapes_max, p->confidence, p->alarm_length, p->reject_at };
     save_doubles(blob, policy, TL_COUNT_OF(policy));
-    save_doubles(blob, z->wealth[0], TL_ZONES_GRID * ZONES_BETS);
+    save_doubles(blob, z->wealth[0], TL_ZONES_GRID * TL_BETTOR_STAKES);
     for (size_t k = 0; k < TL_ZONES_GRID; k++) tl_blob_u8(blob, z->passed[k]);
     tl_blob_u64s(blob, z->defects, TL_ZONES_GRID + 1);
     save_doubles(blob, z->weight, TL_ZONES_GRID + 1);
@@ -303,7 +295,7 @@ void tl_zones_save(const tl_zones *z, tl_blob *blob)
     tl_blob_u64s(blob, counts, TL_COUNT_OF(counts));
     const double rest[] = { z->propensity_min, z->track, z->logit_mean, z->logit_m2 };
     save_doubles(blob, rest, TL_COUNT_OF(rest));
-    save_doubles(blob, z->alarm, ZONES_BETS);
+    tl_detector_save(&z->detector, blob);
     tl_blob_section_end(blob, section);
 }
 
@@ -312,14 +304,14 @@ static bool read_state(tl_blob_reader *body, tl_zones *z)
     double policy[4], rest[4];
     uint64_t counts[6];
     bool fine = load_doubles(body, policy, TL_COUNT_OF(policy)) &&
-                load_doubles(body, z->wealth[0], TL_ZONES_GRID * ZONES_BETS);
+                load_doubles(body, z->wealth[0], TL_ZONES_GRID * TL_BETTOR_STAKES);
     for (size_t k = 0; k < TL_ZONES_GRID; k++) z->passed[k] = tl_blob_read_u8(body) != 0;
     fine = tl_blob_read_u64s(body, z->defects, TL_ZONES_GRID + 1) && fine;
     fine = load_doubles(body, z->weight, TL_ZONES_GRID + 1) && fine;
     if (!tl_blob_read_u64s(body, counts, TL_COUNT_OF(counts)) || counts[0] > TL_ZONES_GRID)
         return false;
     fine = load_doubles(body, rest, TL_COUNT_OF(rest)) && fine;
-    fine = load_doubles(body, z->alarm, ZONES_BETS) && fine;
+    if (tl_detector_load(&z->detector, body, NULL) != TL_OK) return false;
     z->policy = (tl_zones_policy){ policy[0], policy[1], policy[2], policy[3] };
     z->certified = (uint32_t)counts[0];
     z->labels = counts[1];

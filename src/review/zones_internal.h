@@ -3,17 +3,14 @@
 #define TL_REVIEW_ZONES_INTERNAL_H
 
 #include "review/zones.h"
-
-enum { ZONES_BETS = 16 };
-
-/* Sizes of bets as shares of the largest that cannot lose everything: 0.02 to 0.95, log-spaced. */
-double tl_zones_bet(size_t index);
+#include "stats/bettor.h"
+#include "stats/detector.h"
 
 struct tl_zones {
     tl_zones_policy policy;
-    double wealth[TL_ZONES_GRID][ZONES_BETS]; /* natural logarithms */
-    bool passed[TL_ZONES_GRID];               /* has ever reached its bound */
-    uint32_t certified;                       /* thresholds from the lowest on */
+    double wealth[TL_ZONES_GRID][TL_BETTOR_STAKES]; /* natural logarithms */
+    bool passed[TL_ZONES_GRID];                     /* has ever reached its bound */
+    uint32_t certified;                             /* thresholds from the lowest on */
     /* Verified defects by where they score: bin k holds those at or above k thresholds. */
     uint64_t defects[TL_ZONES_GRID + 1];
     double weight[TL_ZONES_GRID + 1]; /* the same, each 1 / propensity */
@@ -24,7 +21,7 @@ struct tl_zones {
     uint64_t track_steps;
     double logit_mean, logit_m2; /* of verified defects' scores */
     uint64_t logit_count;
-    double alarm[ZONES_BETS]; /* e-SR, one a bet: M */
+    tl_detector detector;
     bool alarmed;
 };
 
@@ -35,10 +32,10 @@ double tl_zones_logit(double score);
 size_t tl_zones_bin(double score);
 
 /* ln of the wealth of all bets together. */
-double tl_zones_total(const double log_wealth[ZONES_BETS]);
+double tl_zones_total(const double log_wealth[TL_BETTOR_STAKES]);
 
 /* Defects (occurring, not verified) until wealth that starts at `log_wealth` reaches ln `bound`
  * in the expected case; INFINITY: never. */
-double tl_zones_defects_until(const double log_wealth[ZONES_BETS], const tl_zones_plan *plan);
+double tl_zones_defects_until(const double log_wealth[TL_BETTOR_STAKES], const tl_zones_plan *plan);
 
 #endif

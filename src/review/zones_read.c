@@ -8,11 +8,11 @@
 /* ---- Forecast -------------------------------------------------------------------------------- */
 
 /* Mean growth of the logarithm of each bet's wealth, per defect that occurs. */
-static void growth_of(const tl_zones_plan *p, double growth[ZONES_BETS])
+static void growth_of(const tl_zones_plan *p, double growth[TL_BETTOR_STAKES])
 {
     double a = p->escapes_max, scale = p->propensity_min / (1.0 - a);
-    for (size_t j = 0; j < ZONES_BETS; j++) {
-        double size = tl_zones_bet(j) * scale;
+    for (size_t j = 0; j < TL_BETTOR_STAKES; j++) {
+        double size = tl_bettor_stakes()[j] * scale;
         growth[j] = (1.0 - p->escapes) * log1p(size * a);
         if (p->escapes > 0.0)
             growth[j] +=
@@ -20,17 +20,17 @@ static void growth_of(const tl_zones_plan *p, double growth[ZONES_BETS])
     }
 }
 
-static double wealth_after(const double start[ZONES_BETS], const double growth[ZONES_BETS],
-                           double defects)
+static double wealth_after(const double start[TL_BETTOR_STAKES],
+                           const double growth[TL_BETTOR_STAKES], double defects)
 {
-    double wealth[ZONES_BETS];
-    for (size_t j = 0; j < ZONES_BETS; j++) wealth[j] = start[j] + defects * growth[j];
+    double wealth[TL_BETTOR_STAKES];
+    for (size_t j = 0; j < TL_BETTOR_STAKES; j++) wealth[j] = start[j] + defects * growth[j];
     return tl_zones_total(wealth);
 }
 
-double tl_zones_defects_until(const double log_wealth[ZONES_BETS], const tl_zones_plan *plan)
+double tl_zones_defects_until(const double log_wealth[TL_BETTOR_STAKES], const tl_zones_plan *plan)
 {
-    double growth[ZONES_BETS], bound = -log(1.0 - plan->confidence), high = 1.0, low = 0.0;
+    double growth[TL_BETTOR_STAKES], bound = -log(1.0 - plan->confidence), high = 1.0, low = 0.0;
     growth_of(plan, growth);
     if (tl_zones_total(log_wealth) >= bound) return 0.0;
     while (wealth_after(log_wealth, growth, high) < bound) {
@@ -78,7 +78,7 @@ tl_status tl_zones_forecast(const tl_zones_plan *plan, tl_zones_need *out, tl_er
 {
     tl_status status = check_plan(plan, err);
     if (status != TL_OK) return status;
-    static const double nothing[ZONES_BETS];
+    static const double nothing[TL_BETTOR_STAKES];
     double defects = tl_zones_defects_until(nothing, plan);
     out->defects = defects * verified_share(plan);
     out->items = defects / plan->prevalence;
