@@ -1,7 +1,7 @@
-/* classes.c - the classes of a loop, from its description and the events that added some. */
+#include "loop/report/classes.h"
+
 #include "format/json.h"
 #include "loop/config.h"
-#include "loop/report/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

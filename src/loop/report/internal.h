@@ -2,18 +2,9 @@
 #ifndef TL_LOOP_REPORT_INTERNAL_H
 #define TL_LOOP_REPORT_INTERNAL_H
 
+#include "loop/report/classes.h"
 #include "loop/report/report.h"
 #include "stats/estimate/selective.h"
-
-/* The classes of a loop by now, and since when they are more than two. */
-typedef struct tl_report_classes {
-    size_t count;
-    char names[TL_CLASS_COUNT_MAX][TL_TEXT_BYTES_MAX];
-    uint64_t third_class_at; /* as in loop/core/standing.h */
-} tl_report_classes;
-
-tl_status tl_report_classes_read(tl_journal_reader *reader, uint32_t loop, tl_report_classes *out,
-                                 tl_error *err);
 
 /* One item with what was said of it. */
 typedef struct tl_report_item {
