@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup report record plan export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -114,6 +114,11 @@ _tightloop() {
         record:--journal|record:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         record:--config|record:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         record:--loop|record:-l) COMPREPLY=(); return ;;
+        agreement:--table|agreement:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        agreement:--good|agreement:-g) COMPREPLY=(); return ;;
+        agreement:--journal|agreement:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        agreement:--config|agreement:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        agreement:--loop|agreement:-l) COMPREPLY=(); return ;;
         plan:--aql|plan:-a) COMPREPLY=(); return ;;
         plan:--ltpd|plan:-t) COMPREPLY=(); return ;;
         plan:--producer|plan:-p) COMPREPLY=(); return ;;
@@ -159,6 +164,7 @@ _tightloop() {
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
         report) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --by --days --field --json --help' -- "$word")) ;;
         record) COMPREPLY=($(compgen -W '--journal --config --loop --json --help' -- "$word")) ;;
+        agreement) COMPREPLY=($(compgen -W '--table --good --journal --config --loop --json --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '--aql --ltpd --producer --consumer --lot --iso --sample --accept --daily --json --help' -- "$word")) ;;
         export) COMPREPLY=($(compgen -W '--journal --config --loop --to --onnx --version --model --classes --size --seed --trainable --json --help' -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W '--journal --config --json --help' -- "$word")) ;;
