@@ -7,8 +7,9 @@
  * correlation .3, as in `nulls`; and one to a board. Beside it fully random review of a tenth of the
  * items: labels until the same verdict.
  *
- * Five to a board cannot be faster than six boards for the first challenger: a board at most doubles
- * the evidence, whatever the bet, and 40.5 to 1 is needed.
+ * Five to a board cannot be as fast as the bar: whatever the bet, a board at most doubles the evidence
+ * (all five right or all five wrong is a fair coin), and 40.5, 2,700 and 91,000 to 1 are needed: 6, 12
+ * and 17 boards at least, 30, 60 and 85 disagreements.
  *
  * usage: power [--runs N] [--random-runs N] [--seed N]
  * quick: --runs 101 --random-runs 11
