@@ -140,7 +140,7 @@ static void cover(unsigned run, bool drifting, double flagged_pi, coverage *tall
     const double fixed[] = { RECALL, caught / (caught + o), p, (p - caught) / (1 - caught - o), o };
     for (int i = 1; i <= ITEMS; i++) {
         inspect(&s, &rng, drifting ? 0.8 + 0.15 * cos(i / 2000.0) : RECALL, 0.05, n);
-        if (i % 40 != 0) continue;
+        if (i % 60 != 0) continue;
         const double so_far[] = { share(n[1][1], n[0][1]), share(n[1][1], n[1][0]),
                                   (double)(n[0][1] + n[1][1]) / i, share(n[0][1], n[0][0]),
                                   (double)n[1][0] / i };
@@ -154,7 +154,7 @@ static void cover(unsigned run, bool drifting, double flagged_pi, coverage *tall
 static void intervals_hold_at_every_look(void **state)
 {
     (void)state;
-    enum { RUNS = 150 };
+    enum { RUNS = 100 };
     const double limit = 0.05 * RUNS + 2 * sqrt(0.05 * 0.95 * RUNS);
     for (int kind = 0; kind < 3; kind++) {
         coverage tally = { 0 };
