@@ -111,6 +111,8 @@ _tightloop() {
         report:--by|report:-b) COMPREPLY=($(compgen -W 'all site line shift lot class' -- "$word")); return ;;
         report:--days|report:-d) COMPREPLY=(); return ;;
         report:--field) COMPREPLY=(); return ;;
+        report:--study) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        report:--good) COMPREPLY=(); return ;;
         record:--journal|record:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         record:--config|record:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         record:--loop|record:-l) COMPREPLY=(); return ;;
@@ -162,7 +164,7 @@ _tightloop() {
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
-        report) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --by --days --field --json --help' -- "$word")) ;;
+        report) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --by --days --field --study --good --json --help' -- "$word")) ;;
         record) COMPREPLY=($(compgen -W '--journal --config --loop --json --help' -- "$word")) ;;
         agreement) COMPREPLY=($(compgen -W '--table --good --journal --config --loop --json --help' -- "$word")) ;;
         plan) COMPREPLY=($(compgen -W '--aql --ltpd --producer --consumer --lot --iso --sample --accept --daily --json --help' -- "$word")) ;;

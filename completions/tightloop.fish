@@ -138,6 +138,8 @@ complete -c tightloop -n '__fish_seen_subcommand_from report' -l loop -s l -x -d
 complete -c tightloop -n '__fish_seen_subcommand_from report' -l by -s b -x -a 'all site line shift lot class' -d 'A row for each.'
 complete -c tightloop -n '__fish_seen_subcommand_from report' -l days -s d -x -d 'Only of the last N days; 0: all of the journal.'
 complete -c tightloop -n '__fish_seen_subcommand_from report' -l field -x -d 'Feedback of this source is what came back from the field.'
+complete -c tightloop -n '__fish_seen_subcommand_from report' -l study -r -F -d 'Correct for operators'\'' errors as found in this table, see agreement.'
+complete -c tightloop -n '__fish_seen_subcommand_from report' -l good -x -d 'What a good part is called in the study.'
 complete -c tightloop -n '__fish_seen_subcommand_from report' -l json -d 'Print JSON.'
 complete -c tightloop -n __fish_use_subcommand -a record -d 'the change record: what went into service, when, why, and who approved it'
 complete -c tightloop -n '__fish_seen_subcommand_from record' -l journal -s j -x -a '(__fish_complete_directories)' -d 'Folder of the journal.'

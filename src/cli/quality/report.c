@@ -1,6 +1,7 @@
 /* report.c - `tightloop report`: escapes and overkill, in an inspector's words. */
 #include "loop/report/report.h"
 #include "cli/journal.h"
+#include "cli/quality/corrected.h"
 #include "cli/target.h"
 #include "cli/terminal/terminal.h"
 #include "server/state_json.h"
@@ -12,10 +13,10 @@
 
 static tl_target_options where;
 static struct {
-    const char *by, *field;
+    const char *by, *field, *study, *good;
     uint64_t days;
     bool json;
-} values = { .by = "all", .field = "field" };
+} values = { .by = "all", .field = "field", .good = "ok" };
 
 static const tl_option options[] = {
     TL_TARGET_OPTIONS(where),
@@ -25,6 +26,10 @@ static const tl_option options[] = {
       &values.days, 0, 36500 },
     { "field", 0, TL_OPTION_TEXT, "SOURCE",
       "Feedback of this source is what came back from the field.", &values.field, 0, 0 },
+    { "study", 0, TL_OPTION_FILE, "FILE",
+      "Correct for operators' errors as found in this table, see agreement.", &values.study, 0, 0 },
+    { "good", 0, TL_OPTION_TEXT, "CLASS", "What a good part is called in the study.", &values.good,
+      0, 0 },
     { "json", 0, TL_OPTION_FLAG, NULL, "Print JSON.", &values.json, 0, 0 },
 };
 
@@ -221,19 +226,44 @@ static tl_status report_there(tl_text *json, tl_error *err)
     return status;
 }
 
-static tl_status print_people(const tl_text *json, tl_text *out, tl_error *err)
+/* The corrected figures become the last member of the document. */
+static void add_corrected(tl_text *json, const tl_corrected *corrected)
+{
+    tl_json_writer w;
+    tl_text own;
+    tl_text_init(&own, 1 << 16);
+    tl_json_begin(&w, &own);
+    tl_corrected_write(&w, corrected);
+    size_t end = json->bytes;
+    while (end > 0 && json->data[end - 1] != '}') end--;
+    json->bytes = end > 0 ? end - 1 : 0;
+    tl_text_printf(json, ",\"corrected\":%s}", own.data);
+    tl_text_destroy(&own);
+}
+
+static void print_people(const tl_json *r, const tl_corrected *corrected, tl_text *out)
+{
+    print_all(out, r);
+    if (corrected != NULL) tl_corrected_print(out, corrected);
+    print_rows(out, r);
+    print_confusion(out, r);
+}
+
+/* From the answer, `json`, to what is printed: more of the same, or `out` for people. */
+static tl_status finish(tl_text *json, tl_text *out, tl_error *err)
 {
     tl_json_parser *parser = NULL;
     tl_arena arena;
+    tl_corrected corrected;
     const tl_json *r = NULL;
     tl_arena_init(&arena, 64 << 20);
     tl_status status = tl_json_parser_create(NULL, &parser, err);
     if (status == TL_OK) status = tl_json_parse(parser, json->data, json->bytes, &arena, &r, err);
-    if (status == TL_OK) {
-        print_all(out, r);
-        print_rows(out, r);
-        print_confusion(out, r);
-    }
+    if (status == TL_OK && values.study != NULL)
+        status = tl_corrected_read(r, values.study, values.good, &corrected, err);
+    if (status == TL_OK && !values.json)
+        print_people(r, values.study != NULL ? &corrected : NULL, out);
+    if (status == TL_OK && values.json && values.study != NULL) add_corrected(json, &corrected);
     tl_json_parser_destroy(&parser);
     tl_arena_destroy(&arena);
     return status;
@@ -247,7 +277,7 @@ static int run_report(const tl_arguments *arguments)
     tl_text_init(&json, 16 << 20);
     tl_text_init(&text, 16 << 20);
     tl_status status = where.url != NULL ? report_there(&json, &err) : report_here(&json, &err);
-    if (status == TL_OK && !values.json) status = print_people(&json, &text, &err);
+    if (status == TL_OK) status = finish(&json, &text, &err);
     int code = TL_EXIT_OK;
     if (status != TL_OK)
         code = tl_command_fail(&tl_command_report, &err);
@@ -268,7 +298,8 @@ const tl_command tl_command_report = {
         "(escapes), how many good items were flagged (overkill), and how common defects are: "
         "estimates for all items from those that were put up for review, each weighted with the "
         "probability that was logged for it, with 95 % intervals that hold however often they are "
-        "looked at. The figures are against operators: as right as those who gave the verdicts.\n\n"
+        "looked at. The figures are against operators: as right as those who gave the verdicts; "
+        "--study corrects for that.\n\n"
         "Feedback of the source \"field\", weeks later, is counted by itself: defects that had "
         "passed are escapes found in the field.",
     .example = "tightloop report --journal tightloop-journal --by line\n"
