@@ -55,7 +55,7 @@ tl_status tl_schema_migrate(sqlite3 *db, int format, tl_error *err);
  */
 
 extern const char TL_ROW_PREDICTION[], TL_ROW_TOMBSTONE[], TL_ROW_FEEDBACK[], TL_ROW_EVENT[],
-    TL_ROW_VERSION[], TL_ROW_VERSION_BARE[], TL_ROW_CHECKPOINT[], TL_ROW_PREDICTION_CORE[];
+    TL_ROW_VERSION[], TL_ROW_VERSION_BARE[], TL_ROW_CHECKPOINT[], TL_ROW_OUTCOME[];
 
 /* Fill `out` from the current row, blobs and texts copied into `arena`.
  * SQLITE_OK, SQLITE_NOMEM, or SQLITE_CORRUPT when a column cannot be. */

@@ -14,15 +14,18 @@ typedef struct walk {
 
 static tl_status outcome_tell(walk *w, sqlite3_stmt *stmt, bool pruned, tl_error *err)
 {
-    tl_record record, *feedback;
-    size_t count;
+    enum { COLUMN_SAID = 18 };
+    tl_record record, *feedback = NULL;
+    size_t count = 0;
+    tl_status status = TL_OK;
     tl_arena_reset(&w->arena);
-    int rc = tl_row_tombstone(stmt, &w->arena, &record); /* the columns of both are the same */
+    int rc = tl_row_tombstone(stmt, &w->arena, &record);
     if (rc != SQLITE_OK) return tl_reader_row_fail(w->reader, rc, err);
     tl_prediction_record *prediction = &record.as.prediction;
     prediction->pruned = pruned;
-    tl_status status = tl_journal_list_feedback(w->reader, w->loop, prediction->id, w->upto,
-                                                &w->arena, &feedback, &count, err);
+    if (sqlite3_column_int(stmt, COLUMN_SAID) != 0) /* of most nothing was */
+        status = tl_journal_list_feedback(w->reader, w->loop, prediction->id, w->upto, &w->arena,
+                                          &feedback, &count, err);
     return status == TL_OK ? w->fn(w->context, prediction, feedback, count, err) : status;
 }
 

@@ -9,13 +9,14 @@ const char TL_ROW_PREDICTION[] =
     "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
     "line,board,lot,shift,reason,scores,part,image,reference,shadows,head_scores,features "
     "FROM prediction ";
-/* What a tombstone has, of a prediction that was not pruned. */
-const char TL_ROW_PREDICTION_CORE[] =
-    "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
-    "line,board,lot,shift,reason,scores FROM prediction ";
 const char TL_ROW_TOMBSTONE[] =
     "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
     "line,board,lot,shift,reason,scores FROM tombstone ";
+/* The columns of a tombstone, of either table, and whether anything was said of it. */
+const char TL_ROW_OUTCOME[] =
+    "SELECT position,loop,id,time_us,version,epoch,label,flagged,review,threshold,propensity,site,"
+    "line,board,lot,shift,reason,scores,EXISTS(SELECT 1 FROM feedback f WHERE f.loop=p.loop AND "
+    "f.prediction_id=p.id) ";
 const char TL_ROW_FEEDBACK[] =
     "SELECT position,loop,prediction_id,kind,label,correct,source,time_us,"
     "received_us FROM feedback ";
