@@ -159,6 +159,46 @@ typedef enum tl_learning {
     TL_LEARNING_OFF         /* the fast head only; the network stays as it came */
 } tl_learning;
 
+/* How a version comes into service once the loop is warm. While it is cold, labels are few and all
+ * items are reviewed: versions that do no worse serve at once. */
+typedef enum tl_promotion {
+    TL_PROMOTION_PROVEN,  /* when evidence proves it better, at any time of looking */
+    TL_PROMOTION_NO_WORSE /* when it did no worse on the last labels: fast, and no proof */
+} tl_promotion;
+
+/* What is one unit of evidence. Defects of one board or lot have one cause: they are one witness. */
+typedef enum tl_evidence_unit {
+    TL_EVIDENCE_BOARD, /* items with the same `board`; without one, the item */
+    TL_EVIDENCE_LOT,   /* items with the same `lot`; without one, the item */
+    TL_EVIDENCE_ITEM
+} tl_evidence_unit;
+
+/* What is done about a finding. */
+typedef enum tl_response {
+    TL_RESPONSE_OFF,
+    TL_RESPONSE_DRY_RUN, /* journaled: what would have been done */
+    TL_RESPONSE_ACT
+} tl_response;
+
+/* The judgement over versions: costs, what is promised, and how sure it must be. */
+typedef struct tl_gate_options {
+    tl_promotion promotion;  /* default TL_PROMOTION_PROVEN */
+    tl_evidence_unit unit;   /* default TL_EVIDENCE_BOARD */
+    double alpha;            /* chance of any false promotion, ever; default 0.05 */
+    double effect;           /* least gain that counts, in cost an item; default 0.0005 */
+    double cost_miss;        /* of a defect that passes, 0..1; default 1 */
+    double cost_false_alarm; /* of a good item that is flagged, 0..1; default 1 */
+    double noise;            /* labels that are wrong at random, at most, 0..0.4; default 0 */
+    double hostile;        /* share of the evidence that one hostile source may give, and the cap on
+                                each source; 0: sources are trusted; default 0 */
+    double promised_error; /* share of wrong calls that is promised; 0: nothing; default 0 */
+    uint32_t alarm_days;   /* mean days between alarms without a cause; default 90 */
+    uint32_t take_back_days; /* the same for taking back; default 90 */
+    uint32_t timeout_s;      /* a review that is not answered by then counts against the new
+                                version; default 86400 */
+    tl_response take_back;   /* proven harm: back to the last certified version; default ACT */
+} tl_gate_options;
+
 typedef struct tl_loop_options {
     const char *name;           /* [A-Za-z0-9._-], 1..63 characters */
     tl_input_form input;        /* default TL_INPUT_IMAGE */
@@ -183,6 +223,7 @@ typedef struct tl_loop_options {
     uint32_t cold_labels;          /* everything is put up for review until then; default 400 */
     double audit_rate;             /* share of passed items put up for review; default 0.02 */
     double target_precision;       /* flags aim at this precision; default 0.994 */
+    tl_gate_options gate;
 } tl_loop_options;
 
 TL_API tl_loop_options tl_loop_options_default(void);
@@ -366,12 +407,20 @@ typedef struct tl_loop_state {
                                              label was learned; among reviewed items, see the docs */
     double label_to_served_ms_p50, label_to_served_ms_p99; /* feedback arrival to published head */
     double answer_ms_p50, answer_ms_p99;                   /* arrival to durable answer */
-    uint64_t digest;                    /* chained over everything learned, for replay --verify */
-    char network[TL_TEXT_BYTES_MAX];    /* the end of the model's path; "small" or "linear" */
-    uint64_t parameters, multiply_adds; /* of the network; multiply-adds for one item */
-    uint32_t network_features;          /* what the fast head learns on */
-    tl_learning learns;                 /* how the network learns; never TL_LEARNING_AUTO */
-    uint64_t campaigns;                 /* judged so far */
+    bool frozen;     /* a requalified line: see tl_loop_set_frozen */
+    uint64_t alarms; /* broken promises of the error rate */
+    /* Time to improvement: from a baseline to the proof that what answers is better. Kaplan-Meier
+     * medians; NaN: not reached by half of them. */
+    double tti_seconds_p50, tti_seconds_low, tti_seconds_high;
+    double tti_labels_p50, tti_labels_low, tti_labels_high;
+    uint64_t tti_proven,
+        tti_censored;                /* of the newest baselines, the open one among the censored */
+    uint64_t digest;                 /* chained over everything learned, for replay --verify */
+    char network[TL_TEXT_BYTES_MAX]; /* the end of the model's path; "small" or "linear" */
+    uint64_t parameters, multiply_adds;     /* of the network; multiply-adds for one item */
+    uint32_t network_features;              /* what the fast head learns on */
+    tl_learning learns;                     /* how the network learns; never TL_LEARNING_AUTO */
+    uint64_t campaigns;                     /* judged so far */
     uint64_t campaign_done, campaign_steps; /* of the one under way; 0 of 0: none is */
     uint64_t next_campaign_labels; /* labels at which the next starts; 0: not in campaigns */
 } tl_loop_state;
@@ -397,6 +446,41 @@ typedef struct tl_version_info {
 
 /* Copy up to `capacity` of the newest versions, newest first; returns how many were written. */
 TL_API size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity);
+
+/* A policy that decides in shadow of what answers, and how its evidence stands. */
+typedef struct tl_standing {
+    uint64_t version;
+    const char *role;         /* "challenger", "baseline", "guard" (the champion before). Static */
+    int64_t since_us;         /* in shadow since then */
+    uint64_t number;          /* in the series of everything ever tried; 0: none spent */
+    double alpha;             /* what that number may spend; 0: none */
+    double log_e, log_needed; /* evidence for the verdict it waits for, and what that takes, nats */
+    double log_harm,
+        log_harm_needed;    /* that what answers must give way to it; needed 0: not asked */
+    uint64_t units, items;  /* of evidence */
+    uint64_t disagreements; /* reviewed */
+    uint64_t wins, losses;  /* of it, against what answers */
+    uint64_t timeouts;      /* reviews nobody answered: counted against it */
+    double gain, gain_low, gain_high; /* cost an item that it saves; 95 % at any time */
+    double needed;        /* about so many more reviewed disagreements; NaN: not foreseeable */
+    bool blocked_by_site; /* better over all, and proven worse at one site */
+    char words[256];
+} tl_standing;
+
+/* Copy up to `capacity` of them; returns how many were written. Waits for the learner's round. */
+TL_API size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity);
+
+/* What the gate did. */
+typedef struct tl_gate_event {
+    const char *kind; /* "baseline", "challenge", "waits", "set_aside", "promoted", "certified",
+                         "taken_back", "alarm". Static */
+    uint64_t position, version;
+    int64_t time_us;
+    char words[256];
+} tl_gate_event;
+
+/* The newest of them (at most 128 are kept), newest first, as above. */
+TL_API size_t tl_loop_gate_events(tl_loop *loop, tl_gate_event *out, size_t capacity);
 
 /* A candidate that did not become a version: its weights were dropped. */
 typedef struct tl_refusal_info {
@@ -475,6 +559,10 @@ TL_API tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *wh
 /* Back to `version`, or with 0 to the champion before this one; learning is paused until resumed. */
 TL_API tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_error *err);
 TL_API tl_status tl_loop_set_learning(tl_loop *loop, bool on, const char *who, tl_error *err);
+/* A requalified line: while frozen, nothing is learned, promoted or certified, and the answer to an
+ * item stays the same bit for bit; proven harm and broken promises are still told and taken back.
+ * tl_loop_set_learning(on) is TL_ECONFLICT meanwhile. */
+TL_API tl_status tl_loop_set_frozen(tl_loop *loop, bool on, const char *who, tl_error *err);
 /* TL_ECONFLICT: exists already; TL_ELIMIT: too many. */
 TL_API tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *who, tl_error *err);
 

@@ -109,7 +109,7 @@ static tl_status check_knobs(const tl_loop_options *options, tl_error *err)
         return tl_fail(err, TL_EINVAL, "audit_rate must be 0 to 1");
     if (!(options->target_precision >= 0.5 && options->target_precision < 1.0))
         return tl_fail(err, TL_EINVAL, "target_precision must be 0.5 to 1");
-    return TL_OK;
+    return tl_gate_options_check(&options->gate, err);
 }
 
 tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
@@ -154,6 +154,7 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
     config.cold_labels = options->cold_labels;
     config.audit_rate = options->audit_rate;
     config.target_precision = options->target_precision;
+    config.gate = options->gate;
     *out = config;
     return TL_OK;
 }
@@ -161,8 +162,8 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
 tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
 {
     const tl_loop_info *info = &config->info;
-    char key[2 * TL_REVIEW_KEY_BYTES + 1];
-    for (int i = 0; i < TL_REVIEW_KEY_BYTES; i++)
+    char key[2 * TL_DRAW_KEY_BYTES + 1];
+    for (int i = 0; i < TL_DRAW_KEY_BYTES; i++)
         snprintf(key + 2 * i, 3, "%02x", config->audit_key[i]);
     tl_json_writer w;
     tl_json_begin(&w, out);
@@ -194,6 +195,8 @@ tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
     tl_json_key(&w, "cold_labels"), tl_json_uint(&w, config->cold_labels);
     tl_json_key(&w, "audit_rate"), tl_json_double(&w, config->audit_rate);
     tl_json_key(&w, "target_precision"), tl_json_double(&w, config->target_precision);
+    tl_json_key(&w, "gate");
+    tl_gate_options_write(&config->gate, &w);
     tl_json_object_end(&w);
     return tl_text_ok(out) ? TL_OK : TL_ENOMEM;
 }
@@ -206,10 +209,10 @@ static bool read_u32(const tl_json *root, const char *key, uint32_t *out)
     return true;
 }
 
-static bool read_key(const char *text, uint8_t out[TL_REVIEW_KEY_BYTES])
+static bool read_key(const char *text, uint8_t out[TL_DRAW_KEY_BYTES])
 {
-    if (text == NULL || strlen(text) != 2 * TL_REVIEW_KEY_BYTES) return false;
-    for (int i = 0; i < TL_REVIEW_KEY_BYTES; i++) {
+    if (text == NULL || strlen(text) != 2 * TL_DRAW_KEY_BYTES) return false;
+    for (int i = 0; i < TL_DRAW_KEY_BYTES; i++) {
         unsigned byte;
         if (sscanf(text + 2 * i, "%2x", &byte) != 1) return false;
         out[i] = (uint8_t)byte;
@@ -263,7 +266,8 @@ static bool read_all(const tl_json *root, tl_loop_config *c)
               tl_json_number(tl_json_get(root, "audit_rate"), &c->audit_rate) &&
               tl_json_number(tl_json_get(root, "target_precision"), &c->target_precision);
     c->feature_range = (float)range;
-    return ok && c->info.class_count >= 2 && read_network(root, c);
+    return ok && c->info.class_count >= 2 && read_network(root, c) &&
+           tl_gate_options_read(tl_json_get(root, "gate"), &c->gate);
 }
 
 tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err)
@@ -322,7 +326,8 @@ bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b
     return a->replay_per_label == b->replay_per_label &&
            a->publish_every_labels == b->publish_every_labels && a->cold_labels == b->cold_labels &&
            a->campaign_labels == b->campaign_labels && a->campaign_threads == b->campaign_threads &&
-           a->audit_rate == b->audit_rate && a->target_precision == b->target_precision;
+           a->audit_rate == b->audit_rate && a->target_precision == b->target_precision &&
+           tl_gate_options_equal(&a->gate, &b->gate);
 }
 
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
@@ -334,4 +339,5 @@ void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
     to->campaign_threads = from->campaign_threads;
     to->audit_rate = from->audit_rate;
     to->target_precision = from->target_precision;
+    to->gate = from->gate;
 }

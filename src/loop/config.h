@@ -4,9 +4,13 @@
 #ifndef TL_LOOP_CONFIG_H
 #define TL_LOOP_CONFIG_H
 
+#include "base/blob.h"
+#include "base/env.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "review/review.h"
+#include "format/json.h"
+#include "gate/gate.h"
+#include "review/draw.h"
 
 enum { TL_MODEL_HASH_BYTES = 65, TL_NORMALISATION_BYTES = 96, TL_CAMPAIGN_THREADS_MAX = 64 };
 
@@ -15,7 +19,7 @@ typedef struct tl_loop_config {
     tl_loop_info info; /* classes: those at creation; the core's list grows */
     float feature_range;
     uint64_t seed;
-    uint8_t audit_key[TL_REVIEW_KEY_BYTES];
+    uint8_t audit_key[TL_DRAW_KEY_BYTES];
     char model_path[512]; /* of the ONNX file that it was made of, or a built-in network's name;
                                empty: the small network */
     char model_hash[TL_MODEL_HASH_BYTES]; /* of the file's bytes, hexadecimal; else empty */
@@ -27,6 +31,7 @@ typedef struct tl_loop_config {
     uint32_t replay_per_label, publish_every_labels, cold_labels, campaign_labels;
     uint32_t campaign_threads; /* the runtime's; recorded, since results repeat for one number */
     double audit_rate, target_precision;
+    tl_gate_options gate;
 } tl_loop_config;
 
 /* Check and copy; draws a new audit key. Errors: TL_EINVAL (the text names the option). */
@@ -46,6 +51,19 @@ tl_status tl_loop_open_recorded(tl_runtime *runtime, const tl_loop_config *recor
 
 bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b);
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from);
+
+/* ---- The knobs of the gate (config_gate.c) ---- */
+
+/* TL_EINVAL: the text names the knob. */
+tl_status tl_gate_options_check(const tl_gate_options *options, tl_error *err);
+void tl_gate_options_write(const tl_gate_options *gate, tl_json_writer *w);
+/* NULL: a loop from before there was proof; it goes on without. False: damaged. */
+bool tl_gate_options_read(const tl_json *section, tl_gate_options *gate);
+bool tl_gate_options_equal(const tl_gate_options *a, const tl_gate_options *b);
+void tl_gate_options_save(const tl_gate_options *gate, tl_blob *blob);
+tl_status tl_gate_options_load(tl_blob_reader *body, tl_gate_options *gate, tl_error *err);
+/* The gate's policy of these knobs. */
+tl_gate_policy tl_loop_config_gate(const tl_gate_options *options);
 
 /* A name of a loop, class, site, ...: 1..63 bytes of printable UTF-8 without control characters. */
 bool tl_name_is_valid(const char *name);

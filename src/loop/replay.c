@@ -135,7 +135,7 @@ static tl_status start_trainer(verifier *v, tl_version **candidate, tl_error *er
 static tl_status check_judgement(verifier *v, const tl_record *event, tl_version **candidate,
                                  tl_error *err)
 {
-    bool publish = strcmp(event->as.event.kind, "publish") == 0, judged = false;
+    bool publish = tl_event_brings_version(event), judged = false;
     uint64_t ops = tl_event_number(event, "ops");
     if (ops == 0) return v->loop.trainer == NULL ? start_trainer(v, candidate, err) : TL_OK;
     if (v->loop.trainer == NULL) return tl_fail(err, TL_ECORRUPT, "the first version is missing");
@@ -193,8 +193,8 @@ static tl_status step(verifier *v, const tl_record *record, tl_error *err)
         v->skip_ops = tl_event_number(record, "ops");
         v->skip_count = tl_event_number(record, "count");
     }
-    if (record->kind == TL_RECORD_EVENT && (strcmp(record->as.event.kind, "publish") == 0 ||
-                                            strcmp(record->as.event.kind, "refuse") == 0))
+    if (tl_event_brings_version(record) ||
+        (record->kind == TL_RECORD_EVENT && strcmp(record->as.event.kind, "refuse") == 0))
         status = check_judgement(v, record, &candidate, err);
     tl_feedback_state outcome = TL_FEEDBACK_NOTED;
     if (status == TL_OK) status = tl_core_step(v->loop.core, record, &candidate, &outcome, err);
@@ -222,7 +222,7 @@ static tl_status walk(verifier *v, tl_error *err)
             status == TL_ENOTFOUND || (status == TL_OK && record.position > v->last_position);
         check_checkpoints(v, end ? UINT64_MAX : record.position);
         if (end) return TL_OK;
-        if (status == TL_OK && tl_core_wants(v->loop.core, &record)) status = step(v, &record, err);
+        if (status == TL_OK && tl_core_wants(&record)) status = step(v, &record, err);
         if (status != TL_OK) return status;
         at = record.position;
         if (v->options->progress != NULL)

@@ -87,6 +87,53 @@ static const tl_config_field ENGINE_FIELDS[] = {
 };
 static const tl_config_table ENGINE = TABLE(ENGINE_FIELDS);
 
+static const char *const PROMOTIONS[] = {
+    [TL_PROMOTION_PROVEN] = "proven", [TL_PROMOTION_NO_WORSE] = "no-worse", NULL
+};
+static const char *const UNITS[] = {
+    [TL_EVIDENCE_BOARD] = "board", [TL_EVIDENCE_LOT] = "lot", [TL_EVIDENCE_ITEM] = "item", NULL
+};
+static const char *const RESPONSES[] = {
+    [TL_RESPONSE_OFF] = "off", [TL_RESPONSE_DRY_RUN] = "dry-run", [TL_RESPONSE_ACT] = "act", NULL
+};
+
+#define G(member) AT(tl_loop_options, gate.member)
+static const tl_config_field GATE_FIELDS[] = {
+    { "promotion", TL_CONFIG_CHOICE, G(promotion), 0, 0, PROMOTIONS, NULL, NULL,
+      "proven: a version serves when evidence proves it better. no-worse: when it did no worse on "
+      "the last labels. A cold loop always does the second." },
+    { "alpha", TL_CONFIG_DOUBLE, G(alpha), 1e-6, 0.5, NULL, NULL, NULL,
+      "Chance of any false promotion, ever, however many versions are tried." },
+    { "effect", TL_CONFIG_DOUBLE, G(effect), 0, 0.5, NULL, NULL, NULL,
+      "Least gain that counts, in cost an item." },
+    { "cost_miss", TL_CONFIG_DOUBLE, G(cost_miss), 0.001, 1, NULL, NULL, NULL,
+      "Cost of a defect that passes." },
+    { "cost_false_alarm", TL_CONFIG_DOUBLE, G(cost_false_alarm), 0.001, 1, NULL, NULL, NULL,
+      "Cost of a good item that is flagged." },
+    { "noise", TL_CONFIG_DOUBLE, G(noise), 0, 0.4, NULL, NULL, NULL,
+      "Share of labels that are wrong at random, at most." },
+    { "hostile", TL_CONFIG_DOUBLE, G(hostile), 0, 0.4, NULL, NULL, NULL,
+      "Share of the evidence that one hostile source may give; also the cap on each source, so "
+      "there must be more than 1/share of them. 0: sources are trusted." },
+    { "promised_error", TL_CONFIG_DOUBLE, G(promised_error), 0, 0.5, NULL, NULL, NULL,
+      "Share of wrong calls that is promised; an alarm tells when it is broken. 0: none." },
+    { "alarm_days", TL_CONFIG_UINT32, G(alarm_days), 1, 36500, NULL, NULL, NULL,
+      "Mean days between such alarms when nothing is wrong." },
+    { "take_back", TL_CONFIG_CHOICE, G(take_back), 0, 0, RESPONSES, NULL, NULL,
+      "What is done when the last certified version proves better than what serves." },
+    { "take_back_days", TL_CONFIG_UINT32, G(take_back_days), 1, 36500, NULL, NULL, NULL,
+      "Mean days between taking back when nothing is wrong." },
+};
+static const tl_config_table GATE = TABLE(GATE_FIELDS);
+
+static const tl_config_field EVIDENCE_FIELDS[] = {
+    { "unit", TL_CONFIG_CHOICE, G(unit), 0, 0, UNITS, NULL, NULL,
+      "What is one witness: the items of one board, of one lot, or each item." },
+    { "timeout_s", TL_CONFIG_UINT32, G(timeout_s), 1, 100000000, NULL, NULL, NULL,
+      "A review that is not answered by then counts against the new version." },
+};
+static const tl_config_table EVIDENCE = TABLE(EVIDENCE_FIELDS);
+
 #define L(member) AT(tl_loop_options, member)
 static const tl_config_field LOOP_FIELDS[] = {
     { "name", TL_CONFIG_NAME, L(name), 0, 0, NULL, NULL, NULL,
@@ -129,6 +176,10 @@ static const tl_config_field LOOP_FIELDS[] = {
       "Share of passed items that is put up for review all the same." },
     { "target_precision", TL_CONFIG_DOUBLE, L(target_precision), 0, 1, NULL, NULL, NULL,
       "Flags aim at being right this often." },
+    { "gate", TL_CONFIG_SECTION, 0, 0, 0, NULL, &GATE, NULL,
+      "When a version goes into service, and when it is taken back." },
+    { "evidence", TL_CONFIG_SECTION, 0, 0, 0, NULL, &EVIDENCE, NULL,
+      "What counts as evidence for it." },
 };
 static const tl_config_table LOOP = TABLE(LOOP_FIELDS);
 

@@ -28,7 +28,15 @@ static const tl_config_defaults DEFAULTS = {
               .cold_labels = 400,
               .campaign_labels = 256,
               .audit_rate = 0.02,
-              .target_precision = 0.994 },
+              .target_precision = 0.994,
+              .gate = { .alpha = 0.05,
+                        .effect = 0.0005,
+                        .cost_miss = 1,
+                        .cost_false_alarm = 1,
+                        .alarm_days = 90,
+                        .take_back_days = 90,
+                        .timeout_s = 86400,
+                        .take_back = TL_RESPONSE_ACT } },
 };
 
 static tl_config *read_ok(const char *text)

@@ -19,6 +19,8 @@ static tl_status create_parts(tl_core *core, tl_error *err)
     tl_threshold_options threshold = tl_threshold_options_default();
     threshold.target_precision = core->config.target_precision;
     if (status == TL_OK) status = tl_threshold_create(&threshold, &core->threshold, err);
+    tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
+    if (status == TL_OK) status = tl_gate_create(&gate, &core->gate, err);
     return status;
 }
 
@@ -52,6 +54,9 @@ void tl_core_destroy(tl_core **core_pointer)
     if (core == NULL) return;
     *core_pointer = NULL;
     for (size_t i = 0; i < core->past_count; i++) tl_head_release(&core->past[i].head);
+    for (size_t i = 0; i < core->shadow_count; i++) tl_shadow_clear(&core->shadows[i]);
+    tl_version_destroy(&core->candidate);
+    tl_gate_destroy(&core->gate);
     tl_weights_release(&core->weights);
     tl_head_release(&core->head);
     tl_head_stats_destroy(&core->stats);
@@ -69,12 +74,12 @@ void tl_core_destroy(tl_core **core_pointer)
     free(core);
 }
 
-bool tl_core_wants(const tl_core *core, const tl_record *record)
+bool tl_core_wants(const tl_record *record)
 {
     switch (record->kind) {
+    case TL_RECORD_PREDICTION:
     case TL_RECORD_FEEDBACK:
     case TL_RECORD_EVENT: return true;
-    case TL_RECORD_PREDICTION: return tl_idset_has(&core->pending, record->as.prediction.id);
     case TL_RECORD_VERSION:
     case TL_RECORD_CHECKPOINT: break;
     }
@@ -94,11 +99,15 @@ tl_status tl_core_step(tl_core *core, const tl_record *record, tl_version **cand
         if (status == TL_OK && outcome != NULL) *outcome = state;
         break;
     }
-    case TL_RECORD_PREDICTION: status = tl_core_step_prediction(core, record, err); break;
+    case TL_RECORD_PREDICTION:
+        status = tl_core_gate_prediction(core, record, err);
+        if (status == TL_OK) status = tl_core_step_prediction(core, record, err);
+        break;
     case TL_RECORD_EVENT: status = tl_core_step_event(core, record, candidate, err); break;
     case TL_RECORD_VERSION:
     case TL_RECORD_CHECKPOINT: break;
     }
+    if (status == TL_OK) status = tl_core_gate_settle(core, err);
     if (status == TL_OK) core->position = record->position;
     return status;
 }
@@ -139,9 +148,23 @@ const tl_train_op *tl_core_ops(const tl_core *core, uint64_t from, size_t *count
     return core->ops + (*count > 0 ? index : 0);
 }
 
+/* A version that goes into service catches up with the labels since it was made. */
+static uint64_t needed_ops(const tl_core *core)
+{
+    uint64_t needed = core->decided_ops;
+    if (core->candidate != NULL && core->candidate->op_count < needed)
+        needed = core->candidate->op_count;
+    for (size_t i = 0; i < core->shadow_count; i++) {
+        const tl_version *made = core->shadows[i].made;
+        if (made != NULL && made->op_count < needed) needed = made->op_count;
+    }
+    return needed;
+}
+
 void tl_core_forget_ops(tl_core *core, uint64_t below)
 {
-    if (below > core->decided_ops) below = core->decided_ops; /* a publish may still need them */
+    uint64_t needed = needed_ops(core);
+    if (below > needed) below = needed;
     if (below <= core->ops_base) return;
     size_t drop = (size_t)(below - core->ops_base);
     if (drop > core->op_count) drop = core->op_count;
@@ -156,12 +179,12 @@ void tl_core_chain(tl_core *core, const void *data, size_t bytes)
     core->digest = tl_hash64(data, bytes, core->digest);
 }
 
-static bool is_cold(const tl_core *core)
+bool tl_core_is_cold(const tl_core *core)
 {
     return core->labels < core->config.cold_labels;
 }
 
-static float threshold_now(tl_core *core)
+float tl_core_threshold(tl_core *core)
 {
     return core->head_frozen ? core->frozen_threshold : tl_threshold_value(core->threshold);
 }
@@ -185,8 +208,8 @@ tl_status tl_core_model(tl_core *core, tl_model **out, tl_error *err)
                       .weights = core->weights,
                       .head = core->head,
                       .mixture = core->mixture,
-                      .threshold = threshold_now(core),
-                      .cold = is_cold(core) };
+                      .threshold = tl_core_threshold(core),
+                      .cold = tl_core_is_cold(core) };
     tl_model *model = tl_model_create(&from);
     if (model == NULL) return tl_fail(err, TL_ENOMEM, "model");
     tl_weights_retain(core->weights);
@@ -218,8 +241,11 @@ void tl_core_describe(tl_core *core, tl_loop_state *out)
     out->refused = core->refused;
     out->golden = core->golden.count;
     out->learning = core->learning;
-    out->cold = is_cold(core);
-    out->threshold = threshold_now(core);
+    out->frozen = core->frozen;
+    out->alarms = core->alarms;
+    tl_core_describe_tti(core, out);
+    out->cold = tl_core_is_cold(core);
+    out->threshold = tl_core_threshold(core);
     out->precision = (tl_share){ .hits = counts.flagged_defects, .count = counts.flagged };
     out->recall = (tl_share){ .hits = counts.flagged_defects, .count = counts.defects };
     out->accuracy = (tl_share){ .hits = counts.correct, .count = counts.items };

@@ -31,6 +31,7 @@ typedef enum tl_op_code {
     TL_TRAIN_RESTART,   /* key: version to continue from */
     TL_TRAIN_CLASSES,   /* key: how many classes there are */
     TL_TRAIN_CONFIGURE, /* the knobs changed; key: position of the event */
+    TL_TRAIN_PARENT,    /* key: version that serves now, made by the trainer before */
     TL_TRAIN_REMEMBER   /* key, label: too much waits; to be replayed, without a step of its own */
 } tl_op_code;
 
@@ -61,9 +62,9 @@ tl_status tl_core_load(tl_core *core, tl_blob_reader *reader, tl_error *err);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* Whether the record changes what the loop knows: feedback, events, and predictions for which
- * feedback waits already. A running loop and one that catches up step exactly these. */
-bool tl_core_wants(const tl_core *core, const tl_record *record);
+/* Whether the record changes what the loop knows: predictions, feedback and events. A running loop
+ * and one that catches up step exactly these. */
+bool tl_core_wants(const tl_record *record);
 
 /* Apply one event: feedback, an event, or a prediction; other records change nothing. With
  * "publish" comes the version that the slow learner made; *candidate is then taken over and
@@ -86,6 +87,23 @@ void tl_core_forget_ops(tl_core *core, uint64_t below);
  * head when it is stale. Only after tl_core_is_dirty said so does it differ from the one before. */
 tl_status tl_core_model(tl_core *core, tl_model **out, tl_error *err);
 bool tl_core_is_dirty(const tl_core *core);
+
+/* ---- The gate -------------------------------------------------------------------------------- */
+
+/* The policies that decide in shadow of what answers, each with one reference for the caller and its
+ * key; returns how many. */
+size_t tl_core_shadows(tl_core *core, tl_model *out[TL_GATE_SHADOW_MAX]);
+bool tl_core_shadows_changed(const tl_core *core); /* since the call above */
+
+/* A verdict that was reached and takes effect with its event: the kind of that event, and a number
+ * that rises with each; NULL: none. */
+const char *tl_core_verdict(const tl_core *core, uint64_t *number);
+/* The body of that event (JSON). */
+void tl_core_write_verdict(tl_core *core, tl_text *out);
+
+/* How the policies in shadow stand, and what the gate did, newest first; return how many. */
+size_t tl_core_standings(tl_core *core, tl_standing *out, size_t capacity);
+size_t tl_core_gate_events(const tl_core *core, tl_gate_event *out, size_t capacity);
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 

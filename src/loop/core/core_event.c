@@ -35,8 +35,7 @@ static void forget_past(tl_core *core, tl_past *past)
     memmove(past, past + 1, (core->past_count - index) * sizeof *past);
 }
 
-/* Nobody can return to it: its weights may go. */
-static void evict(tl_core *core, uint64_t number)
+void tl_core_evict(tl_core *core, uint64_t number)
 {
     if (core->evicted_count == TL_CORE_EVICTED_MAX) /* nobody took them: their weights stay */
         memmove(core->evicted, core->evicted + 1, --core->evicted_count * sizeof core->evicted[0]);
@@ -48,7 +47,7 @@ static void evict(tl_core *core, uint64_t number)
 static void evict_oldest(tl_core *core, uint64_t keep)
 {
     tl_past *oldest = &core->past[core->past[0].number == keep ? 1 : 0];
-    if (!oldest->pinned) evict(core, oldest->number);
+    if (!oldest->pinned) tl_core_evict(core, oldest->number);
     forget_past(core, oldest);
 }
 
@@ -63,7 +62,8 @@ static tl_status retire_champion(tl_core *core, uint64_t keep, tl_error *err)
     float threshold = model->threshold;
     tl_model_release(&model);
     tl_past *known = find_past(core, core->champion);
-    bool pinned = known != NULL && known->pinned;
+    bool pinned = core->champion_pinned || (known != NULL && known->pinned);
+    core->champion_pinned = false;
     if (known != NULL) forget_past(core, known);
     if (core->past_count == TL_PAST_MAX) evict_oldest(core, keep);
     if (core->head != NULL) tl_head_retain(core->head);
@@ -189,17 +189,11 @@ static tl_status install(tl_core *core, tl_version *version, bool catching_up, t
     return status;
 }
 
-static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_version **candidate,
-                              tl_error *err)
+tl_status tl_core_take_version(tl_core *core, uint64_t number, tl_version **candidate,
+                               tl_version **out, tl_error *err)
 {
     tl_version *version = NULL;
     tl_status status = TL_OK;
-    if (ops < core->restart_ops) { /* somebody went elsewhere meanwhile */
-        core->refused++;
-        tl_core_decide(core, ops);
-        evict(core, number);
-        return TL_OK;
-    }
     if (candidate != NULL && *candidate != NULL) {
         version = *candidate;
         *candidate = NULL;
@@ -209,12 +203,38 @@ static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_v
     if (status == TL_OK && version->number != number)
         status = tl_fail(err, TL_ECORRUPT, "version %llu is recorded where %llu should be",
                          (unsigned long long)version->number, (unsigned long long)number);
-    if (status == TL_OK) status = retire_champion(core, 0, err);
+    if (status == TL_OK)
+        *out = version;
+    else
+        tl_version_destroy(&version);
+    return status;
+}
+
+tl_status tl_core_serve(tl_core *core, tl_version *version, tl_error *err)
+{
+    tl_status status = retire_champion(core, 0, err);
     if (status == TL_OK) status = install(core, version, true, err);
-    if (status == TL_OK) {
-        core->publishes++;
+    if (status != TL_OK) return status;
+    core->publishes++;
+    tl_core_chain(core, &version->weights_hash, sizeof version->weights_hash);
+    return TL_OK;
+}
+
+static tl_status step_publish(tl_core *core, uint64_t number, uint64_t ops, tl_version **candidate,
+                              tl_error *err)
+{
+    if (ops < core->restart_ops) { /* somebody went elsewhere meanwhile */
+        core->refused++;
         tl_core_decide(core, ops);
-        tl_core_chain(core, &version->weights_hash, sizeof version->weights_hash);
+        tl_core_evict(core, number);
+        return TL_OK;
+    }
+    tl_version *version = NULL;
+    tl_status status = tl_core_take_version(core, number, candidate, &version, err);
+    if (status == TL_OK) status = tl_core_serve(core, version, err);
+    if (status == TL_OK) {
+        tl_core_decide(core, ops);
+        tl_core_gate_restart(core);
     }
     tl_version_destroy(&version);
     return status;
@@ -230,8 +250,8 @@ static uint64_t served_before(const tl_core *core, uint64_t number)
 
 /* "rollback" and "promote": the same swap to a kept version; a rollback serves its fast head as it
  * was and pauses learning, a promotion learns on. */
-static tl_status step_return(tl_core *core, uint64_t position, uint64_t number, bool rollback,
-                             tl_error *err)
+tl_status tl_core_step_return(tl_core *core, uint64_t position, uint64_t number, bool rollback,
+                              tl_error *err)
 {
     if (number == core->champion || find_past(core, number) == NULL)
         return TL_OK; /* it went between the request and the event */
@@ -261,6 +281,7 @@ static tl_status step_return(tl_core *core, uint64_t position, uint64_t number, 
         tl_train_op op = { .code = TL_TRAIN_RESTART, .key = number };
         status = tl_core_push_op(core, op, err);
         core->restart_ops = tl_core_op_count(core);
+        tl_core_gate_restart(core);
     }
     tl_version_destroy(&version);
     return status;
@@ -270,13 +291,29 @@ static tl_status step_return(tl_core *core, uint64_t position, uint64_t number, 
 
 static tl_status step_learning(tl_core *core, uint64_t position, bool on, tl_error *err)
 {
-    if (on == core->learning) return TL_OK;
+    if (on == core->learning || (on && core->frozen)) return TL_OK;
     core->learning = on;
     if (!on) return TL_OK;
     core->head_frozen = false;
     core->head_stale = core->dirty = true;
     core->epoch = position;
     return tl_core_learn_deferred(core, err);
+}
+
+/* A requalified line: nothing is learned or promoted until it is released. */
+static tl_status step_frozen(tl_core *core, uint64_t position, bool on, tl_error *err)
+{
+    tl_status status = TL_OK;
+    if (on && !core->head_frozen) {
+        tl_model *model = NULL; /* brings the head up to date */
+        status = tl_core_model(core, &model, err);
+        if (status != TL_OK) return status;
+        core->frozen_threshold = model->threshold;
+        core->head_frozen = core->dirty = true;
+        tl_model_release(&model);
+    }
+    core->frozen = on;
+    return step_learning(core, position, !on, err);
 }
 
 static tl_status step_class(tl_core *core, uint64_t position, const char *name, tl_error *err)
@@ -337,6 +374,8 @@ static tl_status step_configure(tl_core *core, const tl_record *record, tl_error
     if (status != TL_OK) return status;
     tl_loop_config_copy_knobs(&core->config, &config);
     tl_threshold_set_target(core->threshold, config.target_precision);
+    tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
+    tl_gate_set_policy(core->gate, &gate);
     core->dirty = true;
     tl_train_op op = { .code = TL_TRAIN_CONFIGURE, .key = record->position };
     return tl_core_push_op(core, op, err);
@@ -350,9 +389,19 @@ static uint64_t number_of(const tl_json *body, const char *key)
     return tl_json_uint64(tl_json_get(body, key), &value) ? value : 0;
 }
 
+/* Of the gate, not of a person. */
+static bool is_verdict(const char *kind, const tl_json *body)
+{
+    if (strcmp(kind, "promote") == 0) return tl_json_get(body, "key") != NULL;
+    return strcmp(kind, "certify") == 0 || strcmp(kind, "take_back") == 0 ||
+           strcmp(kind, "alarm") == 0;
+}
+
 tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version **candidate,
                              tl_error *err)
 {
+    core->now_position = record->position;
+    core->now_us = record->as.event.time_us;
     const char *kind = record->as.event.kind;
     uint64_t position = record->position;
     const tl_json *body;
@@ -366,10 +415,17 @@ tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version 
         tl_core_decide(core, ops);
         return TL_OK;
     }
-    if (strcmp(kind, "rollback") == 0) return step_return(core, position, version, true, err);
-    if (strcmp(kind, "promote") == 0) return step_return(core, position, version, false, err);
+    if (strcmp(kind, "challenge") == 0)
+        return tl_core_step_challenge(core, version, ops, candidate, err);
+    if (is_verdict(kind, body)) return tl_core_step_verdict(core, kind, body, err);
+    if (strcmp(kind, "rollback") == 0)
+        return tl_core_step_return(core, position, version, true, err);
+    if (strcmp(kind, "promote") == 0)
+        return tl_core_step_return(core, position, version, false, err);
     if (strcmp(kind, "pause") == 0) return step_learning(core, position, false, err);
     if (strcmp(kind, "resume") == 0) return step_learning(core, position, true, err);
+    if (strcmp(kind, "freeze") == 0) return step_frozen(core, position, true, err);
+    if (strcmp(kind, "unfreeze") == 0) return step_frozen(core, position, false, err);
     if (strcmp(kind, "class") == 0)
         return step_class(core, position, tl_json_get_text(body, "name", NULL), err);
     if (strcmp(kind, "golden_add") == 0)

@@ -215,12 +215,17 @@ static tl_status change_golden(tl_core *core, uint64_t key, int32_t label, tl_er
     return status == TL_OK ? tl_core_push_op(core, golden, err) : status;
 }
 
-static tl_status apply(tl_core *core, const label_change *change, tl_error *err)
+/* `source` says what changes it. */
+static tl_status apply(tl_core *core, const label_change *change, const char *source, tl_error *err)
 {
     uint64_t key = change->prediction.position;
+    tl_core_gate_label(core, key, change->after, source);
     if (change->before >= 0) tl_threshold_forget(core->threshold, key);
     if (change->after >= 0) measure(core, &change->prediction, (uint32_t)change->after);
-    if (change->before < 0) core->labels++;
+    if (change->before < 0) {
+        core->labels++;
+        core->label_events++;
+    }
     if (change->after < 0) {
         core->labels--;
         core->withdrawn++;
@@ -254,6 +259,8 @@ tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedb
     tl_status status = join(core, record, &change, err);
     if (status != TL_OK) return status;
     core->feedback++;
+    core->now_position = record->position;
+    core->now_us = record->as.feedback.received_us;
     *outcome = outcome_of(&change, &record->as.feedback);
     if (!change.known) {
         if (tl_idset_add(&core->pending, record->as.feedback.prediction_id) != TL_OK)
@@ -262,7 +269,8 @@ tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedb
     }
     core->epoch = record->position;
     core->dirty = true; /* the epoch moved: answers say that they know this feedback */
-    if (change.before != change.after) status = apply(core, &change, err);
+    if (change.before != change.after)
+        status = apply(core, &change, record->as.feedback.source, err);
     chain_change(core, record->position, &change);
     return status;
 }
@@ -275,7 +283,7 @@ tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_err
     if (status != TL_OK) return status;
     core->epoch = record->position;
     core->dirty = true;
-    if (change.after >= 0) status = apply(core, &change, err);
+    if (change.after >= 0) status = apply(core, &change, NULL, err);
     chain_change(core, record->position, &change);
     return status;
 }

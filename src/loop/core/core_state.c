@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 3, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 4, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
@@ -30,12 +30,13 @@ static void save_knobs(const tl_core *core, tl_blob *blob)
     tl_blob_u32(blob, c->campaign_threads);
     tl_blob_f64(blob, c->audit_rate);
     tl_blob_f64(blob, c->target_precision);
+    tl_gate_options_save(&c->gate, blob);
     tl_blob_u32(blob, (uint32_t)c->info.class_count);
     for (size_t i = 0; i < c->info.class_count; i++)
         tl_blob_bytes(blob, c->info.classes[i], sizeof c->info.classes[i]);
 }
 
-static tl_status save_head(const tl_head *head, tl_blob *blob, tl_error *err)
+tl_status tl_core_save_head(const tl_head *head, tl_blob *blob, tl_error *err)
 {
     tl_blob_u8(blob, head != NULL);
     return head == NULL ? TL_OK : tl_head_save(head, blob, err);
@@ -50,7 +51,7 @@ static tl_status save_past(const tl_core *core, tl_blob *blob, tl_error *err)
         tl_blob_u8(blob, past->pinned);
         tl_blob_f32s(blob, &past->threshold, 1);
         tl_status status = tl_mixture_save(&past->mixture, blob, err);
-        if (status == TL_OK) status = save_head(past->head, blob, err);
+        if (status == TL_OK) status = tl_core_save_head(past->head, blob, err);
         if (status != TL_OK) return status;
     }
     return TL_OK;
@@ -76,7 +77,8 @@ tl_status tl_core_save(tl_core *core, tl_blob *blob, tl_error *err)
     tl_status status = tl_head_stats_save(core->stats, blob, err);
     if (status == TL_OK) status = tl_mixture_save(&core->mixture, blob, err);
     if (status == TL_OK) status = tl_threshold_save(core->threshold, blob, err);
-    if (status == TL_OK) status = save_head(core->head_frozen ? core->head : NULL, blob, err);
+    if (status == TL_OK)
+        status = tl_core_save_head(core->head_frozen ? core->head : NULL, blob, err);
     if (status == TL_OK) status = save_past(core, blob, err);
     if (status == TL_OK) status = tl_keymap_save(&core->members, blob, err);
     if (status == TL_OK) status = tl_keymap_save(&core->golden, blob, err);
@@ -84,6 +86,8 @@ tl_status tl_core_save(tl_core *core, tl_blob *blob, tl_error *err)
     if (status == TL_OK) status = tl_idset_save(&core->pending, blob, err);
     if (status != TL_OK) return status;
     save_ops(core, blob);
+    status = tl_core_gate_save(core, blob, err);
+    if (status != TL_OK) return status;
     tl_blob_section_end(blob, section);
     return tl_blob_ok(blob) ? TL_OK : tl_fail(err, TL_ENOMEM, "saving the state of a loop");
 }
@@ -113,6 +117,8 @@ static tl_status load_knobs(tl_core *core, tl_blob_reader *body, tl_error *err)
     c->campaign_threads = tl_blob_read_u32(body);
     c->audit_rate = tl_blob_read_f64(body);
     c->target_precision = tl_blob_read_f64(body);
+    tl_status status = tl_gate_options_load(body, &c->gate, err);
+    if (status != TL_OK) return status;
     uint32_t class_count = tl_blob_read_u32(body);
     if (class_count < c->info.class_count || class_count > TL_CLASS_COUNT_MAX ||
         c->publish_every_labels == 0 || c->campaign_labels == 0 || c->campaign_threads == 0 ||
@@ -128,7 +134,7 @@ static tl_status load_knobs(tl_core *core, tl_blob_reader *body, tl_error *err)
     return TL_OK;
 }
 
-static tl_status load_head(tl_blob_reader *body, tl_head **out, tl_error *err)
+tl_status tl_core_load_head(tl_blob_reader *body, tl_head **out, tl_error *err)
 {
     *out = NULL;
     return tl_blob_read_u8(body) == 0 ? TL_OK : tl_head_load(body, out, err);
@@ -144,7 +150,7 @@ static tl_status load_past(tl_core *core, tl_blob_reader *body, tl_error *err)
         past.pinned = tl_blob_read_u8(body) != 0;
         tl_blob_read_f32s(body, &past.threshold, 1);
         tl_status status = tl_mixture_load(body, &past.mixture, err);
-        if (status == TL_OK) status = load_head(body, &past.head, err);
+        if (status == TL_OK) status = tl_core_load_head(body, &past.head, err);
         if (status != TL_OK) return status;
         core->past[core->past_count++] = past;
     }
@@ -181,7 +187,7 @@ static tl_status load_learned(tl_core *core, tl_blob_reader *body, tl_error *err
     if (status != TL_OK) return status;
     tl_threshold_destroy(&core->threshold);
     core->threshold = threshold;
-    status = load_head(body, &core->head, err);
+    status = tl_core_load_head(body, &core->head, err);
     if (status == TL_OK) status = load_past(core, body, err);
     return status;
 }
@@ -219,9 +225,9 @@ tl_status tl_core_load(tl_core *core, tl_blob_reader *reader, tl_error *err)
     if (status == TL_OK) status = tl_idset_load(&core->pending, &body, 2 * TL_PENDING_MAX, err);
     if (status == TL_OK) status = load_ops(core, &body, err);
     if (status == TL_OK) tl_core_decide(core, core->decided_ops);
-    if (status == TL_OK) status = tl_blob_read_end(&body, "a checkpoint", err);
     if (status == TL_OK) status = load_champion(core, err);
-    return status;
+    if (status == TL_OK) status = tl_core_gate_load(core, &body, err);
+    return status == TL_OK ? tl_blob_read_end(&body, "a checkpoint", err) : status;
 }
 
 uint64_t tl_core_full_digest(tl_core *core)

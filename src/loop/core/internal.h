@@ -4,6 +4,7 @@
 
 #include "format/json.h"
 #include "loop/core/core.h"
+#include "loop/core/shadow.h"
 
 enum {
     TL_PAST_MAX = 16,       /* versions that can be rolled back to */
@@ -20,7 +21,7 @@ typedef struct tl_past {
     tl_head *head; /* NULL: it had none */
     tl_mixture mixture;
     float threshold;
-    bool pinned; /* somebody returned to it */
+    bool pinned; /* doing the training again needs its weights */
 } tl_past;
 
 struct tl_core {
@@ -34,6 +35,7 @@ struct tl_core {
 
     /* What serves. */
     uint64_t champion, previous;
+    bool champion_pinned; /* see tl_past */
     tl_weights *weights;
     uint64_t backbone_hash;
     tl_head_stats *stats;
@@ -61,6 +63,24 @@ struct tl_core {
     uint64_t restart_ops; /* candidates made of fewer operations are overtaken by a return */
     uint64_t position, epoch, digest, decided_ops;
     uint64_t feedback, labels, withdrawn, publishes, rollbacks, refused;
+    uint64_t label_events; /* labels that ever came, the withdrawn ones included */
+
+    /* The gate. `now_*` are of the record at hand. */
+    tl_gate *gate;
+    tl_shadow shadows[TL_GATE_SHADOW_MAX];
+    size_t shadow_count;
+    bool shadows_changed;
+    tl_version *candidate; /* waits, until the backbone in shadow gives way; or NULL */
+    bool has_verdict;      /* reached, and not yet an event */
+    uint64_t verdict_number;
+    tl_gate_verdict verdict;
+    bool frozen; /* a requalified line: nothing is learned, nothing is promoted */
+    uint64_t alarms;
+    tl_gate_note notes[TL_GATE_NOTE_MAX]; /* oldest first */
+    tl_tti tti[TL_TTI_MAX];
+    size_t note_count, tti_count;
+    uint64_t now_position;
+    int64_t now_us;
 
     /* Work for the slow learner: operations ops_base .. ops_base + op_count - 1. */
     tl_train_op *ops;
@@ -87,6 +107,41 @@ tl_status tl_core_stats_change(tl_core *core, uint64_t key, int32_t to, const fl
 /* Standing label of a prediction by feedback up to `upto`, -1: none. Uses the step's arena. */
 tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uint64_t upto,
                                  int32_t *label, tl_error *err);
+
+/* core.c */
+bool tl_core_is_cold(const tl_core *core);
+float tl_core_threshold(tl_core *core);
+
+/* core_event.c */
+/* *candidate when it is that version, else read from the journal. */
+tl_status tl_core_take_version(tl_core *core, uint64_t number, tl_version **candidate,
+                               tl_version **out, tl_error *err);
+/* Put `version` into service, with the labels that came since it was made. */
+tl_status tl_core_serve(tl_core *core, tl_version *version, tl_error *err);
+/* Back to a kept version: served as it was, without learning, or learning on. */
+tl_status tl_core_step_return(tl_core *core, uint64_t position, uint64_t number, bool rollback,
+                              tl_error *err);
+/* Nobody can return to it: its weights may go. */
+void tl_core_evict(tl_core *core, uint64_t number);
+
+/* core_gate.c */
+tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
+void tl_core_gate_label(tl_core *core, uint64_t key, int32_t label, const char *source);
+tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
+                                 tl_version **candidate, tl_error *err);
+tl_status tl_core_step_verdict(tl_core *core, const char *kind, const tl_json *body, tl_error *err);
+/* Another policy answers from now on: nothing that was compared with the one before counts. */
+void tl_core_gate_restart(tl_core *core);
+/* After each record: a baseline where there is none, the version that waits, new verdicts. */
+tl_status tl_core_gate_settle(tl_core *core, tl_error *err);
+/* core_state.c: a head, or NULL. */
+tl_status tl_core_save_head(const tl_head *head, tl_blob *blob, tl_error *err);
+tl_status tl_core_load_head(tl_blob_reader *body, tl_head **out, tl_error *err);
+/* core_gate_look.c */
+void tl_core_describe_tti(const tl_core *core, tl_loop_state *out);
+/* core_gate_state.c */
+tl_status tl_core_gate_save(const tl_core *core, tl_blob *blob, tl_error *err);
+tl_status tl_core_gate_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 
 /* core_event.c */
 tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version **candidate,

@@ -61,7 +61,7 @@ static void assert_same(fixture *f, const tl_loop_state *before, const tl_predic
     assert_true(after.digest == before->digest);
     assert_int_equal(after.labels, before->labels);
     assert_int_equal(after.champion, before->champion);
-    assert_int_equal(after.position, before->position);
+    assert_true(after.position > before->position); /* the prediction before the end */
     assert_memory_equal(now.scores, said->scores, 3 * sizeof(float));
     tl_rng rng;
     tl_rng_seed(&rng, 6, 0);
@@ -135,9 +135,11 @@ static void a_step_that_failed_is_made_good(void **state)
     assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
     /* As if the last step had gone wrong half-way. */
     tl_loop_state before = status_of(f);
+    tl_id id = predict(f, X, NO_ID).id;
+    while (atomic_load(&f->loop->inflight) > 0) tl_control_barrier(f->loop, NULL);
+    assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
     f->loop->core->labels += 7;
     f->loop->broken = true;
-    tl_id id = predict(f, X, NO_ID).id;
     tl_feedback feedback = { .prediction_id = id, .kind = TL_FEEDBACK_LABEL, .label = "dent" };
     tl_feedback_result result;
     tl_error err;

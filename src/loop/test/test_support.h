@@ -72,6 +72,7 @@ static inline int set_up_closed(void **state)
     f->options.cold_labels = 20;
     f->options.publish_every_labels = 16;
     f->options.replay_per_label = 4;
+    f->options.gate.promotion = TL_PROMOTION_NO_WORSE;
     *state = f;
     return 0;
 }

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { OPS_A_ROUND = 64, MARK_EVERY = 5000 };
+enum { OPS_A_ROUND = 64 };
 
 /* ---- Answering (on the journal's writer thread) ---------------------------------------------- */
 
@@ -52,16 +52,6 @@ static tl_status recall_answer(tl_predict_op *op, tl_error *err)
     return status;
 }
 
-/* Predictions alone do not wake the learner, but a checkpoint must be able to cover them. On the
- * writer's thread: all that came before is in the inbox already. */
-static void post_mark(tl_loop *loop, uint64_t position)
-{
-    if (position < atomic_load(&loop->mark_position) + MARK_EVERY) return;
-    if (atomic_exchange(&loop->mark_posted, true)) return;
-    atomic_store(&loop->mark_position, position);
-    tl_message_post(loop->runtime, &loop->mark);
-}
-
 static void count_answers(tl_loop *loop, const tl_predict_op *op)
 {
     uint64_t flagged = 0, reviews = 0;
@@ -75,21 +65,16 @@ static void count_answers(tl_loop *loop, const tl_predict_op *op)
     loop->shared.seen.reviews += reviews;
     loop->shared.seen.position = op->entry.last_position;
     pthread_mutex_unlock(&loop->mutex);
-    post_mark(loop, op->entry.last_position);
     tl_histogram_record_ns(&loop->answer_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
 }
 
-/* Feedback may wait for ids that were brought. What is known to wait is joined before the answer
- * leaves; what is still on its way, when it is there. */
-static bool may_be_waited_for(tl_predict_op *op)
+/* Feedback may wait for ids that were brought: it is joined before the answer leaves. */
+static bool is_waited_for(const tl_predict_op *op)
 {
-    if (!op->brought_ids) return false;
-    /* In this order: feedback that is answered has been counted as pending before. */
-    bool under_way = atomic_load(&op->message.loop->runtime->waiting_feedback) > 0;
-    op->answer_later = atomic_load(&op->message.loop->pending) > 0;
-    return under_way || op->answer_later;
+    return op->brought_ids && atomic_load(&op->message.loop->pending) > 0;
 }
 
+/* The learner sees every prediction: those that nobody labels are evidence too. */
 void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *err)
 {
     tl_loop *loop = op->message.loop;
@@ -103,20 +88,16 @@ void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *e
                             &op->predictions[i]);
         count_answers(loop, op);
     }
-    bool joins = status == TL_OK && !op->entry.repeated && may_be_waited_for(op);
-    if (joins && op->answer_later) {
-        tl_message_post(loop->runtime, &op->message);
-        return;
-    }
-    if (status == TL_OK)
-        op->done(op->context, TL_OK, op->predictions, op->count, NULL);
-    else
+    bool is_new = status == TL_OK && !op->entry.repeated;
+    op->answer_later = is_new && is_waited_for(op);
+    if (status != TL_OK)
         op->done(op->context, status, NULL, 0, err);
-    if (joins) {
+    else if (!op->answer_later)
+        op->done(op->context, TL_OK, op->predictions, op->count, NULL);
+    if (is_new)
         tl_message_post(loop->runtime, &op->message);
-        return;
-    }
-    tl_predict_op_leave(op);
+    else
+        tl_predict_op_leave(op);
 }
 
 void tl_predict_op_leave(tl_predict_op *op)
@@ -139,12 +120,20 @@ static void committed(tl_journal_entry *entry, tl_status status, const tl_error 
 typedef struct batch {
     tl_loop *loop;
     tl_model *model; /* borrowed from the first operation */
+    /* While it runs: the policies that decide beside the model, and how to choose for review. */
+    tl_model *shadows[TL_GATE_SHADOW_MAX];
+    size_t shadow_count;
     uint32_t rows, row_max;
     struct {
         tl_predict_op *op;
         size_t item;
     } row[256];
 } batch;
+
+static tl_prediction_record *record_of(const batch *b, uint32_t index)
+{
+    return &b->row[index].op->records[b->row[index].item].as.prediction;
+}
 
 static void op_submit(tl_predict_op *op)
 {
@@ -162,14 +151,13 @@ static void op_submit(tl_predict_op *op)
 }
 
 /* What the network said of one row, to the record that will be journaled. */
-static tl_status score_row(const batch *b, uint32_t index, double audit_rate, tl_error *err)
+static tl_status score_row(const batch *b, uint32_t index, tl_error *err)
 {
-    tl_predict_op *op = b->row[index].op;
-    tl_prediction_record *p = &op->records[b->row[index].item].as.prediction;
+    tl_prediction_record *p = record_of(b, index);
     tl_plan *plan = b->loop->serving_plan;
     uint32_t class_count = b->model->class_count;
-    float *head_scores =
-        tl_arena_alloc(&op->arena, (TL_MODEL_HEAD_COUNT + 1) * class_count * sizeof(float));
+    float *head_scores = tl_arena_alloc(&b->row[index].op->arena,
+                                        (TL_MODEL_HEAD_COUNT + 1) * class_count * sizeof(float));
     if (head_scores == NULL) return tl_fail(err, TL_ENOMEM, "scores");
     float *scores = head_scores + TL_MODEL_HEAD_COUNT * class_count;
     size_t outputs = tl_shape_count(tl_graph_output_shape(b->loop->graph, 0));
@@ -185,43 +173,31 @@ static tl_status score_row(const batch *b, uint32_t index, double audit_rate, tl
     p->label = tl_model_most_likely(scores, class_count);
     p->threshold = b->model->threshold;
     p->flagged = 1.0f - scores[0] >= p->threshold;
-    tl_review_policy policy = b->loop->review;
-    policy.audit_rate = audit_rate;
-    tl_review_choice choice = tl_review_choose(&policy, p->id, p->flagged, b->model->cold);
-    p->review = choice.review;
-    p->propensity = choice.propensity;
     return TL_OK;
 }
 
-static void batch_run(batch *b)
+/* What a policy in shadow makes of the row that the plan has just run. */
+static void shadow_row(const batch *b, uint32_t index, const tl_model *shadow,
+                       tl_shadow_record *out)
 {
-    if (b->rows == 0) return;
-    tl_error err = { 0 };
-    tl_loop *loop = b->loop;
-    pthread_mutex_lock(&loop->mutex);
-    double audit_rate = loop->shared.audit_rate;
-    pthread_mutex_unlock(&loop->mutex);
-    tl_status status = tl_plan_infer(loop->serving_plan, b->model->weights, b->rows, &err);
-    for (uint32_t i = 0; i < b->rows; i++) {
-        tl_predict_op *op = b->row[i].op;
-        tl_status scored = status == TL_OK ? score_row(b, i, audit_rate, &err) : status;
-        if (scored != TL_OK && op->status == TL_OK) {
-            op->status = scored;
-            op->err = err;
-        }
-        if (++op->answered == op->count) op_submit(op);
-    }
-    b->rows = 0;
-    b->loop = NULL;
+    tl_plan *plan = b->loop->serving_plan;
+    float head_scores[TL_MODEL_HEAD_COUNT * TL_CLASS_COUNT_MAX], scores[TL_CLASS_COUNT_MAX];
+    size_t outputs = tl_shape_count(tl_graph_output_shape(b->loop->graph, 0));
+    size_t features = tl_graph_feature_count(b->loop->graph);
+    tl_model_score(shadow, tl_plan_output(plan, 0) + index * outputs,
+                   tl_plan_features(plan) + index * features, head_scores, scores);
+    float defect_score = 1.0f - scores[0];
+    *out = (tl_shadow_record){ .version = shadow->key,
+                               .defect_score = defect_score,
+                               .label = (uint8_t)tl_model_most_likely(scores, shadow->class_count),
+                               .flagged = defect_score >= shadow->threshold };
 }
 
-static void batch_add(batch *b, tl_predict_op *op, size_t item)
+static void row_to_input(const batch *b, uint32_t index)
 {
-    tl_loop *loop = op->message.loop;
-    if (b->rows > 0 && (b->loop != loop || b->model != op->model || b->rows == b->row_max))
-        batch_run(b);
-    b->loop = loop;
-    b->model = op->model;
+    tl_loop *loop = b->loop;
+    tl_predict_op *op = b->row[index].op;
+    size_t item = b->row[index].item;
     const tl_loop_info *info = &loop->config.info;
     const uint8_t *pixels = NULL;
     const float *features = NULL;
@@ -231,10 +207,118 @@ static void batch_add(batch *b, tl_predict_op *op, size_t item)
     } else {
         features = op->features + item * info->feature_count;
     }
-    tl_items_to_input(&loop->config, pixels, features, tl_plan_input(loop->serving_plan, 0),
-                      b->rows);
+    tl_items_to_input(&loop->config, pixels, features, tl_plan_input(loop->serving_plan, 0), index);
+}
+
+/* Those that share the model's weights cost a few multiplications; another backbone costs a pass.
+ * What cannot be run is left out: no evidence, and no harm to the answer. */
+static void score_shadows(batch *b, bool sharing)
+{
+    tl_shadow_record *records[TL_COUNT_OF(b->row)];
+    for (uint32_t i = 0; i < b->rows; i++)
+        records[i] = (tl_shadow_record *)record_of(b, i)->shadows;
+    for (size_t s = 0; s < b->shadow_count; s++) {
+        const tl_model *shadow = b->shadows[s];
+        if ((shadow->weights == b->model->weights) != sharing) continue;
+        if (!sharing) {
+            for (uint32_t i = 0; i < b->rows; i++) row_to_input(b, i);
+            if (tl_plan_infer(b->loop->serving_plan, shadow->weights, b->rows, NULL) != TL_OK)
+                continue;
+        }
+        for (uint32_t i = 0; i < b->rows; i++)
+            if (records[i] != NULL)
+                shadow_row(b, i, shadow, &records[i][record_of(b, i)->shadow_count++]);
+    }
+}
+
+static void make_room_for_shadows(const batch *b)
+{
+    for (uint32_t i = 0; i < b->rows && b->shadow_count > 0; i++)
+        record_of(b, i)->shadows =
+            tl_arena_alloc(&b->row[i].op->arena, b->shadow_count * sizeof(tl_shadow_record));
+}
+
+static void choose_for_review(const batch *b, uint32_t index)
+{
+    tl_prediction_record *p = record_of(b, index);
+    tl_review_signals signals = { .id = p->id,
+                                  .flagged = p->flagged,
+                                  .cold = b->model->cold,
+                                  .p = 1.0f - p->scores[0],
+                                  .novelty = NAN,
+                                  .alarm = 1.0f };
+    for (uint32_t i = 0; i < p->shadow_count; i++)
+        signals.disagreement = signals.disagreement || p->shadows[i].flagged != p->flagged;
+    tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);
+    p->review = choice.review;
+    p->propensity = choice.propensity;
+    p->reason = (uint8_t)choice.reason;
+}
+
+/* What is in force for this batch. */
+static void batch_begin(batch *b)
+{
+    tl_loop *loop = b->loop;
+    pthread_mutex_lock(&loop->mutex);
+    double audit_rate = loop->shared.audit_rate;
+    b->shadow_count = loop->shared.shadow_count;
+    for (size_t i = 0; i < b->shadow_count; i++) {
+        b->shadows[i] = loop->shared.shadows[i];
+        tl_model_retain(b->shadows[i]);
+    }
+    pthread_mutex_unlock(&loop->mutex);
+    if (audit_rate == loop->review.audit_rate) return;
+    loop->review.audit_rate = audit_rate;
+    tl_reviewer_set_policy(loop->reviewer, &loop->review);
+}
+
+static void batch_end(batch *b)
+{
+    for (size_t i = 0; i < b->shadow_count; i++) tl_model_release(&b->shadows[i]);
+    b->rows = 0;
+    b->shadow_count = 0;
+    b->loop = NULL;
+}
+
+static void row_done(batch *b, uint32_t index, tl_status status, const tl_error *err)
+{
+    tl_predict_op *op = b->row[index].op;
+    if (status != TL_OK && op->status == TL_OK) {
+        op->status = status;
+        op->err = *err;
+    }
+    if (status == TL_OK) choose_for_review(b, index);
+    if (++op->answered == op->count) op_submit(op);
+}
+
+static void batch_run(batch *b)
+{
+    if (b->rows == 0) return;
+    tl_error err = { 0 };
+    tl_status scored[TL_COUNT_OF(b->row)];
+    batch_begin(b);
+    tl_status status = tl_plan_infer(b->loop->serving_plan, b->model->weights, b->rows, &err);
+    for (uint32_t i = 0; i < b->rows; i++)
+        scored[i] = status == TL_OK ? score_row(b, i, &err) : status;
+    make_room_for_shadows(b);
+    if (status == TL_OK) {
+        score_shadows(b, true);
+        score_shadows(b, false);
+    }
+    for (uint32_t i = 0; i < b->rows; i++) row_done(b, i, scored[i], &err);
+    batch_end(b);
+}
+
+static void batch_add(batch *b, tl_predict_op *op, size_t item)
+{
+    tl_loop *loop = op->message.loop;
+    if (b->rows > 0 && (b->loop != loop || b->model != op->model || b->rows == b->row_max))
+        batch_run(b);
+    b->loop = loop;
+    b->model = op->model;
     b->row[b->rows].op = op;
-    b->row[b->rows++].item = item;
+    b->row[b->rows].item = item;
+    row_to_input(b, b->rows++);
 }
 
 void *tl_batcher_main(void *context)

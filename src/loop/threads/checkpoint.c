@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    FORMAT = 2,
+    FORMAT = 3,
     DUE_POSITIONS = 20000,
     DUE_EVICTED = TL_CORE_EVICTED_MAX / 2 /* versions whose weights wait to be dropped */
 };
@@ -53,16 +53,9 @@ static const char *build_text(void)
     return text;
 }
 
-/* The state is that of this position: predictions after the last event change nothing. */
-static uint64_t position_of(const tl_loop *loop)
-{
-    uint64_t position = tl_core_position(loop->core);
-    return position > loop->applied_position ? position : loop->applied_position;
-}
-
 bool tl_checkpoint_is_due(const tl_loop *loop)
 {
-    uint64_t position = position_of(loop);
+    uint64_t position = tl_core_position(loop->core);
     int64_t now_ns = tl_env_mono_ns(loop->runtime->env);
     if (loop->checkpoint_wanted || position == loop->checkpoint_position ||
         now_ns < loop->checkpoint_retry_ns || atomic_load(&loop->closing))
@@ -90,7 +83,7 @@ static tl_checkpoint_op *op_create(tl_loop *loop, tl_error *err)
     }
     op->record = (tl_record){ .kind = TL_RECORD_CHECKPOINT,
                               .loop = loop->number,
-                              .as.checkpoint = { .upto = position_of(loop),
+                              .as.checkpoint = { .upto = tl_core_position(loop->core),
                                                  .build = build_text(),
                                                  .body = op->body.data,
                                                  .bytes = op->body.bytes,
@@ -151,12 +144,7 @@ tl_status tl_checkpoint_queue(tl_loop *loop, tl_error *err)
 tl_status tl_checkpoint_append(tl_loop *loop, tl_error *err)
 {
     if (loop->broken) return tl_fail(err, TL_EIO, "the state is not whole; it is read again");
-    if (atomic_load(&loop->closing) && atomic_load(&loop->inflight) == 0) {
-        pthread_mutex_lock(&loop->mutex); /* nothing is on its way any more */
-        loop->applied_position = loop->shared.seen.position;
-        pthread_mutex_unlock(&loop->mutex);
-    }
-    if (position_of(loop) == loop->checkpoint_position) return TL_OK;
+    if (tl_core_position(loop->core) == loop->checkpoint_position) return TL_OK;
     tl_checkpoint_op *op = op_create(loop, err);
     if (op == NULL) return TL_ENOMEM;
     op->status = tl_journal_append(loop->runtime->journal, &op->record, 1, err);
@@ -290,5 +278,6 @@ tl_status tl_checkpoint_load(tl_loop *loop, tl_error *err)
         tl_log(TL_LOG_WARNING, "loop %s: a checkpoint cannot be used (%s); going further back",
                loop->config.info.name, why.text);
     }
+    loop->checkpoint_ns = tl_env_mono_ns(loop->runtime->env); /* the first is due after a while */
     return fresh_core(loop, &loop->core, err);
 }

@@ -55,6 +55,20 @@ tl_status tl_control_barrier(tl_loop *loop, tl_error *err)
     return run(&op, err);
 }
 
+/* With nobody stepping the core it may be looked at here. */
+tl_status tl_control_look(tl_loop *loop, void (*look)(tl_core *core, void *context), void *context,
+                          tl_error *err)
+{
+    if (!loop->runtime->learner_runs) {
+        look(loop->core, context);
+        return TL_OK;
+    }
+    tl_control_op op = { .message = { TL_MESSAGE_CONTROL, loop },
+                         .look = look,
+                         .look_context = context };
+    return run(&op, err);
+}
+
 tl_status tl_control_checkpoint(tl_loop *loop, tl_error *err)
 {
     tl_control_op op = { .message = { TL_MESSAGE_CONTROL, loop }, .checkpoint = true };
@@ -160,7 +174,16 @@ tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_
 
 tl_status tl_loop_set_learning(tl_loop *loop, bool on, const char *who, tl_error *err)
 {
+    tl_loop_state state;
+    tl_loop_status(loop, &state);
+    if (on && state.frozen)
+        return tl_fail(err, TL_ECONFLICT, "the line is frozen; unfreeze it, and it learns again");
     return event_with(loop, on ? "resume" : "pause", who, NULL, NULL, err);
+}
+
+tl_status tl_loop_set_frozen(tl_loop *loop, bool on, const char *who, tl_error *err)
+{
+    return event_with(loop, on ? "freeze" : "unfreeze", who, NULL, NULL, err);
 }
 
 static tl_status add_class_alone(tl_loop *loop, const char *name, const char *who, tl_error *err)

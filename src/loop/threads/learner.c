@@ -50,6 +50,22 @@ static void share_state(tl_loop *loop)
     if (atomic_exchange(&loop->paused, !state.learning) != !state.learning) tl_training_wake(loop);
 }
 
+/* The policies in shadow, for the batcher. Packing is paid for here, as for what answers. */
+static void share_shadows(tl_loop *loop)
+{
+    tl_model *now[TL_GATE_SHADOW_MAX], *before[TL_GATE_SHADOW_MAX];
+    size_t count = tl_core_shadows(loop->core, now);
+    for (size_t i = 0; i < count; i++)
+        (void)tl_weights_prepare(now[i]->weights, loop->serving_plan, NULL); /* else at first use */
+    pthread_mutex_lock(&loop->mutex);
+    size_t before_count = loop->shared.shadow_count;
+    memcpy(before, loop->shared.shadows, before_count * sizeof before[0]);
+    memcpy(loop->shared.shadows, now, count * sizeof now[0]);
+    loop->shared.shadow_count = count;
+    pthread_mutex_unlock(&loop->mutex);
+    for (size_t i = 0; i < before_count; i++) tl_model_release(&before[i]);
+}
+
 tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
 {
     tl_status status = TL_OK;
@@ -63,6 +79,7 @@ tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
         else
             tl_model_release(&model);
     }
+    if (tl_core_shadows_changed(loop->core)) share_shadows(loop);
     share_state(loop);
     tl_status fed = tl_training_feed(loop, err);
     return status == TL_OK ? fed : status;
@@ -169,8 +186,7 @@ static bool take_predictions(tl_predict_op *op)
 {
     tl_error err = { 0 };
     for (size_t i = 0; i < op->count; i++)
-        if (tl_core_wants(op->message.loop->core, &op->records[i]))
-            step(op->message.loop, &op->records[i], NULL, NULL, &err);
+        step(op->message.loop, &op->records[i], NULL, NULL, &err);
     bool waits = op->answer_later;
     if (!waits) tl_predict_op_leave(op);
     return waits;
@@ -200,10 +216,11 @@ static void take_judgement(tl_judgement_op *op)
     op->status = status;
 }
 
-static void take_mark(tl_loop *loop)
+static void take_verdict(tl_verdict_op *op)
 {
-    loop->applied_position = atomic_load(&loop->mark_position);
-    atomic_store(&loop->mark_posted, false);
+    tl_error err = { 0 };
+    if (op->status == TL_OK) step(op->message.loop, &op->record, NULL, NULL, &err);
+    tl_verdict_done(op);
 }
 
 /* Apply a message. What must wait for the new model stays in the round, the rest is finished. */
@@ -220,7 +237,7 @@ static bool take(tl_message *message)
     case TL_MESSAGE_JUDGEMENT: take_judgement((tl_judgement_op *)message); return true;
     case TL_MESSAGE_CHECKPOINT: tl_checkpoint_done((tl_checkpoint_op *)message); return false;
     case TL_MESSAGE_CONTROL: return true;
-    case TL_MESSAGE_MARK: take_mark(message->loop); return false;
+    case TL_MESSAGE_VERDICT: take_verdict((tl_verdict_op *)message); return false;
     }
     return false;
 }
@@ -237,6 +254,7 @@ static void finish(tl_message *message)
     }
     case TL_MESSAGE_CONTROL: {
         tl_control_op *op = (tl_control_op *)message;
+        if (op->look != NULL) op->look(message->loop->core, op->look_context);
         tl_status status = op->checkpoint ? tl_checkpoint_append(message->loop, &err) : TL_OK;
         tl_waiter_finish(&op->waiter, status, &err);
         break;
@@ -248,7 +266,7 @@ static void finish(tl_message *message)
     }
     case TL_MESSAGE_PREDICTION: answer_predictions((tl_predict_op *)message); break;
     case TL_MESSAGE_CHECKPOINT:
-    case TL_MESSAGE_MARK: break;
+    case TL_MESSAGE_VERDICT: break;
     }
 }
 
@@ -260,6 +278,7 @@ static void settle(tl_loop *loop, tl_error *err)
         return;
     }
     if (tl_learner_settle(loop, err) != TL_OK) complain(loop, 0, err);
+    tl_verdict_submit(loop);
     tl_error why = { 0 };
     if (tl_checkpoint_is_due(loop) && tl_checkpoint_queue(loop, &why) != TL_OK)
         tl_log(TL_LOG_WARNING, "loop %s: checkpoint: %s", loop->config.info.name, why.text);

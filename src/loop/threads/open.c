@@ -180,7 +180,7 @@ static void count_seen(tl_seen *seen, const tl_record *record)
 }
 
 /* A version that is not kept is trained again: only when both checkpoints are of no use. */
-static tl_status step_publish(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
+static tl_status step_version(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
 {
     tl_version *version = NULL;
     tl_judgement judgement = { 0 };
@@ -207,9 +207,8 @@ static tl_status step_publish(tl_loop *loop, tl_core *core, const tl_record *rec
 
 static tl_status catch_up_step(tl_loop *loop, tl_core *core, const tl_record *record, tl_error *err)
 {
-    if (!tl_core_wants(core, record)) return TL_OK;
-    if (record->kind == TL_RECORD_EVENT && strcmp(record->as.event.kind, "publish") == 0)
-        return step_publish(loop, core, record, err);
+    if (!tl_core_wants(record)) return TL_OK;
+    if (tl_event_brings_version(record)) return step_version(loop, core, record, err);
     return tl_core_step(core, record, NULL, NULL, err);
 }
 
@@ -298,6 +297,15 @@ static tl_status compile(tl_loop *loop, tl_error *err)
     return tl_plan_create(loop->graph, &options, &loop->serving_plan, err);
 }
 
+static tl_status make_reviewer(tl_loop *loop, tl_error *err)
+{
+    loop->review = tl_reviewer_policy_default();
+    loop->review.audit_rate = loop->config.audit_rate;
+    memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
+    loop->reviewer = tl_reviewer_create(&loop->review);
+    return loop->reviewer != NULL ? TL_OK : tl_fail(err, TL_ENOMEM, "reviewer");
+}
+
 /* The first answer should not pay for what the first run does: run all of a batch once. */
 static tl_status warm_up(tl_loop *loop, tl_error *err)
 {
@@ -328,11 +336,11 @@ static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, bool keeps_kn
     tl_status status = find_or_make(loop, wanted, err);
     if (status != TL_OK) return status;
     loop->shared.info = loop->config.info;
-    memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
     status = open_readers(loop, err);
     if (status == TL_OK)
         status = tl_loop_make_graph(loop, &loop->lookup, &loop->graph, &flat, &loop->network, err);
     if (status == TL_OK) status = compile(loop, err);
+    if (status == TL_OK) status = make_reviewer(loop, err);
     if (status == TL_OK) status = tl_model_slot_create(&loop->model);
     if (status == TL_OK) status = recover(loop, flat, err);
     free(loop->model_data);
@@ -341,7 +349,6 @@ static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, bool keeps_kn
     if (status == TL_OK && !keeps_knobs) status = apply_knobs(loop, wanted, err);
     free(flat);
     if (status == TL_OK) status = tl_training_start(loop, err);
-    loop->applied_position = loop->checkpoint_position;
     if (status == TL_OK) status = tl_learner_settle(loop, err);
     if (status == TL_OK) status = warm_up(loop, err);
     return status;
@@ -358,6 +365,9 @@ static void init_locks(tl_loop *loop)
 static void loop_free(tl_loop *loop)
 {
     for (size_t i = 0; i < loop->shared.side_count; i++) tl_model_release(&loop->shared.side[i]);
+    for (size_t i = 0; i < loop->shared.shadow_count; i++)
+        tl_model_release(&loop->shared.shadows[i]);
+    tl_reviewer_destroy(&loop->reviewer);
     free(loop->shared.golden);
     tl_model_slot_destroy(&loop->model);
     tl_plan_destroy(&loop->serving_plan);
@@ -403,10 +413,8 @@ static tl_status open_alone(tl_runtime *runtime, tl_loop_config *wanted, bool ke
     if (loop == NULL) return tl_fail(err, TL_ENOMEM, "loop");
     loop->runtime = runtime;
     loop->pending_limit = TL_PENDING_LIMIT;
-    loop->mark = (tl_message){ TL_MESSAGE_MARK, loop };
     init_locks(loop);
     tl_status status = open_parts(loop, wanted, keeps_knobs, err);
-    atomic_store(&loop->mark_position, loop->shared.seen.position);
     if (status == TL_OK) status = loop_register(loop, err);
     if (status != TL_OK) {
         loop_free(loop);

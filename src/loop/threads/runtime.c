@@ -31,7 +31,17 @@ tl_loop_options tl_loop_options_default(void)
                               .audit_rate = 0.02,
                               .learning = TL_LEARNING_AUTO,
                               .campaign_labels = 256,
-                              .target_precision = 0.994 };
+                              .target_precision = 0.994,
+                              .gate = { .promotion = TL_PROMOTION_PROVEN,
+                                        .unit = TL_EVIDENCE_BOARD,
+                                        .alpha = 0.05,
+                                        .effect = 0.0005,
+                                        .cost_miss = 1.0,
+                                        .cost_false_alarm = 1.0,
+                                        .alarm_days = 90,
+                                        .take_back_days = 90,
+                                        .timeout_s = 86400,
+                                        .take_back = TL_RESPONSE_ACT } };
 }
 
 static tl_status open_journal(tl_runtime *runtime, const char *vfs, tl_error *err)

@@ -20,6 +20,7 @@
 #include "loop/threads/waiter.h"
 #include "loop/version/network.h"
 #include "loop/version/trainer.h"
+#include "review/reviewer.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -39,7 +40,7 @@ typedef enum tl_message_kind {
     TL_MESSAGE_JUDGEMENT,  /* tl_judgement_op, committed */
     TL_MESSAGE_CHECKPOINT, /* tl_checkpoint_op, written or failed */
     TL_MESSAGE_CONTROL,    /* tl_control_op without an event: barrier, checkpoint */
-    TL_MESSAGE_MARK        /* the loop's own: predictions up to mark_position are committed */
+    TL_MESSAGE_VERDICT     /* tl_verdict_op */
 } tl_message_kind;
 
 typedef struct tl_message {
@@ -60,8 +61,7 @@ struct tl_loop {
     tl_network_facts network;
     void *model_data; /* of a file that was just read, until the journal has it; else NULL */
     size_t model_bytes;
-    tl_review_policy review; /* key; the rate is in `shared` */
-    uint64_t pending_limit;  /* feedback that may wait for its prediction */
+    uint64_t pending_limit; /* feedback that may wait for its prediction */
 
     /* Any thread. */
     tl_model_slot *model;
@@ -85,6 +85,8 @@ struct tl_loop {
         size_t golden_count;
         tl_model *side[TL_SIDE_MODEL_MAX]; /* newest last */
         size_t side_count;
+        tl_model *shadows[TL_GATE_SHADOW_MAX]; /* decide beside what answers */
+        size_t shadow_count;
     } shared;
 
     /* Readers for rare look-ups by callers; each call holds the mutex. */
@@ -93,6 +95,8 @@ struct tl_loop {
 
     /* The batcher's thread. */
     tl_plan *serving_plan;
+    tl_reviewer *reviewer;
+    tl_reviewer_policy review;
 
     /* The learner's thread. */
     tl_core *core;
@@ -104,14 +108,10 @@ struct tl_loop {
     int64_t checkpoint_ns;
     bool checkpoint_wanted;
     int64_t checkpoint_retry_ns; /* after a failure: not before */
-    uint64_t applied_position;   /* all records of the loop up to here are in the core */
+    uint64_t verdict_number;     /* of the newest verdict that was handed to the journal */
     bool broken;                 /* a step failed: the core must be rebuilt before it goes on */
     int64_t rebuild_ns;          /* not before */
 
-    /* Many predictions without any feedback: the writer tells the learner how far they are. */
-    tl_message mark;
-    _Atomic bool mark_posted;
-    _Atomic uint64_t mark_position;
     uint64_t droppable[TL_CORE_EVICTED_MAX]; /* versions that only the older checkpoint needs */
     size_t droppable_count;
 
@@ -176,7 +176,7 @@ typedef struct tl_predict_op {
     size_t count, answered; /* items; how many the batcher has run */
     tl_status status;       /* the first failure while running */
     tl_error err;
-    bool brought_ids, answer_later; /* by the learner, when it has joined feedback that waits */
+    bool brought_ids, answer_later; /* once the learner has joined feedback that waits */
     tl_model *model;                /* answers; NULL until the batcher takes the champion */
     uint8_t *pixels;                /* [count, item bytes] */
     float *features;                /* [count, feature_count] */
@@ -202,7 +202,9 @@ typedef struct tl_feedback_op {
 /* An event by hand; the caller waits. */
 typedef struct tl_control_op {
     tl_message message;
-    bool has_event, checkpoint; /* neither: a barrier */
+    bool has_event, checkpoint; /* neither, and no look: a barrier */
+    void (*look)(tl_core *core, void *context);
+    void *look_context;
     tl_record record;
     tl_journal_entry entry;
     tl_status status; /* of applying it */
@@ -220,6 +222,15 @@ typedef struct tl_judgement_op {
     tl_status status; /* of applying it */
     tl_waiter waiter; /* the trainer goes on when its version serves */
 } tl_judgement_op;
+
+/* A verdict of the gate on its way to being an event. */
+typedef struct tl_verdict_op {
+    tl_message message;
+    tl_text body;
+    tl_record record;
+    tl_journal_entry entry;
+    tl_status status; /* of the journal */
+} tl_verdict_op;
 
 typedef struct tl_checkpoint_op {
     tl_message message;
@@ -244,14 +255,19 @@ void *tl_batcher_main(void *runtime);
 void *tl_learner_main(void *runtime);
 void *tl_trainer_main(void *runtime);
 
-/* batcher.c: answer an operation whose entry was committed, or failed; frees it, unless the learner
- * must see its ids. On the writer's thread. */
+/* batcher.c: answer an operation whose entry was committed, or failed, and hand it to the learner; one
+ * that failed is freed. On the writer's thread. */
 void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *err);
 void tl_predict_op_free(tl_predict_op *op);
 /* An accepted operation was answered: frees it, and lets the loop close. */
 void tl_predict_op_leave(tl_predict_op *op);
 /* feedback.c: the same for feedback. */
 void tl_feedback_op_free(tl_feedback_op *op);
+
+/* verdict.c: hand a verdict that was reached to the journal, once. On the learner's thread. */
+void tl_verdict_submit(tl_loop *loop);
+/* It was committed, or failed; frees it. */
+void tl_verdict_done(tl_verdict_op *op);
 
 /* learner.c: after one or more steps: new model, figures, work for the trainer. */
 tl_status tl_learner_settle(tl_loop *loop, tl_error *err);
@@ -297,6 +313,8 @@ tl_status tl_training_again(tl_loop *loop, uint64_t ops, tl_judgement *out, bool
                             tl_error *err);
 /* A trainer that starts from the first version. */
 tl_status tl_training_create(tl_loop *loop, const tl_version *start, tl_error *err);
+/* What the trainer made: into service, or into shadow. */
+bool tl_event_brings_version(const tl_record *record);
 /* The number under `key` in the body of an event; 0: none. */
 uint64_t tl_event_number(const tl_record *event, const char *key);
 /* The first version, from the journal or made again. */
@@ -308,6 +326,9 @@ void tl_training_leave(tl_loop *loop);
 tl_status tl_control_event(tl_loop *loop, const char *kind, const char *body, tl_error *err);
 /* Wait until the learner has seen everything that was posted before. */
 tl_status tl_control_barrier(tl_loop *loop, tl_error *err);
+/* Look at the core on the thread that owns it; waits until it was done. */
+tl_status tl_control_look(tl_loop *loop, void (*look)(tl_core *core, void *context), void *context,
+                          tl_error *err);
 /* A checkpoint of the present state; waits until it is durable. */
 tl_status tl_control_checkpoint(tl_loop *loop, tl_error *err);
 

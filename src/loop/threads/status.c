@@ -137,6 +137,36 @@ size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
     return count;
 }
 
+typedef struct looking {
+    tl_standing *standings;
+    tl_gate_event *events;
+    size_t capacity, count;
+} looking;
+
+static void look_at_standings(tl_core *core, void *context)
+{
+    looking *l = context;
+    l->count = tl_core_standings(core, l->standings, l->capacity);
+}
+
+static void look_at_events(tl_core *core, void *context)
+{
+    looking *l = context;
+    l->count = tl_core_gate_events(core, l->events, l->capacity);
+}
+
+size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity)
+{
+    looking l = { .standings = out, .capacity = capacity };
+    return tl_control_look(loop, look_at_standings, &l, NULL) == TL_OK ? l.count : 0;
+}
+
+size_t tl_loop_gate_events(tl_loop *loop, tl_gate_event *out, size_t capacity)
+{
+    looking l = { .events = out, .capacity = capacity };
+    return tl_control_look(loop, look_at_events, &l, NULL) == TL_OK ? l.count : 0;
+}
+
 size_t tl_loop_refusals(tl_loop *loop, tl_refusal_info *out, size_t capacity)
 {
     uint64_t below = UINT64_MAX;

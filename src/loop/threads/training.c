@@ -221,12 +221,13 @@ static tl_status fill_records(tl_judgement_op *op, tl_loop *loop, tl_error *err)
                                          .weights = op->weights.data,
                                          .weights_bytes = op->weights.bytes } };
     }
-    op->records[count++] =
-        (tl_record){ .kind = TL_RECORD_EVENT,
-                     .loop = loop->number,
-                     .as.event = { .kind = j->version != NULL ? "publish" : "refuse",
-                                   .body = op->body.data,
-                                   .time_us = now_us } };
+    op->records[count++] = (tl_record){ .kind = TL_RECORD_EVENT,
+                                        .loop = loop->number,
+                                        .as.event = { .kind = j->version == NULL ? "refuse"
+                                                              : j->challenges    ? "challenge"
+                                                                                 : "publish",
+                                                      .body = op->body.data,
+                                                      .time_us = now_us } };
     op->entry = (tl_journal_entry){
         .records = op->records, .count = count, .done = committed, .context = op
     };
@@ -285,7 +286,7 @@ tl_status tl_training_do(tl_loop *loop, const tl_train_op *op, bool *judged,
     tl_version *restart = NULL;
     tl_loop_config config;
     tl_status status = TL_OK;
-    if (op->code == TL_TRAIN_RESTART)
+    if (op->code == TL_TRAIN_RESTART || op->code == TL_TRAIN_PARENT)
         status = tl_version_read(loop->graph, &loop->trainer_items, op->key, &restart, err);
     if (op->code == TL_TRAIN_CONFIGURE) status = read_configuration(loop, op->key, &config, err);
     if (status == TL_OK)
@@ -432,6 +433,12 @@ tl_status tl_training_again(tl_loop *loop, uint64_t ops, tl_judgement *out, bool
             status = tl_trainer_work(loop->trainer, judged, out, err);
     }
     return status;
+}
+
+bool tl_event_brings_version(const tl_record *record)
+{
+    return record->kind == TL_RECORD_EVENT && (strcmp(record->as.event.kind, "publish") == 0 ||
+                                               strcmp(record->as.event.kind, "challenge") == 0);
 }
 
 uint64_t tl_event_number(const tl_record *event, const char *key)

@@ -90,6 +90,13 @@ static tl_status warm(tl_trainer *trainer, tl_version *version, tl_error *err)
                            trainer->config.feature_range, trainer->config.info.class_count, err);
 }
 
+/* A cold loop takes what does no worse: its labels are few, and a person sees every item. */
+static bool must_prove(const tl_trainer *trainer)
+{
+    return trainer->config.gate.promotion == TL_PROMOTION_PROVEN &&
+           tl_trainer_labels(trainer) >= trainer->config.cold_labels;
+}
+
 tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_max,
                            tl_judgement *judgement, tl_error *err)
 {
@@ -107,12 +114,9 @@ tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_m
     if (publish) status = warm(trainer, version, err);
     if (status != TL_OK || !publish) tl_version_destroy(&version);
     if (status != TL_OK) return status;
-    if (publish) {
-        tl_weights_release(&trainer->parent_weights);
-        trainer->parent_weights = version->weights;
-        tl_weights_retain(version->weights);
-        trainer->parent = trainer->next_version++;
-    }
+    if (publish) trainer->next_version++;
+    judgement->challenges = publish && must_prove(trainer);
+    if (publish && !judgement->challenges) tl_trainer_take_parent(trainer, version);
     judgement->version = version;
     judgement->ops = trainer->ops;
     judgement->position = trainer->newest_key;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 enum {
-    STATE_VERSION = 2,       /* of continuous learning */
-    CAMPAIGNS_VERSION = 4,   /* of campaigns */
+    STATE_VERSION = 5,       /* of continuous learning */
+    CAMPAIGNS_VERSION = 6,   /* of campaigns */
     KEPT_CONTINUOUSLY = 128, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
 };
@@ -134,16 +134,22 @@ static tl_status do_exclude(tl_trainer *trainer, const tl_train_op *op, tl_error
     return tl_learner_exclude(trainer->learner, op->key, op->code == TL_TRAIN_EXCLUDE, err);
 }
 
+void tl_trainer_take_parent(tl_trainer *trainer, const tl_version *version)
+{
+    TL_ASSERT(version != NULL);
+    tl_weights_release(&trainer->parent_weights);
+    trainer->parent_weights = version->weights;
+    tl_weights_retain(version->weights);
+    trainer->parent = version->number;
+}
+
 /* Continue from another version: its weights, no momentum; what is remembered stays. */
 static void do_restart(tl_trainer *trainer, const tl_version *version)
 {
     TL_ASSERT(version != NULL);
     if (trainer->learner != NULL)
         tl_learner_restart(trainer->learner, tl_weights_flat(version->weights));
-    tl_weights_release(&trainer->parent_weights);
-    trainer->parent_weights = version->weights;
-    tl_weights_retain(version->weights);
-    trainer->parent = version->number;
+    tl_trainer_take_parent(trainer, version);
     window_clear(trainer);
 }
 
@@ -194,6 +200,7 @@ tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_ver
         if (status == TL_OK && trainer->learner == NULL) status = do_label(trainer, op, err);
         break;
     case TL_TRAIN_RESTART: do_restart(trainer, restart); break;
+    case TL_TRAIN_PARENT: tl_trainer_take_parent(trainer, restart); break;
     case TL_TRAIN_CLASSES: status = do_classes(trainer, op->key, err); break;
     case TL_TRAIN_CONFIGURE: status = do_configure(trainer, configure, err); break;
     default: status = tl_fail(err, TL_ECORRUPT, "unknown training operation %u", op->code);
@@ -240,6 +247,8 @@ tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *er
     tl_blob_u32(blob, (uint32_t)trainer->config.info.class_count);
     tl_blob_u32(blob, trainer->config.replay_per_label);
     tl_blob_u32(blob, trainer->config.publish_every_labels);
+    tl_blob_u32(blob, trainer->config.cold_labels);
+    tl_blob_u8(blob, (uint8_t)trainer->config.gate.promotion);
     tl_blob_f64(blob, trainer->champion_loss);
     tl_blob_f64(blob, trainer->candidate_loss);
     tl_blob_u32(blob, trainer->window_count);
@@ -292,6 +301,9 @@ static tl_status load_config(tl_trainer *trainer, tl_blob_reader *body, tl_error
 {
     uint32_t class_count = tl_blob_read_u32(body), replay = tl_blob_read_u32(body);
     trainer->config.publish_every_labels = tl_blob_read_u32(body);
+    trainer->config.cold_labels = tl_blob_read_u32(body);
+    trainer->config.gate.promotion =
+        tl_blob_read_u8(body) == 0 ? TL_PROMOTION_PROVEN : TL_PROMOTION_NO_WORSE;
     trainer->config.info.class_count = class_count;
     if (class_count < 2 || class_count > TL_CLASS_COUNT_MAX || replay > 1024 ||
         trainer->config.publish_every_labels == 0)

@@ -25,6 +25,7 @@ typedef struct tl_judgement {
     tl_no_worse_evidence evidence;
     tl_no_worse_verdict verdict;
     tl_version *version; /* warmed up; owned by whoever got it; NULL when refused */
+    bool challenges;     /* the version is to prove itself in shadow first */
     const char *origin;  /* "continuous" or "campaign" */
 } tl_judgement;
 
@@ -39,8 +40,8 @@ typedef struct tl_trainer_options {
 tl_status tl_trainer_create(const tl_trainer_options *options, tl_trainer **out, tl_error *err);
 void tl_trainer_destroy(tl_trainer **trainer);
 
-/* Do one operation. `restart` and `configure` belong to TL_TRAIN_RESTART (the version) and
- * TL_TRAIN_CONFIGURE (the configuration), else NULL. *judged is set when a window is full: then
+/* Do one operation. `restart` and `configure` belong to TL_TRAIN_RESTART and TL_TRAIN_PARENT (the
+ * version) and TL_TRAIN_CONFIGURE (the configuration), else NULL. *judged is set when a window is full: then
  * *judgement is filled. Errors: TL_ENOMEM, and those of reading the journal. */
 tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_version *restart,
                         const tl_loop_config *configure, bool *judged, tl_judgement *judgement,

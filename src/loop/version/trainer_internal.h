@@ -36,6 +36,8 @@ struct tl_trainer {
 /* trainer.c: an item for a learner; notes failures that may pass. */
 tl_status tl_trainer_fetch(void *trainer, uint64_t key, uint8_t *pixels, float *features,
                            tl_error *err);
+/* `version` serves: what comes is judged against it. */
+void tl_trainer_take_parent(tl_trainer *trainer, const tl_version *version);
 /* What is replayed, by either way of learning. */
 const tl_replay *tl_trainer_memory(const tl_trainer *trainer);
 

@@ -1,0 +1,62 @@
+/* shadow.h - policies that decide beside what answers, and what became of them. Layer: loop.
+ * One owner thread.
+ *
+ * A shadow is frozen: weights, fast head, mixture, threshold. It is known by its key, the position
+ * of the record that put it there; each prediction's record says what the shadows would have
+ * decided, under their keys. So evidence is a function of the journal, whenever a thread learned of
+ * a change. */
+#ifndef TL_LOOP_SHADOW_H
+#define TL_LOOP_SHADOW_H
+
+#include "gate/gate.h"
+#include "loop/version/model.h"
+#include "loop/version/version.h"
+
+typedef struct tl_shadow {
+    uint64_t key;
+    uint64_t version;  /* whose weights these are */
+    unsigned watch;    /* TL_GATE_BETTER, ... */
+    bool own_backbone; /* it costs a pass of its own through the network */
+    int64_t since_us;  /* frozen then */
+    uint64_t since_labels;
+    tl_weights *weights; /* one reference */
+    tl_head *head;       /* one reference, or NULL: the fast head knows nothing */
+    tl_mixture mixture;
+    float threshold;
+    tl_version *made; /* of a challenger: what is put into service; owned */
+} tl_shadow;
+
+void tl_shadow_clear(tl_shadow *shadow);
+/* The policy as a model, one reference; NULL: out of memory. */
+tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count);
+
+/* What the gate did, for people: the newest TL_GATE_NOTE_MAX. */
+typedef enum tl_gate_note_kind {
+    TL_NOTE_BASELINE,  /* a frozen snapshot of what answers: what comes is held against it */
+    TL_NOTE_CHALLENGE, /* a version is shadowed from here on */
+    TL_NOTE_WAITS,     /* a version waits until the one shadowed is decided */
+    TL_NOTE_SET_ASIDE, /* no longer shadowed or waited for: a newer one is worth more */
+    TL_NOTE_PROMOTED,
+    TL_NOTE_CERTIFIED, /* what answers is proven better than its baseline */
+    TL_NOTE_TAKEN_BACK,
+    TL_NOTE_ALARM, /* the promised error rate is broken */
+    TL_NOTE_KIND_COUNT
+} tl_gate_note_kind;
+
+enum { TL_GATE_NOTE_MAX = 128, TL_TTI_MAX = 64 };
+
+typedef struct tl_gate_note {
+    tl_gate_note_kind kind;
+    uint64_t position, version;
+    int64_t time_us;
+    char words[TL_GATE_WORDS_BYTES];
+} tl_gate_note;
+
+/* From a baseline to its first proven improvement, or to when it was given up. */
+typedef struct tl_tti {
+    double seconds;
+    uint64_t labels;
+    bool proven; /* else censored */
+} tl_tti;
+
+#endif

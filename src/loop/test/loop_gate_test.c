@@ -1,0 +1,162 @@
+/* Versions that must prove themselves: baselines, challengers in shadow, verdicts, restarts. */
+#include "loop/core/internal.h"
+#include "loop/test/test_support.h"
+
+static int set_up_proven(void **state)
+{
+    if (set_up_closed(state) != 0) return -1;
+    fixture *f = *state;
+    f->options.gate.promotion = TL_PROMOTION_PROVEN;
+    f->options.cold_labels = 60;
+    f->options.audit_rate = 1.0;
+    f->options.gate.unit = TL_EVIDENCE_ITEM;
+    open_loop(f);
+    return 0;
+}
+
+#define PROVEN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_proven, tear_down)
+
+static size_t shadows_of(fixture *f)
+{
+    assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
+    return f->loop->core->shadow_count;
+}
+
+static const tl_gate_note *newest_note(fixture *f, tl_gate_note_kind kind)
+{
+    assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
+    const tl_core *core = f->loop->core;
+    for (size_t i = core->note_count; i-- > 0;)
+        if (core->notes[i].kind == kind) return &core->notes[i];
+    return NULL;
+}
+
+/* All features turned round: what was learned is worse than nothing. */
+static void label_turned(fixture *f, tl_rng *rng, int count, bool as_learned)
+{
+    for (int i = 0; i < count; i++) {
+        uint32_t label;
+        float x[FEATURES];
+        draw(rng, &label, x);
+        uint32_t said = as_learned ? label : (label + 1) % 3;
+        tl_prediction prediction = predict(f, x, NO_ID);
+        label_as(f, prediction.id, CLASSES[said], NULL);
+    }
+}
+
+static void a_cold_loop_publishes_and_a_warm_one_has_a_baseline(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 59);
+    drain(f);
+    uint64_t champion = status_of(f).champion;
+    assert_true(champion > 1);
+    assert_int_equal(shadows_of(f), 0);
+    label_some(f, &rng, 1);
+    drain(f);
+    assert_true(shadows_of(f) >= 1);
+    assert_non_null(newest_note(f, TL_NOTE_BASELINE));
+    label_some(f, &rng, 60);
+    drain(f);
+    assert_non_null(newest_note(f, TL_NOTE_CHALLENGE));
+    assert_int_equal(status_of(f).champion, champion); /* nothing to prove: both are right */
+    verify(f);
+}
+
+/* The world changes: what learns is proven better than its baseline, and the certificate is an
+ * event with a time to improvement. */
+static void learning_is_certified_when_it_is_proven(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 64);
+    drain(f);
+    label_turned(f, &rng, 400, false);
+    drain(f);
+    const tl_gate_note *certified = newest_note(f, TL_NOTE_CERTIFIED);
+    const tl_gate_note *promoted = newest_note(f, TL_NOTE_PROMOTED);
+    assert_true(certified != NULL || promoted != NULL);
+    const tl_core *core = f->loop->core;
+    size_t proven = 0; /* a baseline may have been given up for a version that the cold loop made */
+    while (proven < core->tti_count && !core->tti[proven].proven) proven++;
+    assert_true(proven < core->tti_count);
+    assert_true(core->tti[proven].labels > 0 && core->tti[proven].labels <= 400);
+    reopen(f);
+    verify(f);
+}
+
+/* What is drawn is answered truthfully; of the rest a source says what it likes. */
+static void label_with_lies(fixture *f, tl_rng *rng, int count)
+{
+    for (int i = 0; i < count; i++) {
+        uint32_t label;
+        float x[FEATURES];
+        draw(rng, &label, x);
+        tl_prediction prediction = predict(f, x, NO_ID);
+        label_as(f, prediction.id, CLASSES[prediction.review ? label : 1],
+                 prediction.review ? "alice" : "mallory");
+    }
+}
+
+/* Volunteered lies spoil what learns, and are no evidence: the baseline wins, and learning rests. */
+static void harm_is_taken_back(void **state)
+{
+    fixture *f = *state;
+    f->options.audit_rate = 0.4;
+    f->options.gate.take_back_days = 1;
+    f->runtime_options.trainer_threads = 0; /* else a version without the lies may be proven first */
+    reopen(f);
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 64);
+    drain(f);
+    for (int i = 0; i < 200 && status_of(f).rollbacks == 0; i++) label_with_lies(f, &rng, 10);
+    assert_int_equal(status_of(f).rollbacks, 1);
+    assert_false(status_of(f).learning);
+    assert_non_null(newest_note(f, TL_NOTE_TAKEN_BACK));
+    assert_true(label_some(f, &rng, 100) >= 95); /* it answers as it did before */
+    verify(f);
+}
+
+/* A frozen line learns nothing and promotes nothing, and answers bit for bit the same. */
+static void a_frozen_line_stays_as_it_is(void **state)
+{
+    static const float X[FEATURES] = { 2, 0.5f, 0, 2, 0, 0.2f, 2, 0 };
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 64);
+    drain(f);
+    tl_error err = { 0 };
+    ok(tl_loop_set_frozen(f->loop, true, "me", &err), &err);
+    tl_prediction before = predict(f, X, NO_ID);
+    label_turned(f, &rng, 100, false);
+    drain(f);
+    tl_prediction after = predict(f, X, NO_ID);
+    assert_memory_equal(before.scores, after.scores, 3 * sizeof(float));
+    assert_true(before.threshold == after.threshold);
+    reopen(f);
+    after = predict(f, X, NO_ID);
+    assert_memory_equal(before.scores, after.scores, 3 * sizeof(float));
+    assert_int_equal(tl_loop_set_learning(f->loop, true, "me", &err), TL_ECONFLICT);
+    ok(tl_loop_set_frozen(f->loop, false, "me", &err), &err);
+    assert_true(status_of(f).learning);
+    after = predict(f, X, NO_ID);
+    assert_memory_not_equal(before.scores, after.scores, 3 * sizeof(float));
+    drain(f);
+    verify(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PROVEN_TEST(a_cold_loop_publishes_and_a_warm_one_has_a_baseline),
+        PROVEN_TEST(learning_is_certified_when_it_is_proven),
+        PROVEN_TEST(harm_is_taken_back),
+        PROVEN_TEST(a_frozen_line_stays_as_it_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
