@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning freeze unfreeze replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -57,6 +57,16 @@ _tightloop() {
         learning:--journal|learning:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         learning:--config|learning:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         learning:--loop|learning:-l) COMPREPLY=(); return ;;
+        freeze:--url|freeze:-u) COMPREPLY=(); return ;;
+        freeze:--token) COMPREPLY=(); return ;;
+        freeze:--journal|freeze:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        freeze:--config|freeze:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        freeze:--loop|freeze:-l) COMPREPLY=(); return ;;
+        unfreeze:--url|unfreeze:-u) COMPREPLY=(); return ;;
+        unfreeze:--token) COMPREPLY=(); return ;;
+        unfreeze:--journal|unfreeze:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        unfreeze:--config|unfreeze:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        unfreeze:--loop|unfreeze:-l) COMPREPLY=(); return ;;
         replay:--data|replay:-d) COMPREPLY=($(compgen -d -- "$word")); return ;;
         replay:--order|replay:-o) COMPREPLY=(); return ;;
         replay:--holdout) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -160,6 +170,8 @@ _tightloop() {
         promote) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
+        freeze) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
+        unfreeze) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;

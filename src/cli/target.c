@@ -224,6 +224,15 @@ tl_status tl_target_rollback(tl_target *target, uint64_t version, tl_target_answ
     return status == TL_OK ? give_state(target, out, err) : status;
 }
 
+tl_status tl_target_set_frozen(tl_target *target, bool on, tl_target_answer *out, tl_error *err)
+{
+    if (target->client != NULL)
+        return ask_server(target, "POST", on ? "{\"on\":true}" : "{\"on\":false}", out, err,
+                          "/frozen");
+    tl_status status = tl_loop_set_frozen(target->handle, on, WHO, err);
+    return status == TL_OK ? give_state(target, out, err) : status;
+}
+
 tl_status tl_target_set_learning(tl_target *target, bool on, tl_target_answer *out, tl_error *err)
 {
     const char *body = on ? "{\"on\":true}" : "{\"on\":false}";

@@ -79,6 +79,7 @@ tl_status tl_target_promote(tl_target *target, uint64_t version, tl_target_answe
 /* `version` 0: the champion before this one. */
 tl_status tl_target_rollback(tl_target *target, uint64_t version, tl_target_answer *out,
                              tl_error *err);
+tl_status tl_target_set_frozen(tl_target *target, bool on, tl_target_answer *out, tl_error *err);
 tl_status tl_target_set_learning(tl_target *target, bool on, tl_target_answer *out, tl_error *err);
 
 /* Open a runtime on a journal, with all the loops that are recorded in it. */

@@ -285,6 +285,7 @@ tl_status tl_report_handle(tl_request *request, tl_error *err);
 tl_status tl_promote_handle(tl_request *request, tl_error *err);
 tl_status tl_rollback_handle(tl_request *request, tl_error *err);
 tl_status tl_learning_handle(tl_request *request, tl_error *err);
+tl_status tl_frozen_handle(tl_request *request, tl_error *err);
 tl_status tl_classes_handle(tl_request *request, tl_error *err);
 tl_status tl_golden_list_handle(tl_request *request, tl_error *err);
 tl_status tl_golden_add_handle(tl_request *request, tl_error *err);

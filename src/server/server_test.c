@@ -134,6 +134,11 @@ static void a_loop_is_controlled(void **state)
     assert_contains(a->body, "\"learning\":false");
     assert_contains(ask(*state, "POST", VECTORS "/rollback", "{\"version\":2}")->body,
                     "\"champion\":2");
+    assert_contains(ask(*state, "POST", VECTORS "/frozen", "{\"on\":true}")->body,
+                    "\"frozen\":true");
+    assert_contains(ask(*state, "POST", VECTORS "/frozen", "{\"on\":false}")->body,
+                    "\"frozen\":false");
+    assert_refused(ask(*state, "POST", VECTORS "/frozen", "{}"), 400, "{");
     assert_contains(ask(*state, "POST", VECTORS "/learning", "{\"on\":true}")->body,
                     "\"learning\":true");
     assert_contains(ask(*state, "POST", VECTORS "/classes", "{\"name\":\"spur\"}")->body,

@@ -32,7 +32,7 @@ struct tl_loop {
     tl_runtime *runtime;
     tl_loop_info info;
     uint64_t predictions, feedback, champion;
-    bool learning;
+    bool learning, frozen;
     tl_id golden[STUB_GOLDEN_MAX];
     size_t golden_count;
 };
@@ -320,6 +320,7 @@ void tl_loop_status(tl_loop *loop, tl_loop_state *out)
                             .feedback = loop->feedback,
                             .champion = loop->champion,
                             .learning = loop->learning,
+                            .frozen = loop->frozen,
                             .golden = loop->golden_count,
                             .precision = { 0.5, 0.25, 0.75, 2, 4 },
                             .recall = { 0, 0, 1, 0, 0 },
@@ -379,6 +380,13 @@ static tl_status stub_control(tl_loop *loop, const char *who, tl_error *err)
     snprintf(stub.last_source, sizeof stub.last_source, "%s", who);
     pthread_mutex_unlock(&loop->runtime->mutex);
     return fails == TL_OK ? TL_OK : tl_fail(err, (tl_status)fails, "the stub was told to fail");
+}
+
+tl_status tl_loop_set_frozen(tl_loop *loop, bool on, const char *who, tl_error *err)
+{
+    tl_status status = stub_control(loop, who, err);
+    if (status == TL_OK) loop->frozen = on;
+    return status;
 }
 
 tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_error *err)

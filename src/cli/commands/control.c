@@ -1,4 +1,4 @@
-/* control.c - `tightloop status | versions | promote | rollback | learning`. */
+/* control.c - `tightloop status | versions | promote | rollback | learning | freeze | unfreeze`. */
 #include "cli/target.h"
 #include "cli/terminal/terminal.h"
 
@@ -87,9 +87,11 @@ static void print_network(const tl_json *s)
 
 static void print_state(const tl_json *s)
 {
-    printf("Loop %s: version %" PRIu64 " answers, learning is %s%s\n",
-           tl_json_get_text(s, "name", "?"), count_of(s, "champion"),
-           flag_of(s, "learning") ? "on" : "paused",
+    printf("Loop %s: version %" PRIu64 " answers, %s%s\n", tl_json_get_text(s, "name", "?"),
+           count_of(s, "champion"),
+           flag_of(s, "frozen")     ? "frozen"
+           : flag_of(s, "learning") ? "learning is on"
+                                    : "learning is paused",
            flag_of(s, "cold") ? "; cold: everything is put up for review" : "");
     print_network(s);
     print_share("precision", tl_json_get(s, "precision"));
@@ -229,10 +231,19 @@ static tl_status ask_learning(tl_target *target, const question *q, tl_target_an
     return tl_target_set_learning(target, q->on, out, err);
 }
 
+static tl_status ask_frozen(tl_target *target, const question *q, tl_target_answer *out,
+                            tl_error *err)
+{
+    return tl_target_set_frozen(target, q->on, out, err);
+}
+
 static void print_champion(const tl_json *s)
 {
-    printf("Version %" PRIu64 " of loop %s answers now; learning is %s.\n", count_of(s, "champion"),
-           tl_json_get_text(s, "name", "?"), flag_of(s, "learning") ? "on" : "paused");
+    printf("Version %" PRIu64 " of loop %s answers now; %s.\n", count_of(s, "champion"),
+           tl_json_get_text(s, "name", "?"),
+           flag_of(s, "frozen")     ? "it is frozen: nothing is learned or promoted"
+           : flag_of(s, "learning") ? "learning is on"
+                                    : "learning is paused");
 }
 
 static int run_status(const tl_arguments *arguments)
@@ -267,6 +278,25 @@ static int run_rollback(const tl_arguments *arguments)
     int code = TL_EXIT_OK;
     if (arguments->count == 1) code = parse_version(q.command, arguments->items[0], &q.version);
     return code == TL_EXIT_OK ? answer(&q) : code;
+}
+
+static int run_freeze(const tl_arguments *arguments)
+{
+    (void)arguments;
+    return answer(&(question){ .command = &tl_command_freeze,
+                               .changes = true,
+                               .on = true,
+                               .ask = ask_frozen,
+                               .print = print_champion });
+}
+
+static int run_unfreeze(const tl_arguments *arguments)
+{
+    (void)arguments;
+    return answer(&(question){ .command = &tl_command_unfreeze,
+                               .changes = true,
+                               .ask = ask_frozen,
+                               .print = print_champion });
 }
 
 static int run_learning(const tl_arguments *arguments)
@@ -353,4 +383,28 @@ const tl_command tl_command_learning = {
     .options = common_options,
     .option_count = TL_COUNT_OF(common_options),
     .run = run_learning,
+};
+
+const tl_command tl_command_freeze = {
+    .name = "freeze",
+    .summary = "stop learning and promotion: what answers stays as it was qualified",
+    .details = "For a line that was requalified: what answers now goes on answering, nothing is "
+               "learned and "
+               "nothing is promoted until 'tightloop unfreeze'. Predictions, labels and audits are "
+               "kept as "
+               "before. The journal keeps who froze it, for the change record.",
+    .example = "tightloop freeze --url http://127.0.0.1:8080",
+    .options = common_options,
+    .option_count = TL_COUNT_OF(common_options),
+    .run = run_freeze,
+};
+
+const tl_command tl_command_unfreeze = {
+    .name = "unfreeze",
+    .summary = "let a frozen loop learn and be promoted again",
+    .details = "Learning goes on, with the labels that came meanwhile, and so does promotion.",
+    .example = "tightloop unfreeze --url http://127.0.0.1:8080",
+    .options = common_options,
+    .option_count = TL_COUNT_OF(common_options),
+    .run = run_unfreeze,
 };

@@ -94,12 +94,30 @@ tl_status tl_rollback_handle(tl_request *request, tl_error *err)
     return status == TL_OK ? answer_state(request) : status;
 }
 
+static tl_status read_on(const tl_json *body, bool *out, tl_error *err)
+{
+    if (tl_json_bool(tl_json_get(body, "on"), out)) return TL_OK;
+    return tl_fail(err, TL_EINVAL, "the body must be {\"on\": true} or {\"on\": false}");
+}
+
 static tl_status set_learning(tl_request *request, const tl_json *body, tl_error *err)
 {
     bool on;
-    if (!tl_json_bool(tl_json_get(body, "on"), &on))
-        return tl_fail(err, TL_EINVAL, "the body must be {\"on\": true} or {\"on\": false}");
-    return tl_loop_set_learning(request->loop, on, request->source, err);
+    tl_status status = read_on(body, &on, err);
+    return status == TL_OK ? tl_loop_set_learning(request->loop, on, request->source, err) : status;
+}
+
+static tl_status set_frozen(tl_request *request, const tl_json *body, tl_error *err)
+{
+    bool on;
+    tl_status status = read_on(body, &on, err);
+    return status == TL_OK ? tl_loop_set_frozen(request->loop, on, request->source, err) : status;
+}
+
+tl_status tl_frozen_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = with_body(request, false, set_frozen, err);
+    return status == TL_OK ? answer_state(request) : status;
 }
 
 tl_status tl_learning_handle(tl_request *request, tl_error *err)

@@ -83,6 +83,7 @@ void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *st
     write_uint(w, "epoch", state->epoch);
     write_uint(w, "position", state->position);
     write_bool(w, "learning", state->learning);
+    write_bool(w, "frozen", state->frozen);
     write_bool(w, "cold", state->cold);
     write_double(w, "threshold", (double)state->threshold);
     write_counts(w, state);

@@ -39,6 +39,8 @@ static const tl_route routes[] = {
       tl_rollback_handle, NULL },
     { TL_METHOD_POST, MODEL "/learning", "learning", TL_RIGHT_ADMIN, TL_ROUTE_CONTROL,
       tl_learning_handle, NULL },
+    { TL_METHOD_POST, MODEL "/frozen", "frozen", TL_RIGHT_ADMIN, TL_ROUTE_CONTROL, tl_frozen_handle,
+      NULL },
     { TL_METHOD_POST, MODEL "/classes", "classes", TL_RIGHT_ADMIN, TL_ROUTE_CONTROL,
       tl_classes_handle, NULL },
     { TL_METHOD_GET, MODEL "/golden", "golden_list", TL_ACCESS_TOKEN, TL_ROUTE_READ,
