@@ -197,7 +197,7 @@ static void a_burst_is_forgotten(void **state)
         flagged.flagged = true;
         tl_reviewer_choose(r, &flagged);
     }
-    run(r, &s, 10000);
+    run(r, &s, 6000);
     assert_true(fabs(run(r, &s, 20000) - 0.1) < 0.02);
     tl_reviewer_destroy(&r);
 }

@@ -2,6 +2,7 @@
 #include "review/zones.h"
 
 #include "base/rng.h"
+#include "review/zones_internal.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -55,6 +56,30 @@ static uint64_t defects_to_certify(defects *d, double escapes_max, uint64_t stop
     }
     tl_zones_destroy(&zones);
     return reading.defects_verified;
+}
+
+/* Where exactly the promised share is missed, every bet at every threshold is fair: the mean of its
+ * wealth over a defect that is found, missed and drawn, or missed and not drawn, is 1. */
+static void bets_are_fair(void **state)
+{
+    (void)state;
+    static const double rates[] = { 1.0, 0.3, 0.02 };
+    const double a = 0.04;
+    for (size_t r = 0; r < TL_COUNT_OF(rates); r++) {
+        tl_zones *found = make(a), *missed = make(a);
+        tl_zones_item above = { 0.9, true, true, true, 1.0, 0.02 };
+        tl_zones_item below = { 1e-7, true, true, true, rates[r], 0.02 };
+        learn(found, &above, 1);
+        learn(missed, &below, 1);
+        for (size_t k = 0; tl_zones_threshold(k) <= 0.9; k++)
+            for (size_t j = 0; j < TL_BETTOR_STAKES; j++) {
+                double mean = (1 - a) * exp(found->wealth[k][j]) +
+                              a * rates[r] * exp(missed->wealth[k][j]) + a * (1 - rates[r]);
+                assert_true(fabs(mean - 1.0) < 1e-12);
+            }
+        tl_zones_destroy(&found);
+        tl_zones_destroy(&missed);
+    }
 }
 
 /* The share of series in which more than the promised share of defects is certified, ever: at most
@@ -320,6 +345,7 @@ static void a_saved_state_goes_on_as_if_nothing_happened(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bets_are_fair),
         cmocka_unit_test(certificates_are_true),
         cmocka_unit_test(costs_are_as_forecast),
         cmocka_unit_test(band_audits_cut_the_cost),
