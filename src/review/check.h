@@ -38,7 +38,9 @@ typedef struct tl_review_check tl_review_check;
 tl_review_check *tl_review_check_create(const tl_review_check_policy *policy);
 void tl_review_check_destroy(tl_review_check **check);
 
-/* A prediction, drawn or not, in order: the rule and the probability that were logged. */
+/* A prediction, drawn or not, in order: the rule and the probability that were in force. Never the
+ * reason, which depends on the draw; where the rule was not kept, TL_REVIEW_AUDIT for everything
+ * that was left to the lot. */
 void tl_review_check_item(tl_review_check *check, tl_review_reason rule, bool drawn,
                           double propensity);
 
