@@ -8,7 +8,7 @@
  * same gate without unit, margin and cap. A loop is over at its first false promotion.
  *
  * usage: nulls [--loops N] [--challengers N] [--disagreements N] [--seed N] [--plain-loops N]
- * quick: --loops 10 --plain-loops 10
+ * quick: --loops 3 --plain-loops 3
  */
 #include <stdio.h>
 #include <stdlib.h>

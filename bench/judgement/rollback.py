@@ -10,7 +10,7 @@ river, are tuned until their measured run length is that of the gate.
 
 Bar, in the first case: run length at least 100,000, medians at most 100, 400 and 2,000 labels.
 
-quick: --runs 51 --length-runs 10 --calibration 0
+quick: --runs 51 --length-runs 20 --calibration 0
 """
 import argparse
 import json
