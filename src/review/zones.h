@@ -113,7 +113,8 @@ typedef struct tl_zones_need {
     double labels;  /* answers of people */
 } tl_zones_need;
 
-/* The median case, units of one item. Errors: TL_EINVAL names the field. */
+/* By the mean growth of the evidence, units of one item: exact when nothing is missed, otherwise
+ * between the median and the 90th percentile (bench certificates). Errors: TL_EINVAL names the field. */
 tl_status tl_zones_forecast(const tl_zones_plan *plan, tl_zones_need *out, tl_error *err);
 
 /* ---- Saving ---------------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ static void bets_are_fair(void **state)
 static void certificates_are_true(void **state)
 {
     (void)state;
-    enum { SERIES = 80, DEFECTS = 1500 };
+    enum { SERIES = 60, DEFECTS = 1200 };
     static const struct {
         double floor, band;
     } rates[] = { { 1, 1 }, { 0.1, 0.1 }, { 0.02, 0.2 } };
@@ -149,7 +149,7 @@ static void band_audits_cut_the_cost(void **state)
 {
     (void)state;
     double thin = 0, dense = 0;
-    for (uint64_t s = 0; s < 9; s++) {
+    for (uint64_t s = 0; s < 5; s++) {
         defects d = { .escapes = 0.02, .floor = 0.02, .band = 0.02 };
         tl_rng_seed(&d.rng, 11, s);
         thin += (double)defects_to_certify(&d, 0.05, 60000);
@@ -172,7 +172,7 @@ static bool certified(const tl_zones *zones)
 static void clusters_are_one_unit(void **state)
 {
     (void)state;
-    enum { SERIES = 200, BOARDS = 200, ITEMS = 5 };
+    enum { SERIES = 120, BOARDS = 160, ITEMS = 5 };
     int by_unit = 0, by_item = 0;
     for (uint64_t s = 0; s < SERIES; s++) {
         tl_rng rng;
