@@ -504,7 +504,11 @@ typedef enum tl_report_by {
     TL_REPORT_CLASS
 } tl_report_by;
 
-enum { TL_REPORT_ROW_COUNT_MAX = 256 };
+enum {
+    TL_REPORT_ROW_COUNT_MAX = 256,
+    TL_REPORT_FINDING_COUNT_MAX = 8,
+    TL_REPORT_FINDING_BYTES = 160
+};
 
 typedef struct tl_report_options {
     tl_report_by by;
@@ -544,6 +548,10 @@ typedef struct tl_report {
      * And the verdicts behind it. */
     double *confusion;
     uint64_t *confusion_count;
+    /* Which rules that the figures rest on were not kept, in words: drawn items left open for more
+     * than a day, lots that are not as their probabilities say. */
+    size_t finding_count;
+    char findings[TL_REPORT_FINDING_COUNT_MAX][TL_REPORT_FINDING_BYTES];
 } tl_report;
 
 /* Reads the whole journal of the loop, some 100,000 predictions a second; does not disturb serving.

@@ -168,7 +168,7 @@ static void find_in_answers(const tl_review_check *check, tl_review_check_readin
     }
     for (size_t i = 0; i < out->source_count; i++) {
         const tl_review_answers *a = &out->source[i].answers;
-        if (is_short(check, a))
+        if (out->source[i].source != 0 && is_short(check, a))
             find(out, "source %016llx answers %.0f %% [%.0f-%.0f] of what it is asked",
                  (unsigned long long)out->source[i].source, 100.0 * a->share,
                  100.0 * a->interval.low, 100.0 * a->interval.high);

@@ -90,6 +90,15 @@ static void print_silence(tl_text *out, const tl_json *r)
                    silent, 1e6 * number_of(worst, "value"), 1e6 * number_of(worst, "high"));
 }
 
+/* Rules that were not kept. */
+static void print_findings(tl_text *out, const tl_json *r)
+{
+    const char *text;
+    const tl_json *found = tl_json_first(tl_json_get(r, "findings"));
+    for (; found != NULL; found = found->next)
+        if (tl_json_text(found, &text)) tl_text_printf(out, "  Not kept: %s.\n", text);
+}
+
 static void print_all(tl_text *out, const tl_json *r)
 {
     tl_text_printf(out,
@@ -112,6 +121,7 @@ static void print_all(tl_text *out, const tl_json *r)
                        "counted: nobody knows\n  how they were chosen.\n",
                        count_of(r, "volunteered"));
     print_silence(out, r);
+    print_findings(out, r);
 }
 
 /* "410 (120-980)", or "-" without verdicts. */

@@ -4,6 +4,7 @@
 
 #include "loop/report/classes.h"
 #include "loop/report/report.h"
+#include "review/check.h"
 #include "stats/estimate/selective.h"
 
 /* One item with what was said of it. */
@@ -29,6 +30,11 @@ tl_status tl_report_group_init(tl_report_group *group, const char *name,
 void tl_report_group_add(tl_report_group *group, const tl_report_item *item, uint32_t class);
 /* The shares into group->row. */
 tl_status tl_report_group_read(tl_report_group *group, uint32_t class, tl_error *err);
+
+/* Whether the rules of review were kept (rules.c): an item, and in the end what was found. `newest_us`
+ * is the time of the newest item: what was drawn long before and has no verdict is left open. */
+void tl_report_rules_add(tl_review_check *check, const tl_report_item *item, int64_t newest_us);
+void tl_report_rules_read(const tl_review_check *check, tl_report *out);
 
 /* A share of selective.h as it is shown. */
 tl_share tl_report_share(const tl_figure *figure);

@@ -27,7 +27,9 @@ typedef struct making {
     tl_report_group *groups; /* [1 + rows]: all, then the rows */
     tl_report_group worst;
     tl_record *statements; /* [STATEMENTS_MAX] */
-    bool gathering;        /* the second walk */
+    tl_review_check *check;
+    int64_t newest_us;
+    bool gathering; /* the second walk */
 } making;
 
 /* ---- One item ---------------------------------------------------------------------------------- */
@@ -92,6 +94,7 @@ static void survey(making *m, const tl_report_item *item)
     k->answered += item->verified;
     if (propensity > 0.0 && propensity < k->propensity_min) k->propensity_min = propensity;
     note_name(m, group_of(m, item->prediction));
+    if (item->prediction->time_us > m->newest_us) m->newest_us = item->prediction->time_us;
 }
 
 static double answered_share(const kind *k)
@@ -114,6 +117,7 @@ static void gather(making *m, tl_report_item *item)
     double drawn = isfinite(p->propensity) ? (double)p->propensity : 0.0;
     item->chance = drawn * answered_share(&m->kinds[p->flagged]);
     tl_report_group_add(&m->groups[0], item, 0);
+    tl_report_rules_add(m->check, item, m->newest_us);
     note_confusion(m, item);
     const char *group = group_of(m, p), *found = group != NULL ? find_name(m, group) : NULL;
     if (found != NULL) {
@@ -201,6 +205,7 @@ static tl_status groups_read(making *m, tl_error *err)
     }
     report->all = m->groups[0].row;
     report->escapes_worst = m->worst.row.escapes;
+    tl_report_rules_read(m->check, report);
     return status;
 }
 
@@ -210,7 +215,9 @@ static tl_status allocate(making *m, tl_error *err)
     tl_report *report = m->report = calloc(1, sizeof *report);
     m->names = calloc(TL_REPORT_ROW_COUNT_MAX, sizeof *m->names);
     m->statements = calloc(STATEMENTS_MAX, sizeof *m->statements);
-    if (report == NULL || m->names == NULL || m->statements == NULL)
+    tl_review_check_policy rules = tl_review_check_policy_default();
+    m->check = tl_review_check_create(&rules);
+    if (report == NULL || m->names == NULL || m->statements == NULL || m->check == NULL)
         return tl_fail(err, TL_ENOMEM, "a report");
     report->confusion = calloc(cells, sizeof *report->confusion);
     report->confusion_count = calloc(cells, sizeof *report->confusion_count);
@@ -250,6 +257,7 @@ tl_status tl_report_make(tl_journal_reader *reader, uint32_t loop, const tl_repo
     free(m->groups);
     free(m->names);
     free(m->statements);
+    tl_review_check_destroy(&m->check);
     free(m);
     return status;
 }

@@ -179,6 +179,12 @@ static void silence_is_told(void **state)
     assert_int_equal(report->all.answered, 50);
     share_is(report->all.escapes, 0.2, 0.02);
     share_is(report->escapes_worst, 0.6, 0.02);
+    assert_int_equal(report->finding_count, 0); /* they may still come */
+    tl_report_destroy(&report);
+    add(journal, item_of(loop, 2 * 86400, false, true, 1.0f)); /* two days later they may not */
+    report = report_on(journal, loop, (tl_report_options){ 0 });
+    assert_int_equal(report->finding_count, 1);
+    assert_non_null(strstr(report->findings[0], "are answered 50 % ["));
     tl_report_destroy(&report);
     tl_journal_close(&journal);
 }

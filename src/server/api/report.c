@@ -104,6 +104,10 @@ void tl_report_write(tl_json_writer *w, const char *name, const tl_report *repor
     tl_json_key(w, "by");
     tl_json_string(w, NAMES[by]);
     write_rows(w, report, by);
+    tl_json_key(w, "findings");
+    tl_json_array(w);
+    for (size_t i = 0; i < report->finding_count; i++) tl_json_string(w, report->findings[i]);
+    tl_json_array_end(w);
     tl_json_object_end(w);
 }
 
