@@ -197,7 +197,21 @@ typedef struct tl_gate_options {
     uint32_t timeout_s;      /* a review that is not answered by then counts against the new
                                 version; default 86400 */
     tl_response take_back;   /* proven harm: back to the last certified version; default ACT */
+    tl_response drift;       /* items look different, without any label: ACT makes audits four times
+                                as dense for 5,000 items, and never more; default DRY_RUN */
+    uint32_t drift_items;    /* mean items between such alarms without a cause; default 1000000 */
 } tl_gate_options;
+
+/* Which items are put before a person, beyond those that are flagged. */
+typedef struct tl_review_options {
+    double budget;  /* share of all items, flagged ones and audits included: what it leaves goes to
+                          uncertain items; 0: flagged ones, disagreements and audits only; default 0 */
+    double blind;   /* share of flagged items that are shown without the verdict, so that its
+                          absence tells nothing; default 0 */
+    double escapes; /* of the defects, missed at most below the accepting threshold, to be
+                          certified while the line is frozen; default 0.01 */
+    double confidence; /* of that certificate; default 0.95 */
+} tl_review_options;
 
 typedef struct tl_loop_options {
     const char *name;           /* [A-Za-z0-9._-], 1..63 characters */
@@ -224,6 +238,7 @@ typedef struct tl_loop_options {
     double audit_rate;             /* share of passed items put up for review; default 0.02 */
     double target_precision;       /* flags aim at this precision; default 0.994 */
     tl_gate_options gate;
+    tl_review_options review;
 } tl_loop_options;
 
 TL_API tl_loop_options tl_loop_options_default(void);
@@ -470,10 +485,31 @@ typedef struct tl_standing {
 /* Copy up to `capacity` of them; returns how many were written. Waits for the learner's round. */
 TL_API size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity);
 
+/* What serves, judged by the answers on drawn items, each weighted by its logged probability: since it
+ * was put into service, at any time of looking 95 %. */
+typedef struct tl_estimates {
+    uint64_t since_position;
+    uint64_t items, verified; /* predicted; drawn and answered (or timed out: as errors) */
+    tl_share recall, precision, prevalence;
+    tl_share escapes;      /* share of the passed items that is defective */
+    tl_share overkill;     /* share of all items that is flagged though good */
+    bool certified;        /* at most review.escapes of the defects score below accept_below */
+    double accept_below;   /* 0: nothing is accepted unseen */
+    double needed_defects; /* verified, still, for the certificate; infinity: not to be had */
+    double needed_labels;  /* the same in answers; NaN: not known yet */
+    uint64_t open_reviews; /* drawn and not answered yet */
+    uint64_t drift_alarms;
+    bool rules_kept; /* those that these figures rest on */
+    char threshold_words[384], rules_words[160], suspects_words[160];
+} tl_estimates;
+
+/* Waits for the learner's round. */
+TL_API tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *err);
+
 /* What the gate did. */
 typedef struct tl_gate_event {
     const char *kind; /* "baseline", "challenge", "waits", "set_aside", "promoted", "certified",
-                         "taken_back", "alarm". Static */
+                         "taken_back", "alarm", "drift". Static */
     uint64_t position, version;
     int64_t time_us;
     char words[256];

@@ -109,7 +109,7 @@ static tl_status check_knobs(const tl_loop_options *options, tl_error *err)
         return tl_fail(err, TL_EINVAL, "audit_rate must be 0 to 1");
     if (!(options->target_precision >= 0.5 && options->target_precision < 1.0))
         return tl_fail(err, TL_EINVAL, "target_precision must be 0.5 to 1");
-    return tl_gate_options_check(&options->gate, err);
+    return tl_loop_policy_check(&options->gate, &options->review, err);
 }
 
 tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
@@ -155,6 +155,7 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
     config.audit_rate = options->audit_rate;
     config.target_precision = options->target_precision;
     config.gate = options->gate;
+    config.review = options->review;
     *out = config;
     return TL_OK;
 }
@@ -196,7 +197,7 @@ tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
     tl_json_key(&w, "audit_rate"), tl_json_double(&w, config->audit_rate);
     tl_json_key(&w, "target_precision"), tl_json_double(&w, config->target_precision);
     tl_json_key(&w, "gate");
-    tl_gate_options_write(&config->gate, &w);
+    tl_loop_policy_write(config, &w);
     tl_json_object_end(&w);
     return tl_text_ok(out) ? TL_OK : TL_ENOMEM;
 }
@@ -267,7 +268,7 @@ static bool read_all(const tl_json *root, tl_loop_config *c)
               tl_json_number(tl_json_get(root, "target_precision"), &c->target_precision);
     c->feature_range = (float)range;
     return ok && c->info.class_count >= 2 && read_network(root, c) &&
-           tl_gate_options_read(tl_json_get(root, "gate"), &c->gate);
+           tl_loop_policy_read(tl_json_get(root, "gate"), c);
 }
 
 tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err)
@@ -327,7 +328,7 @@ bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b
            a->publish_every_labels == b->publish_every_labels && a->cold_labels == b->cold_labels &&
            a->campaign_labels == b->campaign_labels && a->campaign_threads == b->campaign_threads &&
            a->audit_rate == b->audit_rate && a->target_precision == b->target_precision &&
-           tl_gate_options_equal(&a->gate, &b->gate);
+           tl_loop_policy_equal(a, b);
 }
 
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
@@ -340,4 +341,5 @@ void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
     to->audit_rate = from->audit_rate;
     to->target_precision = from->target_precision;
     to->gate = from->gate;
+    to->review = from->review;
 }

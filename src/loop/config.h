@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "format/json.h"
 #include "gate/gate.h"
-#include "review/draw.h"
+#include "review/reviewer.h"
 
 enum { TL_MODEL_HASH_BYTES = 65, TL_NORMALISATION_BYTES = 96, TL_CAMPAIGN_THREADS_MAX = 64 };
 
@@ -32,6 +32,7 @@ typedef struct tl_loop_config {
     uint32_t campaign_threads; /* the runtime's; recorded, since results repeat for one number */
     double audit_rate, target_precision;
     tl_gate_options gate;
+    tl_review_options review;
 } tl_loop_config;
 
 /* Check and copy; draws a new audit key. Errors: TL_EINVAL (the text names the option). */
@@ -52,18 +53,21 @@ tl_status tl_loop_open_recorded(tl_runtime *runtime, const tl_loop_config *recor
 bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b);
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from);
 
-/* ---- The knobs of the gate (config_gate.c) ---- */
+/* ---- The knobs of the gate and of review (config_gate.c) ---- */
 
 /* TL_EINVAL: the text names the knob. */
-tl_status tl_gate_options_check(const tl_gate_options *options, tl_error *err);
-void tl_gate_options_write(const tl_gate_options *gate, tl_json_writer *w);
+tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_options *review,
+                               tl_error *err);
+void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w);
 /* NULL: a loop from before there was proof; it goes on without. False: damaged. */
-bool tl_gate_options_read(const tl_json *section, tl_gate_options *gate);
-bool tl_gate_options_equal(const tl_gate_options *a, const tl_gate_options *b);
-void tl_gate_options_save(const tl_gate_options *gate, tl_blob *blob);
-tl_status tl_gate_options_load(tl_blob_reader *body, tl_gate_options *gate, tl_error *err);
+bool tl_loop_policy_read(const tl_json *section, tl_loop_config *config);
+bool tl_loop_policy_equal(const tl_loop_config *a, const tl_loop_config *b);
+void tl_loop_policy_save(const tl_loop_config *config, tl_blob *blob);
+tl_status tl_loop_policy_load(tl_blob_reader *body, tl_loop_config *config, tl_error *err);
 /* The gate's policy of these knobs. */
 tl_gate_policy tl_loop_config_gate(const tl_gate_options *options);
+/* The same of review; *out is wholly written, so that two of them can be compared as bytes. */
+void tl_loop_review_policy(const tl_loop_config *config, tl_reviewer_policy *out);
 
 /* A name of a loop, class, site, ...: 1..63 bytes of printable UTF-8 without control characters. */
 bool tl_name_is_valid(const char *name);

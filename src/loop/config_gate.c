@@ -1,4 +1,4 @@
-/* The knobs of the gate: checked, as JSON in the loop's description, as bytes in a checkpoint. */
+/* The knobs of the gate and of review: checked, as JSON in the loop's description, as bytes in a checkpoint. */
 #include "loop/config.h"
 
 #include <stddef.h>
@@ -32,7 +32,18 @@ tl_gate_policy tl_loop_config_gate(const tl_gate_options *options)
                                                                         : TL_GATE_UNIT_ITEM };
 }
 
-tl_status tl_gate_options_check(const tl_gate_options *options, tl_error *err)
+void tl_loop_review_policy(const tl_loop_config *config, tl_reviewer_policy *out)
+{
+    memset(out, 0, sizeof *out);
+    *out = tl_reviewer_policy_default();
+    memcpy(out->key, config->audit_key, sizeof out->key);
+    out->audit_rate = config->audit_rate;
+    out->budget = config->review.budget;
+    out->blind_rate = config->review.blind;
+}
+
+tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_options *review,
+                               tl_error *err)
 {
     if ((size_t)options->promotion >= TL_COUNT_OF(PROMOTION))
         return tl_fail(err, TL_EINVAL, "gate.promotion must be proven or no-worse");
@@ -40,39 +51,53 @@ tl_status tl_gate_options_check(const tl_gate_options *options, tl_error *err)
         return tl_fail(err, TL_EINVAL, "evidence.unit must be board, lot or item");
     if ((size_t)options->take_back >= TL_COUNT_OF(RESPONSE))
         return tl_fail(err, TL_EINVAL, "gate.take_back must be off, dry-run or act");
+    if ((size_t)options->drift >= TL_COUNT_OF(RESPONSE) || options->drift_items < 1000)
+        return tl_fail(err, TL_EINVAL,
+                       "gate.drift must be off, dry-run or act, and drift_items at least 1000");
+    if (!(review->budget >= 0.0 && review->budget <= 1.0 && review->blind >= 0.0 &&
+          review->blind <= 1.0 && review->escapes > 0.0 && review->escapes <= 0.5 &&
+          review->confidence > 0.5 && review->confidence < 1.0))
+        return tl_fail(
+            err, TL_EINVAL,
+            "review: budget and blind must be 0 to 1, escapes above 0 to 0.5, confidence "
+            "above 0.5 and below 1");
     tl_gate_policy policy = tl_loop_config_gate(options);
     const char *problem = tl_gate_policy_check(&policy);
     return problem == NULL ? TL_OK : tl_fail(err, TL_EINVAL, "gate: %s", problem);
 }
 
-/* The numbers among the gate's knobs: name and place, once for writing and reading. */
-typedef struct gate_number {
+/* The numbers among the knobs: name and place, once for writing and reading. */
+typedef struct policy_number {
     const char *key;
     size_t offset;
     bool whole; /* uint32_t, else double */
-} gate_number;
-#define NUMBER(member, whole)                                                                      \
+} policy_number;
+#define NUMBER(part, member, whole)                                                                \
     {                                                                                              \
-#member, offsetof(tl_gate_options, member), whole                                          \
+#member, offsetof(tl_loop_config, part.member), whole                                      \
     }
-static const gate_number GATE_NUMBERS[] = {
-    NUMBER(alpha, false),          NUMBER(effect, false),
-    NUMBER(cost_miss, false),      NUMBER(cost_false_alarm, false),
-    NUMBER(noise, false),          NUMBER(hostile, false),
-    NUMBER(promised_error, false), NUMBER(alarm_days, true),
-    NUMBER(take_back_days, true),  NUMBER(timeout_s, true),
+static const policy_number NUMBERS[] = {
+    NUMBER(gate, alpha, false),          NUMBER(gate, effect, false),
+    NUMBER(gate, cost_miss, false),      NUMBER(gate, cost_false_alarm, false),
+    NUMBER(gate, noise, false),          NUMBER(gate, hostile, false),
+    NUMBER(gate, promised_error, false), NUMBER(gate, alarm_days, true),
+    NUMBER(gate, take_back_days, true),  NUMBER(gate, timeout_s, true),
+    NUMBER(gate, drift_items, true),     NUMBER(review, budget, false),
+    NUMBER(review, blind, false),        NUMBER(review, escapes, false),
+    NUMBER(review, confidence, false),
 };
 
-void tl_gate_options_write(const tl_gate_options *gate, tl_json_writer *w)
+void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w)
 {
     tl_json_object(w);
-    tl_json_key(w, "promotion"), tl_json_string(w, PROMOTION[gate->promotion]);
-    tl_json_key(w, "unit"), tl_json_string(w, UNIT[gate->unit]);
-    tl_json_key(w, "take_back"), tl_json_string(w, RESPONSE[gate->take_back]);
-    for (size_t i = 0; i < TL_COUNT_OF(GATE_NUMBERS); i++) {
-        const char *at = (const char *)gate + GATE_NUMBERS[i].offset;
-        tl_json_key(w, GATE_NUMBERS[i].key);
-        if (GATE_NUMBERS[i].whole)
+    tl_json_key(w, "promotion"), tl_json_string(w, PROMOTION[config->gate.promotion]);
+    tl_json_key(w, "unit"), tl_json_string(w, UNIT[config->gate.unit]);
+    tl_json_key(w, "take_back"), tl_json_string(w, RESPONSE[config->gate.take_back]);
+    tl_json_key(w, "drift"), tl_json_string(w, RESPONSE[config->gate.drift]);
+    for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
+        const char *at = (const char *)config + NUMBERS[i].offset;
+        tl_json_key(w, NUMBERS[i].key);
+        if (NUMBERS[i].whole)
             tl_json_uint(w, *(const uint32_t *)at);
         else
             tl_json_double(w, *(const double *)at);
@@ -101,35 +126,40 @@ static bool read_choice(const tl_json *root, const char *key, const char *const 
 }
 
 /* Loops from before there was proof go on as they were. */
-bool tl_gate_options_read(const tl_json *section, tl_gate_options *gate)
+bool tl_loop_policy_read(const tl_json *section, tl_loop_config *config)
 {
-    *gate = tl_loop_options_default().gate;
+    const tl_loop_options defaults = tl_loop_options_default();
+    tl_gate_options *gate = &config->gate;
+    *gate = defaults.gate;
+    config->review = defaults.review;
     gate->promotion = TL_PROMOTION_NO_WORSE;
     if (section == NULL) return true;
-    uint32_t promotion, unit, take_back;
+    uint32_t promotion, unit, take_back, drift;
     if (!read_choice(section, "promotion", PROMOTION, TL_COUNT_OF(PROMOTION), &promotion) ||
         !read_choice(section, "unit", UNIT, TL_COUNT_OF(UNIT), &unit) ||
-        !read_choice(section, "take_back", RESPONSE, TL_COUNT_OF(RESPONSE), &take_back))
+        !read_choice(section, "take_back", RESPONSE, TL_COUNT_OF(RESPONSE), &take_back) ||
+        !read_choice(section, "drift", RESPONSE, TL_COUNT_OF(RESPONSE), &drift))
         return false;
     gate->promotion = (tl_promotion)promotion;
     gate->unit = (tl_evidence_unit)unit;
     gate->take_back = (tl_response)take_back;
-    for (size_t i = 0; i < TL_COUNT_OF(GATE_NUMBERS); i++) {
-        char *at = (char *)gate + GATE_NUMBERS[i].offset;
-        const char *key = GATE_NUMBERS[i].key;
-        if (GATE_NUMBERS[i].whole ? !read_whole(section, key, (uint32_t *)at)
-                                  : !tl_json_number(tl_json_get(section, key), (double *)at))
+    gate->drift = (tl_response)drift;
+    for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
+        char *at = (char *)config + NUMBERS[i].offset;
+        const char *key = NUMBERS[i].key;
+        if (NUMBERS[i].whole ? !read_whole(section, key, (uint32_t *)at)
+                             : !tl_json_number(tl_json_get(section, key), (double *)at))
             return false;
     }
-    tl_gate_policy policy = tl_loop_config_gate(gate);
-    return tl_gate_policy_check(&policy) == NULL;
+    return tl_loop_policy_check(gate, &config->review, NULL) == TL_OK;
 }
 
-bool tl_gate_options_equal(const tl_gate_options *a, const tl_gate_options *b)
+bool tl_loop_policy_equal(const tl_loop_config *a, const tl_loop_config *b)
 {
-    bool equal = a->promotion == b->promotion && a->unit == b->unit && a->take_back == b->take_back;
-    for (size_t i = 0; i < TL_COUNT_OF(GATE_NUMBERS); i++) {
-        const gate_number *number = &GATE_NUMBERS[i];
+    bool equal = a->gate.promotion == b->gate.promotion && a->gate.unit == b->gate.unit &&
+                 a->gate.take_back == b->gate.take_back && a->gate.drift == b->gate.drift;
+    for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
+        const policy_number *number = &NUMBERS[i];
         size_t bytes = number->whole ? sizeof(uint32_t) : sizeof(double);
         equal = equal && memcmp((const char *)a + number->offset, (const char *)b + number->offset,
                                 bytes) == 0;
@@ -137,34 +167,35 @@ bool tl_gate_options_equal(const tl_gate_options *a, const tl_gate_options *b)
     return equal;
 }
 
-void tl_gate_options_save(const tl_gate_options *gate, tl_blob *blob)
+void tl_loop_policy_save(const tl_loop_config *config, tl_blob *blob)
 {
-    tl_blob_u8(blob, (uint8_t)gate->promotion);
-    tl_blob_u8(blob, (uint8_t)gate->unit);
-    tl_blob_u8(blob, (uint8_t)gate->take_back);
-    for (size_t i = 0; i < TL_COUNT_OF(GATE_NUMBERS); i++) {
-        const char *at = (const char *)gate + GATE_NUMBERS[i].offset;
-        if (GATE_NUMBERS[i].whole)
+    tl_blob_u8(blob, (uint8_t)config->gate.promotion);
+    tl_blob_u8(blob, (uint8_t)config->gate.unit);
+    tl_blob_u8(blob, (uint8_t)config->gate.take_back);
+    tl_blob_u8(blob, (uint8_t)config->gate.drift);
+    for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
+        const char *at = (const char *)config + NUMBERS[i].offset;
+        if (NUMBERS[i].whole)
             tl_blob_u32(blob, *(const uint32_t *)at);
         else
             tl_blob_f64(blob, *(const double *)at);
     }
 }
 
-tl_status tl_gate_options_load(tl_blob_reader *body, tl_gate_options *gate, tl_error *err)
+tl_status tl_loop_policy_load(tl_blob_reader *body, tl_loop_config *config, tl_error *err)
 {
-    tl_gate_options read = { .promotion = (tl_promotion)tl_blob_read_u8(body) };
-    read.unit = (tl_evidence_unit)tl_blob_read_u8(body);
-    read.take_back = (tl_response)tl_blob_read_u8(body);
-    for (size_t i = 0; i < TL_COUNT_OF(GATE_NUMBERS); i++) {
-        char *at = (char *)&read + GATE_NUMBERS[i].offset;
-        if (GATE_NUMBERS[i].whole)
+    config->gate.promotion = (tl_promotion)tl_blob_read_u8(body);
+    config->gate.unit = (tl_evidence_unit)tl_blob_read_u8(body);
+    config->gate.take_back = (tl_response)tl_blob_read_u8(body);
+    config->gate.drift = (tl_response)tl_blob_read_u8(body);
+    for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
+        char *at = (char *)config + NUMBERS[i].offset;
+        if (NUMBERS[i].whole)
             *(uint32_t *)at = tl_blob_read_u32(body);
         else
             *(double *)at = tl_blob_read_f64(body);
     }
-    if (body->failed || tl_gate_options_check(&read, NULL) != TL_OK)
+    if (body->failed || tl_loop_policy_check(&config->gate, &config->review, NULL) != TL_OK)
         return tl_fail(err, TL_ECORRUPT, "a checkpoint has damaged knobs of the gate");
-    *gate = read;
     return TL_OK;
 }

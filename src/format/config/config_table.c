@@ -121,6 +121,11 @@ static const tl_config_field GATE_FIELDS[] = {
       "Mean days between such alarms when nothing is wrong." },
     { "take_back", TL_CONFIG_CHOICE, G(take_back), 0, 0, RESPONSES, NULL, NULL,
       "What is done when the last certified version proves better than what serves." },
+    { "drift", TL_CONFIG_CHOICE, G(drift), 0, 0, RESPONSES, NULL, NULL,
+      "What is done when items look different, without any label: act makes audits four times as "
+      "dense for a while, and never more." },
+    { "drift_items", TL_CONFIG_UINT32, G(drift_items), 1000, 4000000000.0, NULL, NULL, NULL,
+      "Mean items between such alarms when nothing has changed." },
     { "take_back_days", TL_CONFIG_UINT32, G(take_back_days), 1, 36500, NULL, NULL, NULL,
       "Mean days between taking back when nothing is wrong." },
 };
@@ -133,6 +138,23 @@ static const tl_config_field EVIDENCE_FIELDS[] = {
       "A review that is not answered by then counts against the new version." },
 };
 static const tl_config_table EVIDENCE = TABLE(EVIDENCE_FIELDS);
+
+#define V(member) AT(tl_loop_options, review.member)
+static const tl_config_field REVIEW_FIELDS[] = {
+    { "budget", TL_CONFIG_DOUBLE, V(budget), 0, 1, NULL, NULL, NULL,
+      "Share of all items put before people, flagged ones and audits included; what is left goes "
+      "to "
+      "uncertain items. 0: only what is flagged, disagreed about or audited." },
+    { "blind", TL_CONFIG_DOUBLE, V(blind), 0, 1, NULL, NULL, NULL,
+      "Share of flagged items that are shown without the verdict." },
+    { "escapes", TL_CONFIG_DOUBLE, V(escapes), 0.0001, 0.5, NULL, NULL, NULL,
+      "Share of the defects that may score below the accepting threshold, to be certified while "
+      "the "
+      "line is frozen." },
+    { "confidence", TL_CONFIG_DOUBLE, V(confidence), 0.51, 0.9999, NULL, NULL, NULL,
+      "Of that certificate." },
+};
+static const tl_config_table REVIEW = TABLE(REVIEW_FIELDS);
 
 #define L(member) AT(tl_loop_options, member)
 static const tl_config_field LOOP_FIELDS[] = {
@@ -180,6 +202,8 @@ static const tl_config_field LOOP_FIELDS[] = {
       "When a version goes into service, and when it is taken back." },
     { "evidence", TL_CONFIG_SECTION, 0, 0, 0, NULL, &EVIDENCE, NULL,
       "What counts as evidence for it." },
+    { "review", TL_CONFIG_SECTION, 0, 0, 0, NULL, &REVIEW, NULL,
+      "What is put before people, and what is certified from their answers." },
 };
 static const tl_config_table LOOP = TABLE(LOOP_FIELDS);
 

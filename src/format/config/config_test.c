@@ -36,7 +36,10 @@ static const tl_config_defaults DEFAULTS = {
                         .alarm_days = 90,
                         .take_back_days = 90,
                         .timeout_s = 86400,
-                        .take_back = TL_RESPONSE_ACT } },
+                        .take_back = TL_RESPONSE_ACT,
+                        .drift = TL_RESPONSE_DRY_RUN,
+                        .drift_items = 1000000 },
+              .review = { .escapes = 0.01, .confidence = 0.95 } },
 };
 
 static tl_config *read_ok(const char *text)

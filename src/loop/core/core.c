@@ -21,6 +21,7 @@ static tl_status create_parts(tl_core *core, tl_error *err)
     if (status == TL_OK) status = tl_threshold_create(&threshold, &core->threshold, err);
     tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
     if (status == TL_OK) status = tl_gate_create(&gate, &core->gate, err);
+    if (status == TL_OK) status = tl_core_review_create(core, err);
     return status;
 }
 
@@ -57,6 +58,7 @@ void tl_core_destroy(tl_core **core_pointer)
     for (size_t i = 0; i < core->shadow_count; i++) tl_shadow_clear(&core->shadows[i]);
     tl_version_destroy(&core->candidate);
     tl_gate_destroy(&core->gate);
+    tl_core_review_destroy(core);
     tl_weights_release(&core->weights);
     tl_head_release(&core->head);
     tl_head_stats_destroy(&core->stats);

@@ -105,6 +105,11 @@ void tl_core_write_verdict(tl_core *core, tl_text *out);
 size_t tl_core_standings(tl_core *core, tl_standing *out, size_t capacity);
 size_t tl_core_gate_events(const tl_core *core, tl_gate_event *out, size_t capacity);
 
+/* Estimates from the items that were drawn for review. Errors: TL_ECONFLICT. */
+tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err);
+/* How much denser than usual audits are to be: after an alarm that items look different. */
+double tl_core_audit_factor(const tl_core *core);
+
 /* ---- Looking --------------------------------------------------------------------------------- */
 
 void tl_core_describe(tl_core *core, tl_loop_state *out);  /* the parts that the core knows */

@@ -311,6 +311,7 @@ static tl_status step_frozen(tl_core *core, uint64_t position, bool on, tl_error
         core->frozen_threshold = model->threshold;
         core->head_frozen = core->dirty = true;
         tl_model_release(&model);
+        tl_core_review_restart(core); /* a certificate is one of what is frozen now */
     }
     core->frozen = on;
     return step_learning(core, position, !on, err);
@@ -330,6 +331,8 @@ static tl_status step_class(tl_core *core, uint64_t position, const char *name, 
     snprintf(info->classes[info->class_count++], TL_TEXT_BYTES_MAX, "%s", name);
     if (info->class_count == 3) core->third_class_at = position;
     core->head_stale = core->dirty = true;
+    tl_core_gate_restart(core); /* what was compared knew nothing of it */
+    tl_core_review_classes(core);
     tl_train_op op = { .code = TL_TRAIN_CLASSES, .key = info->class_count };
     return tl_core_push_op(core, op, err);
 }
@@ -376,6 +379,7 @@ static tl_status step_configure(tl_core *core, const tl_record *record, tl_error
     tl_threshold_set_target(core->threshold, config.target_precision);
     tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
     tl_gate_set_policy(core->gate, &gate);
+    tl_core_review_restart(core);
     core->dirty = true;
     tl_train_op op = { .code = TL_TRAIN_CONFIGURE, .key = record->position };
     return tl_core_push_op(core, op, err);

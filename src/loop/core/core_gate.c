@@ -18,7 +18,7 @@ static const int64_t GUARD_US = 86400000000;
 
 /* ---- Notes ----------------------------------------------------------------------------------- */
 
-static void note(tl_core *core, tl_gate_note_kind kind, uint64_t version, const char *words)
+void tl_core_note(tl_core *core, tl_gate_note_kind kind, uint64_t version, const char *words)
 {
     if (core->note_count == TL_GATE_NOTE_MAX)
         memmove(core->notes, core->notes + 1, --core->note_count * sizeof core->notes[0]);
@@ -122,8 +122,8 @@ static tl_status take_baseline(tl_core *core, tl_error *err)
     shadow.watch = BASELINE;
     status = add_shadow(core, &shadow, err);
     if (status == TL_OK)
-        note(core, TL_NOTE_BASELINE, core->champion,
-             "what comes is held against this from here on");
+        tl_core_note(core, TL_NOTE_BASELINE, core->champion,
+                     "what comes is held against this from here on");
     return status;
 }
 
@@ -164,14 +164,15 @@ static tl_status start_challenger(tl_core *core, tl_version **version, tl_error 
     shadow.made = *version;
     *version = NULL;
     status = add_shadow(core, &shadow, err);
-    if (status == TL_OK) note(core, TL_NOTE_CHALLENGE, number, "decides in shadow of what answers");
+    if (status == TL_OK)
+        tl_core_note(core, TL_NOTE_CHALLENGE, number, "decides in shadow of what answers");
     return status;
 }
 
 static void forget_waiting(tl_core *core, const char *why)
 {
     if (core->candidate == NULL) return;
-    note(core, TL_NOTE_SET_ASIDE, core->candidate->number, why);
+    tl_core_note(core, TL_NOTE_SET_ASIDE, core->candidate->number, why);
     tl_core_evict(core, core->candidate->number);
     tl_version_destroy(&core->candidate);
 }
@@ -192,7 +193,7 @@ static void set_aside(tl_core *core, tl_shadow *shadow)
     if (shadow->watch == CHALLENGER) {
         tl_gate_standing standing;
         tl_gate_describe(core->gate, shadow->key, &standing);
-        note(core, TL_NOTE_SET_ASIDE, shadow->version, standing.words);
+        tl_core_note(core, TL_NOTE_SET_ASIDE, shadow->version, standing.words);
         tl_core_evict(core, shadow->version);
     }
     drop_shadow(core, shadow);
@@ -226,7 +227,7 @@ tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
     tl_status status = tl_core_take_version(core, number, candidate, &core->candidate, err);
     if (status == TL_OK) status = start_waiting(core, err);
     if (status == TL_OK && core->candidate != NULL)
-        note(core, TL_NOTE_WAITS, number, "waits until the one in shadow is decided");
+        tl_core_note(core, TL_NOTE_WAITS, number, "waits until the one in shadow is decided");
     return status;
 }
 
@@ -237,7 +238,7 @@ static uint64_t hash_text(const char *text, uint64_t seed)
     return text == NULL || text[0] == '\0' ? seed : tl_hash64(text, strlen(text) + 1, seed);
 }
 
-static uint64_t unit_of(const tl_core *core, const tl_prediction_record *p)
+uint64_t tl_core_unit_of(const tl_core *core, const tl_prediction_record *p)
 {
     const char *name = core->config.gate.unit == TL_EVIDENCE_BOARD ? p->board
                        : core->config.gate.unit == TL_EVIDENCE_LOT ? p->lot
@@ -252,9 +253,10 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
     core->now_position = record->position;
     core->now_us = p->time_us;
     if (p->version != core->champion) return TL_OK; /* another version was asked for */
+    tl_core_review_prediction(core, record);
     tl_gate_item item = { .position = record->position,
                           .time_us = p->time_us,
-                          .unit = unit_of(core, p),
+                          .unit = tl_core_unit_of(core, p),
                           .site = hash_text(p->site, 0),
                           .flagged = p->flagged,
                           .drawn = p->review,
@@ -267,12 +269,15 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
     return tl_gate_item_add(core->gate, &item, err);
 }
 
-void tl_core_gate_label(tl_core *core, uint64_t key, int32_t label, const char *source)
+void tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
+                        const char *source)
 {
-    if (label >= 0)
-        tl_gate_label(core->gate, key, label != 0, hash_text(source, 1));
+    uint64_t who = hash_text(source, 1);
+    if (after >= 0)
+        tl_gate_label(core->gate, prediction->position, after != 0, who);
     else
-        tl_gate_unlabel(core->gate, key);
+        tl_gate_unlabel(core->gate, prediction->position);
+    tl_core_review_label(core, prediction, before, after, who);
 }
 
 /* ---- Verdicts -------------------------------------------------------------------------------- */
@@ -345,6 +350,7 @@ void tl_core_gate_restart(tl_core *core)
     forget_waiting(core, "never shadowed: another version was put into service");
     core->has_verdict = false;
     tl_gate_restart(core->gate, core->now_position);
+    tl_core_review_restart(core);
 }
 
 /* The challenger serves; the champion before it stays in shadow for a while, and a version that
@@ -411,20 +417,20 @@ tl_status tl_core_step_verdict(tl_core *core, const char *kind, const tl_json *b
     core->has_verdict = false;
     tl_shadow *shadow = find_shadow(core, key);
     if (strcmp(kind, "alarm") == 0) {
-        note(core, TL_NOTE_ALARM, core->champion, words);
+        tl_core_note(core, TL_NOTE_ALARM, core->champion, words);
         core->alarms++;
         return TL_OK;
     }
     if (shadow == NULL) return TL_OK;
     if (strcmp(kind, "promote") == 0) {
-        note(core, TL_NOTE_PROMOTED, shadow->version, words);
+        tl_core_note(core, TL_NOTE_PROMOTED, shadow->version, words);
         return promote(core, shadow, err);
     }
     if (strcmp(kind, "certify") == 0) {
-        note(core, TL_NOTE_CERTIFIED, shadow->version, words);
+        tl_core_note(core, TL_NOTE_CERTIFIED, shadow->version, words);
         return certify(core, shadow, err);
     }
-    note(core, TL_NOTE_TAKEN_BACK, shadow->version, words);
+    tl_core_note(core, TL_NOTE_TAKEN_BACK, shadow->version, words);
     if (!dry) return take_back(core, shadow, err);
     if (shadow->watch != BASELINE) {
         drop_shadow(core, shadow);

@@ -5,6 +5,11 @@
 #include "format/json.h"
 #include "loop/core/core.h"
 #include "loop/core/shadow.h"
+#include "review/check.h"
+#include "review/labels/suspects.h"
+#include "review/zones.h"
+#include "stats/estimate/selective.h"
+#include "stats/score/conformal.h"
 
 enum {
     TL_PAST_MAX = 16,       /* versions that can be rolled back to */
@@ -23,6 +28,45 @@ typedef struct tl_past {
     float threshold;
     bool pinned; /* doing the training again needs its weights */
 } tl_past;
+
+/* An item that was put before a person, until it is answered or timed out. */
+typedef struct tl_drawn {
+    uint64_t key;
+    int64_t time_us;
+    uint64_t unit; /* of evidence; 0: its own */
+    float score, propensity;
+    uint8_t reason; /* a tl_review_reason */
+    bool flagged, answered;
+} tl_drawn;
+
+enum { TL_DRAWN_MAX = 16384, TL_ZONE_UNIT_MAX = 16, TL_ZONE_ITEM_MAX = 16 };
+
+/* Answers on one unit, until newer units push it out. */
+typedef struct tl_zone_unit {
+    uint64_t key;
+    size_t count;
+    tl_zones_item items[TL_ZONE_ITEM_MAX];
+} tl_zone_unit;
+
+/* What people's answers say of what serves (core_review.c). */
+typedef struct tl_core_review {
+    tl_selective estimates;
+    uint64_t since; /* of items after this position */
+    tl_zones *zones;
+    tl_zone_unit units[TL_ZONE_UNIT_MAX]; /* oldest first */
+    size_t unit_count;
+    tl_drawn *drawn; /* ring [TL_DRAWN_MAX], oldest first; beyond, the oldest is timed out */
+    size_t drawn_begin, drawn_count;
+    tl_review_check *check;
+    tl_suspects suspects;
+    tl_conformal drift;
+    uint64_t drift_alarms, drift_left; /* items for which audits are still denser */
+} tl_core_review;
+
+static inline tl_drawn *tl_drawn_at(const tl_core_review *review, size_t index)
+{
+    return &review->drawn[(review->drawn_begin + index) % TL_DRAWN_MAX];
+}
 
 struct tl_core {
     tl_loop_config config; /* knobs and classes as of now */
@@ -81,6 +125,7 @@ struct tl_core {
     size_t note_count, tti_count;
     uint64_t now_position;
     int64_t now_us;
+    tl_core_review review;
 
     /* Work for the slow learner: operations ops_base .. ops_base + op_count - 1. */
     tl_train_op *ops;
@@ -126,7 +171,8 @@ void tl_core_evict(tl_core *core, uint64_t number);
 
 /* core_gate.c */
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
-void tl_core_gate_label(tl_core *core, uint64_t key, int32_t label, const char *source);
+void tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
+                        const char *source);
 tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
                                  tl_version **candidate, tl_error *err);
 tl_status tl_core_step_verdict(tl_core *core, const char *kind, const tl_json *body, tl_error *err);
@@ -137,6 +183,20 @@ tl_status tl_core_gate_settle(tl_core *core, tl_error *err);
 /* core_state.c: a head, or NULL. */
 tl_status tl_core_save_head(const tl_head *head, tl_blob *blob, tl_error *err);
 tl_status tl_core_load_head(tl_blob_reader *body, tl_head **out, tl_error *err);
+/* Hash of the unit of evidence that an item belongs to; 0: a unit of its own. */
+uint64_t tl_core_unit_of(const tl_core *core, const tl_prediction_record *p);
+void tl_core_note(tl_core *core, tl_gate_note_kind kind, uint64_t version, const char *words);
+/* core_review.c */
+tl_status tl_core_review_create(tl_core *core, tl_error *err);
+void tl_core_review_destroy(tl_core *core);
+void tl_core_review_restart(tl_core *core);
+void tl_core_review_classes(tl_core *core); /* there is one more */
+void tl_core_review_prediction(tl_core *core, const tl_record *record);
+void tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
+                          uint64_t source);
+/* core_review_state.c */
+void tl_core_review_save(const tl_core *core, tl_blob *blob);
+tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 /* core_gate_look.c */
 void tl_core_describe_tti(const tl_core *core, tl_loop_state *out);
 /* core_gate_state.c */

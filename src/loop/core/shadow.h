@@ -40,6 +40,7 @@ typedef enum tl_gate_note_kind {
     TL_NOTE_CERTIFIED, /* what answers is proven better than its baseline */
     TL_NOTE_TAKEN_BACK,
     TL_NOTE_ALARM, /* the promised error rate is broken */
+    TL_NOTE_DRIFT, /* items look different, whatever their labels */
     TL_NOTE_KIND_COUNT
 } tl_gate_note_kind;
 

@@ -107,7 +107,8 @@ static void harm_is_taken_back(void **state)
     fixture *f = *state;
     f->options.audit_rate = 0.4;
     f->options.gate.take_back_days = 1;
-    f->runtime_options.trainer_threads = 0; /* else a version without the lies may be proven first */
+    f->runtime_options.trainer_threads =
+        0; /* else a version without the lies may be proven first */
     reopen(f);
     tl_rng rng;
     tl_rng_seed(&rng, 3, 0);

@@ -123,6 +123,7 @@ typedef struct batch {
     /* While it runs: the policies that decide beside the model, and how to choose for review. */
     tl_model *shadows[TL_GATE_SHADOW_MAX];
     size_t shadow_count;
+    double audit_factor;
     uint32_t rows, row_max;
     struct {
         tl_predict_op *op;
@@ -246,7 +247,7 @@ static void choose_for_review(const batch *b, uint32_t index)
                                   .cold = b->model->cold,
                                   .p = 1.0f - p->scores[0],
                                   .novelty = NAN,
-                                  .alarm = 1.0f };
+                                  .alarm = (float)b->audit_factor };
     for (uint32_t i = 0; i < p->shadow_count; i++)
         signals.disagreement = signals.disagreement || p->shadows[i].flagged != p->flagged;
     tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);
@@ -260,15 +261,16 @@ static void batch_begin(batch *b)
 {
     tl_loop *loop = b->loop;
     pthread_mutex_lock(&loop->mutex);
-    double audit_rate = loop->shared.audit_rate;
+    tl_reviewer_policy review = loop->shared.review;
+    b->audit_factor = loop->shared.audit_factor;
     b->shadow_count = loop->shared.shadow_count;
     for (size_t i = 0; i < b->shadow_count; i++) {
         b->shadows[i] = loop->shared.shadows[i];
         tl_model_retain(b->shadows[i]);
     }
     pthread_mutex_unlock(&loop->mutex);
-    if (audit_rate == loop->review.audit_rate) return;
-    loop->review.audit_rate = audit_rate;
+    if (memcmp(&review, &loop->review, sizeof review) == 0) return;
+    loop->review = review;
     tl_reviewer_set_policy(loop->reviewer, &loop->review);
 }
 

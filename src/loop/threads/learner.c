@@ -34,7 +34,8 @@ static void share_state(tl_loop *loop)
 
     pthread_mutex_lock(&loop->mutex);
     loop->shared.info = config->info;
-    loop->shared.audit_rate = config->audit_rate;
+    tl_loop_review_policy(config, &loop->shared.review);
+    loop->shared.audit_factor = tl_core_audit_factor(loop->core);
     loop->shared.state = state;
     loop->shared.previous = tl_core_previous_champion(loop->core);
     loop->shared.kept_count = tl_core_kept(loop->core, loop->shared.kept);

@@ -299,9 +299,7 @@ static tl_status compile(tl_loop *loop, tl_error *err)
 
 static tl_status make_reviewer(tl_loop *loop, tl_error *err)
 {
-    loop->review = tl_reviewer_policy_default();
-    loop->review.audit_rate = loop->config.audit_rate;
-    memcpy(loop->review.key, loop->config.audit_key, sizeof loop->review.key);
+    tl_loop_review_policy(&loop->config, &loop->review);
     loop->reviewer = tl_reviewer_create(&loop->review);
     return loop->reviewer != NULL ? TL_OK : tl_fail(err, TL_ENOMEM, "reviewer");
 }

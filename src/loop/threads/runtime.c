@@ -41,7 +41,10 @@ tl_loop_options tl_loop_options_default(void)
                                         .alarm_days = 90,
                                         .take_back_days = 90,
                                         .timeout_s = 86400,
-                                        .take_back = TL_RESPONSE_ACT } };
+                                        .take_back = TL_RESPONSE_ACT,
+                                        .drift = TL_RESPONSE_DRY_RUN,
+                                        .drift_items = 1000000 },
+                              .review = { .escapes = 0.01, .confidence = 0.95 } };
 }
 
 static tl_status open_journal(tl_runtime *runtime, const char *vfs, tl_error *err)

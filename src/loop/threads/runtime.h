@@ -78,7 +78,8 @@ struct tl_loop {
         tl_seen seen;
         tl_loop_info info;   /* classes grow */
         tl_loop_state state; /* as of the last step */
-        double audit_rate;
+        tl_reviewer_policy review;
+        double audit_factor; /* 1, or more after an alarm that items look different */
         uint64_t kept[TL_PAST_LIMIT], previous;
         size_t kept_count;
         uint64_t *golden; /* positions */

@@ -155,6 +155,25 @@ static void look_at_events(tl_core *core, void *context)
     l->count = tl_core_gate_events(core, l->events, l->capacity);
 }
 
+typedef struct estimating {
+    tl_estimates *out;
+    tl_status status;
+    tl_error *err;
+} estimating;
+
+static void look_at_estimates(tl_core *core, void *context)
+{
+    estimating *e = context;
+    e->status = tl_core_estimates(core, e->out, e->err);
+}
+
+tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *err)
+{
+    estimating e = { .out = out, .err = err };
+    tl_status status = tl_control_look(loop, look_at_estimates, &e, err);
+    return status == TL_OK ? e.status : status;
+}
+
 size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity)
 {
     looking l = { .standings = out, .capacity = capacity };

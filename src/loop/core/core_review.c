@@ -1,0 +1,276 @@
+/* What people's answers say of what serves: estimates from drawn items, a certified threshold while
+ * the line is frozen, whether the rules of review are kept, suspicious labels; and, without any label,
+ * whether items have changed. Nothing here changes what is served. */
+#include "loop/core/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DRIFT_ITEMS = 5000 }; /* audits are denser for so many items after an alarm */
+
+/* ---- Beginning ------------------------------------------------------------------------------- */
+
+static tl_zones_policy zones_policy(const tl_core *core)
+{
+    tl_zones_policy policy = tl_zones_policy_default();
+    if (core->config.review.escapes > 0.0) policy.escapes_max = core->config.review.escapes;
+    policy.confidence = core->config.review.confidence;
+    policy.reject_at = tl_core_threshold((tl_core *)core);
+    return policy;
+}
+
+/* What serves is another one from here on: nothing that was seen of the one before speaks of it. */
+void tl_core_review_restart(tl_core *core)
+{
+    tl_core_review *review = &core->review;
+    tl_selective_options options = tl_selective_options_default();
+    if (core->config.audit_rate > 0.0) options.passed_propensity_min = core->config.audit_rate;
+    (void)tl_selective_init(&review->estimates, &options, NULL); /* the rate was checked */
+    tl_conformal_reset(&review->drift);
+    review->since = core->now_position;
+    review->unit_count = 0;
+    tl_zones_policy policy = zones_policy(core);
+    tl_zones_restart(review->zones, &policy);
+}
+
+void tl_core_review_classes(tl_core *core)
+{
+    tl_suspects_init(&core->review.suspects, (uint32_t)core->config.info.class_count);
+}
+
+tl_status tl_core_review_create(tl_core *core, tl_error *err)
+{
+    tl_core_review *review = &core->review;
+    tl_zones_policy zones = tl_zones_policy_default();
+    tl_review_check_policy check = tl_review_check_policy_default();
+    review->zones = tl_zones_create(&zones);
+    review->check = tl_review_check_create(&check);
+    review->drawn = malloc(TL_DRAWN_MAX * sizeof *review->drawn);
+    if (review->zones == NULL || review->check == NULL || review->drawn == NULL)
+        return tl_fail(err, TL_ENOMEM, "state of the review");
+    tl_suspects_init(&review->suspects, (uint32_t)core->config.info.class_count);
+    tl_conformal_init(&review->drift, 0.0, 1.0, core->config.seed);
+    tl_core_review_restart(core);
+    return TL_OK;
+}
+
+void tl_core_review_destroy(tl_core *core)
+{
+    tl_zones_destroy(&core->review.zones);
+    tl_review_check_destroy(&core->review.check);
+    free(core->review.drawn);
+}
+
+/* ---- A certified threshold ------------------------------------------------------------------- */
+
+static void learn_unit(tl_core *core, size_t index)
+{
+    tl_core_review *review = &core->review;
+    tl_zone_unit *unit = &review->units[index];
+    (void)tl_zones_learn(review->zones, unit->items, unit->count, NULL); /* items are well formed */
+    review->unit_count--;
+    memmove(unit, unit + 1, (review->unit_count - index) * sizeof *unit);
+}
+
+static tl_zone_unit *find_unit(tl_core *core, uint64_t key)
+{
+    tl_core_review *review = &core->review;
+    for (size_t i = 0; i < review->unit_count && key != 0; i++)
+        if (review->units[i].key == key) return &review->units[i];
+    if (review->unit_count == TL_ZONE_UNIT_MAX) learn_unit(core, 0);
+    tl_zone_unit *unit = &review->units[review->unit_count++];
+    *unit = (tl_zone_unit){ .key = key };
+    return unit;
+}
+
+/* A certificate is one of a policy that does not move: only a frozen one is followed. */
+static void learn_zone(tl_core *core, const tl_drawn *drawn, bool answered, bool defect)
+{
+    if (!core->head_frozen) return;
+    tl_zone_unit *unit = find_unit(core, drawn->unit);
+    double least = core->config.audit_rate > 0.0 ? core->config.audit_rate : 1.0;
+    unit->items[unit->count++] =
+        (tl_zones_item){ .score = drawn->score,
+                         .drawn = true,
+                         .answered = answered,
+                         .defect = defect,
+                         .propensity = drawn->propensity,
+                         .propensity_min = fmin(least, drawn->propensity) };
+    size_t index = (size_t)(unit - core->review.units);
+    if (unit->key == 0 || unit->count == TL_ZONE_ITEM_MAX) learn_unit(core, index);
+}
+
+/* ---- Drawn items ----------------------------------------------------------------------------- */
+
+static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_record *p)
+{
+    return (tl_drawn){ .key = key,
+                       .time_us = p->time_us,
+                       .unit = tl_core_unit_of(core, p),
+                       .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
+                       .propensity = p->propensity,
+                       .reason = p->reason,
+                       .flagged = p->flagged };
+}
+
+/* An item that nobody answered counts as the model's error: a bound, not an estimate. */
+static void time_out(tl_core *core)
+{
+    tl_core_review *review = &core->review;
+    const tl_drawn *drawn = tl_drawn_at(review, 0);
+    if (!drawn->answered) {
+        tl_review_check_outcome(review->check, drawn->reason, TL_REVIEW_TIMED_OUT, 0);
+        if (drawn->key > review->since)
+            tl_selective_add(&review->estimates, drawn->flagged, true, !drawn->flagged,
+                             drawn->propensity, drawn->score);
+        learn_zone(core, drawn, false, false);
+    }
+    review->drawn_count--;
+    review->drawn_begin = (review->drawn_begin + 1) % TL_DRAWN_MAX;
+}
+
+static void time_out_old(tl_core *core)
+{
+    tl_core_review *review = &core->review;
+    int64_t timeout_us = 1000000 * (int64_t)core->config.gate.timeout_s;
+    while (review->drawn_count > 0 &&
+           (tl_drawn_at(review, 0)->answered || review->drawn_count == TL_DRAWN_MAX ||
+            core->now_us - tl_drawn_at(review, 0)->time_us > timeout_us))
+        time_out(core);
+}
+
+static tl_drawn *find_drawn(const tl_core_review *review, uint64_t key)
+{
+    size_t low = 0, high = review->drawn_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (tl_drawn_at(review, middle)->key < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    tl_drawn *found = low < review->drawn_count ? tl_drawn_at(review, low) : NULL;
+    return found != NULL && found->key == key ? found : NULL;
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+/* The margin: how near the score is to saying nothing. */
+static void watch_drift(tl_core *core, double score)
+{
+    tl_core_review *review = &core->review;
+    if (core->config.gate.drift == TL_RESPONSE_OFF || tl_core_is_cold(core)) return;
+    tl_conformal_step(&review->drift, 2.0 * fmin(score, 1.0 - score));
+    if (tl_conformal_value(&review->drift) < core->config.gate.drift_items) return;
+    bool acts = core->config.gate.drift == TL_RESPONSE_ACT;
+    tl_core_note(core, TL_NOTE_DRIFT, core->champion,
+                 acts ? "items look different: audits are four times as dense for a while"
+                      : "items look different: audits would be four times as dense for a while");
+    review->drift_alarms++;
+    if (acts) review->drift_left = DRIFT_ITEMS;
+    tl_conformal_reset(&review->drift);
+}
+
+void tl_core_review_prediction(tl_core *core, const tl_record *record)
+{
+    tl_core_review *review = &core->review;
+    const tl_prediction_record *p = &record->as.prediction;
+    tl_drawn drawn = drawn_of(core, record->position, p);
+    tl_review_reason rule =
+        p->reason < TL_REVIEW_REASON_COUNT ? (tl_review_reason)p->reason : TL_REVIEW_NONE;
+    time_out_old(core);
+    tl_review_check_item(review->check, rule, p->review, p->propensity);
+    if (p->review)
+        *tl_drawn_at(review, review->drawn_count++) = drawn;
+    else
+        tl_selective_add(&review->estimates, p->flagged, false, false, p->propensity, drawn.score);
+    watch_drift(core, drawn.score);
+    if (review->drift_left > 0) review->drift_left--;
+}
+
+static void answer(tl_core *core, const tl_drawn *drawn, int32_t label, bool takes_back)
+{
+    tl_core_review *review = &core->review;
+    if (drawn->key <= review->since) return;
+    if (takes_back)
+        tl_selective_remove(&review->estimates, drawn->flagged, true, label != 0, drawn->propensity,
+                            drawn->score);
+    else
+        tl_selective_add(&review->estimates, drawn->flagged, true, label != 0, drawn->propensity,
+                         drawn->score);
+}
+
+void tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
+                          uint64_t source)
+{
+    tl_core_review *review = &core->review;
+    const tl_prediction_record *p = &prediction->as.prediction;
+    if (after >= 0 && p->scores != NULL && p->score_count == review->suspects.classes)
+        (void)tl_suspects_see(&review->suspects, p->scores, (uint32_t)after);
+    if (!p->review) {
+        if (before < 0) tl_review_check_outcome(review->check, 0, TL_REVIEW_VOLUNTEERED, source);
+        return;
+    }
+    tl_drawn *open = find_drawn(review, prediction->position);
+    if (before < 0 && (open == NULL || open->answered)) return; /* it was timed out before */
+    tl_drawn drawn = drawn_of(core, prediction->position, p);
+    if (before >= 0) answer(core, &drawn, before, true);
+    if (after >= 0) answer(core, &drawn, after, false);
+    if (open == NULL || before >= 0) return;
+    open->answered = true;
+    tl_review_check_outcome(review->check, drawn.reason, TL_REVIEW_ANSWERED, source);
+    learn_zone(core, &drawn, true, after != 0);
+}
+
+/* ---- Looking --------------------------------------------------------------------------------- */
+
+double tl_core_audit_factor(const tl_core *core)
+{
+    return core->review.drift_left > 0 ? TL_REVIEW_ALARM_FACTOR : 1.0;
+}
+
+static tl_share share_of(const tl_figure *figure)
+{
+    return (tl_share){ .value = figure->value,
+                       .low = figure->low,
+                       .high = figure->high,
+                       .hits = figure->hits,
+                       .count = figure->count };
+}
+
+tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err)
+{
+    const tl_core_review *review = &core->review;
+    tl_selective_figures figures;
+    tl_status status =
+        tl_selective_read(&review->estimates, TL_SELECTIVE_RUNNING, 0.95, &figures, err);
+    if (status != TL_OK) return status;
+    tl_zones_reading zones;
+    tl_review_check_reading check;
+    tl_zones_read(review->zones, tl_core_threshold(core), &zones);
+    tl_review_check_read(review->check, &check);
+    *out = (tl_estimates){ .since_position = review->since,
+                           .items = figures.items,
+                           .verified = figures.verified,
+                           .recall = share_of(&figures.recall),
+                           .precision = share_of(&figures.precision),
+                           .prevalence = share_of(&figures.prevalence),
+                           .escapes = share_of(&figures.escape),
+                           .overkill = share_of(&figures.overkill),
+                           .certified = zones.certified && core->head_frozen,
+                           .accept_below = zones.accept_below,
+                           .needed_defects = zones.needed_defects,
+                           .needed_labels = zones.needed_labels,
+                           .rules_kept = check.kept,
+                           .open_reviews = review->drawn_count,
+                           .drift_alarms = review->drift_alarms };
+    snprintf(out->threshold_words, sizeof out->threshold_words, "%s%s",
+             core->head_frozen ? "" : "a certificate is one of a frozen line; as it stands: ",
+             zones.words);
+    snprintf(out->rules_words, sizeof out->rules_words, "%s",
+             check.finding_count > 0 ? check.finding[0] : "the rules of review are kept");
+    tl_suspects_words(&review->suspects, out->suspects_words);
+    return TL_OK;
+}
