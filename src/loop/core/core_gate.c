@@ -451,6 +451,10 @@ static bool is_wanted(const tl_core *core, const tl_gate_verdict *verdict)
 tl_status tl_core_gate_settle(tl_core *core, tl_error *err)
 {
     tl_status status = TL_OK;
+    if (!core->review.warm && !tl_core_is_cold(core)) {
+        core->review.warm = true;
+        tl_core_review_restart(core);
+    }
     if (proves(core) && core->champion != 0 && !tl_core_is_cold(core)) {
         if (find_watched(core, BASELINE) == NULL) status = take_baseline(core, err);
         if (status == TL_OK) status = start_waiting(core, err);

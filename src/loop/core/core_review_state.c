@@ -21,8 +21,8 @@ static void save_zone_units(const tl_core_review *review, tl_blob *blob)
 void tl_core_review_save(const tl_core *core, tl_blob *blob)
 {
     const tl_core_review *review = &core->review;
-    const uint64_t counters[] = { review->since, review->drift_alarms, review->drift_left,
-                                  review->drawn_count };
+    const uint64_t counters[] = { review->since, review->warm, review->drift_alarms,
+                                  review->drift_left, review->drawn_count };
     tl_blob_u64s(blob, counters, TL_COUNT_OF(counters));
     tl_selective_save(&review->estimates, blob);
     tl_zones_save(review->zones, blob);
@@ -91,6 +91,7 @@ tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err
 {
     tl_core_review *review = &core->review;
     review->since = tl_blob_read_u64(body);
+    review->warm = tl_blob_read_u64(body) != 0;
     review->drift_alarms = tl_blob_read_u64(body);
     review->drift_left = tl_blob_read_u64(body);
     uint64_t drawn_count = tl_blob_read_u64(body);

@@ -52,6 +52,7 @@ typedef struct tl_zone_unit {
 typedef struct tl_core_review {
     tl_selective estimates;
     uint64_t since; /* of items after this position */
+    bool warm;      /* while the loop was cold, it was another one with each label */
     tl_zones *zones;
     tl_zone_unit units[TL_ZONE_UNIT_MAX]; /* oldest first */
     size_t unit_count;

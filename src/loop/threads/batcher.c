@@ -253,7 +253,7 @@ static void choose_for_review(const batch *b, uint32_t index)
     tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);
     p->review = choice.review;
     p->propensity = choice.propensity;
-    p->reason = (uint8_t)choice.reason;
+    p->reason = (uint8_t)choice.rule;
 }
 
 /* What is in force for this batch. */

@@ -1,0 +1,180 @@
+/* What is known from review: estimates, time-outs, the certificate of a frozen line, drift. */
+#include "loop/core/internal.h"
+#include "loop/test/test_support.h"
+
+enum { WARM = 60 };
+
+static int set_up_warm(void **state)
+{
+    if (set_up_closed(state) != 0) return -1;
+    fixture *f = *state;
+    f->options.cold_labels = WARM;
+    f->options.audit_rate = 0.25;
+    f->options.publish_every_labels = 100000; /* what serves stays */
+    f->options.gate.drift_items = 1000;
+    f->options.review.escapes = 0.2;
+    f->runtime_options.trainer_threads = 0;
+    open_loop(f);
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, WARM);
+    drain(f);
+    return 0;
+}
+
+#define WARM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_warm, tear_down)
+
+static tl_estimates estimates_of(fixture *f)
+{
+    tl_estimates estimates;
+    tl_error err = { 0 };
+    drain(f);
+    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
+    return estimates;
+}
+
+/* What is drawn is answered; returns the defects among all items, and those flagged. */
+static void answer_drawn(fixture *f, tl_rng *rng, int count, uint64_t *defects, uint64_t *found)
+{
+    for (int i = 0; i < count; i++) {
+        uint32_t label;
+        float x[FEATURES];
+        draw(rng, &label, x);
+        tl_prediction prediction = predict(f, x, NO_ID);
+        if (label != 0) *defects += 1;
+        if (label != 0 && prediction.flagged) *found += 1;
+        if (prediction.review) label_as(f, prediction.id, CLASSES[label], "alice");
+    }
+}
+
+static void estimates_hold_the_truth(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    uint64_t defects = 0, found = 0;
+    answer_drawn(f, &rng, 1000, &defects, &found);
+    tl_estimates e = estimates_of(f);
+    double recall = (double)found / (double)defects;
+    assert_true(e.recall.low <= recall && recall <= e.recall.high);
+    assert_true(e.recall.low > 0.5 && e.recall.count > 100);
+    double prevalence = (double)defects / 1000;
+    assert_true(e.prevalence.low <= prevalence && prevalence <= e.prevalence.high);
+    assert_int_equal(e.items, 1000); /* none from when it was cold */
+    assert_true(e.rules_kept);
+    reopen(f);
+    tl_estimates again = estimates_of(f);
+    assert_true(again.recall.low == e.recall.low && again.items == e.items);
+    verify(f);
+}
+
+/* Corrected and withdrawn answers are counted as they stand. */
+static void corrections_leave_no_trace(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    uint32_t label;
+    float x[FEATURES];
+    tl_prediction prediction;
+    do {
+        draw(&rng, &label, x);
+        prediction = predict(f, x, NO_ID);
+    } while (!prediction.review);
+    tl_estimates before = estimates_of(f);
+    label_as(f, prediction.id, CLASSES[0], "alice");
+    label_as(f, prediction.id, CLASSES[1], "alice");
+    tl_estimates corrected = estimates_of(f);
+    assert_int_equal(corrected.verified, before.verified + 1);
+    label_as(f, prediction.id, CLASSES[0], "bob");
+    withdraw(f, prediction.id, "bob");
+    withdraw(f, prediction.id, "alice");
+    assert_int_equal(estimates_of(f).verified, before.verified);
+}
+
+static void what_nobody_answers_is_told(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    uint64_t drawn = 0;
+    for (int i = 0; i < 50; i++) {
+        uint32_t label;
+        float x[FEATURES];
+        draw(&rng, &label, x);
+        drawn += predict(f, x, NO_ID).review;
+    }
+    assert_true(drawn > 0);
+    tl_estimates e = estimates_of(f);
+    assert_true(e.open_reviews >= drawn);
+    assert_int_equal(e.verified, 0);
+}
+
+static void a_frozen_line_gets_its_certificate(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    uint64_t defects = 0, found = 0;
+    tl_error err = { 0 };
+    answer_drawn(f, &rng, 300, &defects, &found);
+    tl_estimates moving = estimates_of(f);
+    assert_false(moving.certified);
+    ok(tl_loop_set_frozen(f->loop, true, "me", &err), &err);
+    for (int i = 0; i < 20 && !estimates_of(f).certified; i++)
+        answer_drawn(f, &rng, 100, &defects, &found);
+    tl_estimates frozen = estimates_of(f);
+    assert_true(frozen.certified);
+    assert_true(frozen.accept_below > 0.0);
+    reopen(f);
+    assert_true(estimates_of(f).certified);
+    ok(tl_loop_set_frozen(f->loop, false, "me", &err), &err);
+    assert_false(estimates_of(f).certified);
+    verify(f);
+}
+
+/* Items that nobody has labelled look different: it is told, and nothing else happens. */
+static void drift_is_told(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    tl_error err = { 0 };
+    ok(tl_loop_set_learning(f->loop, false, "me", &err), &err);
+    uint64_t defects = 0, found = 0;
+    answer_drawn(f, &rng, 300, &defects, &found);
+    uint64_t before = estimates_of(f).drift_alarms;
+    for (int i = 0; i < 300; i++) {
+        float x[FEATURES] = { 0 };
+        for (int j = 0; j < FEATURES; j++) x[j] = (float)(0.6 + 0.2 * tl_rng_normal(&rng));
+        predict(f, x, NO_ID);
+    }
+    assert_true(estimates_of(f).drift_alarms > before);
+    tl_gate_event event;
+    assert_int_equal(tl_loop_gate_events(f->loop, &event, 1), 1);
+    assert_string_equal(event.kind, "drift");
+    assert_true(tl_core_audit_factor(f->loop->core) == 1.0);
+    f->options.gate.drift = TL_RESPONSE_ACT;
+    reopen(f);
+    for (int i = 0; i < 600 && tl_core_audit_factor(f->loop->core) == 1.0; i++) {
+        float x[FEATURES] = { 0 };
+        double centre = i < 300 ? 2.0 : 0.6;
+        for (int j = 0; j < FEATURES; j++)
+            x[j] = (float)((j % 3 == 0 || i >= 300 ? centre : 0.0) + 0.2 * tl_rng_normal(&rng));
+        predict(f, x, NO_ID);
+        drain(f);
+    }
+    assert_true(tl_core_audit_factor(f->loop->core) == TL_REVIEW_ALARM_FACTOR);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WARM_TEST(estimates_hold_the_truth),
+        WARM_TEST(corrections_leave_no_trace),
+        WARM_TEST(what_nobody_answers_is_told),
+        WARM_TEST(a_frozen_line_gets_its_certificate),
+        WARM_TEST(drift_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
