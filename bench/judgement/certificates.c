@@ -45,7 +45,7 @@ static double run(const kind *k, uint64_t seed, uint64_t stop)
         bool missed = tl_rng_unit(&rng) < k->escapes;
         double propensity = missed ? k->band : 1.0;
         if (propensity < 1.0 && tl_rng_unit(&rng) >= propensity) continue;
-        tl_zones_item item = { missed ? 0.09 : 0.9, true, true, true, propensity, k->floor };
+        tl_zones_item item = { missed ? 0.09 : 0.9, true, true, true, propensity, k->floor, 1 };
         if (tl_zones_learn(zones, &item, 1, NULL) != TL_OK) break;
         if (++verified % 8 == 0) tl_zones_read(zones, 0.1, &reading);
     }

@@ -12,15 +12,11 @@ typedef struct answers {
     uint64_t answered, timed_out;
 } answers;
 
-typedef struct lot {
-    uint64_t items, drawn;
-    double expected;
-    tl_bettor more, less; /* bets that it draws more, or less, than it says */
-} lot;
-
 struct tl_review_check {
     tl_review_check_policy policy;
-    lot lot[TL_REVIEW_REASON_COUNT];
+    uint64_t items, drawn; /* left to the lot */
+    double expected;
+    tl_bettor more, less; /* bets that more are drawn, or fewer, than the probabilities say */
     answers by_reason[TL_REVIEW_REASON_COUNT];
     uint64_t source[TL_REVIEW_SOURCE_MAX + 1]; /* the last place is for all others */
     answers by_source[TL_REVIEW_SOURCE_MAX + 1];
@@ -48,10 +44,8 @@ tl_review_check *tl_review_check_create(const tl_review_check_policy *policy)
     tl_review_check *check = calloc(1, sizeof *check);
     if (check == NULL) return NULL;
     check->policy = *policy;
-    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++) {
-        tl_bettor_init(&check->lot[i].more);
-        tl_bettor_init(&check->lot[i].less);
-    }
+    tl_bettor_init(&check->more);
+    tl_bettor_init(&check->less);
     return check;
 }
 
@@ -64,23 +58,20 @@ void tl_review_check_destroy(tl_review_check **check)
 
 /* ---- Counting ---------------------------------------------------------------------------------- */
 
-void tl_review_check_item(tl_review_check *check, tl_review_reason rule, bool drawn,
-                          double propensity)
+void tl_review_check_item(tl_review_check *check, bool drawn, double propensity)
 {
-    TL_ASSERT(rule < TL_REVIEW_REASON_COUNT);
-    lot *l = &check->lot[rule];
-    l->items++;
-    l->drawn += drawn;
     double p = fmin(fmax(propensity, 0.0), 1.0); /* not a number: 0 */
-    l->expected += p;
     if (p == 0.0 || p == 1.0) {
         check->impossible += drawn != (p == 1.0);
         return;
     }
+    check->items++;
+    check->drawn += drawn;
+    check->expected += p;
     /* Scaled so that neither loses more than all: both are fair games if the lot is. */
     double least = 1e-4; /* a rarer draw pays no more than one of this probability */
-    tl_bettor_bet(&l->more, drawn ? 1.0 / fmax(p, least) - 1.0 : -1.0);
-    tl_bettor_bet(&l->less, drawn ? -1.0 : p / fmax(1.0 - p, least));
+    tl_bettor_bet(&check->more, drawn ? 1.0 / fmax(p, least) - 1.0 : -1.0);
+    tl_bettor_bet(&check->less, drawn ? -1.0 : p / fmax(1.0 - p, least));
 }
 
 static size_t place_of(tl_review_check *check, uint64_t source)
@@ -120,9 +111,9 @@ static tl_review_answers read_answers(const tl_review_check *check, const answer
                                                                       check->policy.confidence) };
 }
 
-static double log_e_of(const lot *l)
+static double log_e_of(const tl_review_check *check)
 {
-    double more = tl_bettor_log_e(&l->more), less = tl_bettor_log_e(&l->less);
+    double more = tl_bettor_log_e(&check->more), less = tl_bettor_log_e(&check->less);
     double top = fmax(more, less);
     return top + log(0.5 * exp(more - top) + 0.5 * exp(less - top));
 }
@@ -160,7 +151,7 @@ static bool is_short(const tl_review_check *check, const tl_review_answers *a)
 static void find_in_answers(const tl_review_check *check, tl_review_check_reading *out)
 {
     for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++) {
-        const tl_review_answers *a = &out->rule[i].answers;
+        const tl_review_answers *a = &out->reason[i];
         if (is_short(check, a))
             find(out, "%s are answered %.0f %% [%.0f-%.0f] of the time: estimates assume all",
                  people_call((tl_review_reason)i), 100.0 * a->share, 100.0 * a->interval.low,
@@ -177,13 +168,9 @@ static void find_in_answers(const tl_review_check *check, tl_review_check_readin
 
 static void find_in_lots(const tl_review_check *check, tl_review_check_reading *out)
 {
-    double bar = log(TL_REVIEW_REASON_COUNT / check->policy.false_alarm);
-    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++) {
-        if (out->rule[i].log_e < bar) continue;
-        find(out, "%s: %llu of %llu were drawn where %.0f were to be: the lot is not kept",
-             people_call((tl_review_reason)i), (unsigned long long)out->rule[i].drawn,
-             (unsigned long long)out->rule[i].items, out->rule[i].expected);
-    }
+    if (out->log_e >= -log(check->policy.false_alarm))
+        find(out, "%llu of %llu items were drawn where %.0f were to be: the lot is not kept",
+             (unsigned long long)out->drawn, (unsigned long long)out->items, out->expected);
     if (out->impossible > 0)
         find(out, "%llu items were drawn, or not, against a probability of 0 or 1",
              (unsigned long long)out->impossible);
@@ -191,16 +178,14 @@ static void find_in_lots(const tl_review_check *check, tl_review_check_reading *
 
 void tl_review_check_read(const tl_review_check *check, tl_review_check_reading *out)
 {
-    *out = (tl_review_check_reading){ .volunteered = check->volunteered,
+    *out = (tl_review_check_reading){ .items = check->items,
+                                      .drawn = check->drawn,
+                                      .expected = check->expected,
+                                      .log_e = log_e_of(check),
+                                      .volunteered = check->volunteered,
                                       .impossible = check->impossible };
-    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++) {
-        const lot *l = &check->lot[i];
-        out->rule[i].items = l->items;
-        out->rule[i].drawn = l->drawn;
-        out->rule[i].expected = l->expected;
-        out->rule[i].log_e = log_e_of(l);
-        out->rule[i].answers = read_answers(check, &check->by_reason[i]);
-    }
+    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++)
+        out->reason[i] = read_answers(check, &check->by_reason[i]);
     for (size_t i = 0; i <= TL_REVIEW_SOURCE_MAX; i++) {
         const answers *a = &check->by_source[i];
         if (a->answered + a->timed_out == 0) continue;
@@ -238,31 +223,18 @@ void tl_review_check_save(const tl_review_check *check, tl_blob *blob)
     tl_blob_f64(blob, check->policy.answered_min);
     tl_blob_f64(blob, check->policy.confidence);
     tl_blob_f64(blob, check->policy.false_alarm);
-    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++) {
-        const lot *l = &check->lot[i];
-        tl_blob_u64(blob, l->items);
-        tl_blob_u64(blob, l->drawn);
-        tl_blob_f64(blob, l->expected);
-        tl_bettor_save(&l->more, blob);
-        tl_bettor_save(&l->less, blob);
-        save_answers(blob, &check->by_reason[i]);
-    }
+    tl_blob_f64(blob, check->expected);
+    tl_bettor_save(&check->more, blob);
+    tl_bettor_save(&check->less, blob);
+    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++) save_answers(blob, &check->by_reason[i]);
     for (size_t i = 0; i <= TL_REVIEW_SOURCE_MAX; i++) {
         tl_blob_u64(blob, check->source[i]);
         save_answers(blob, &check->by_source[i]);
     }
-    const uint64_t counts[] = { check->source_count, check->volunteered, check->impossible };
+    const uint64_t counts[] = { check->items, check->drawn, check->source_count, check->volunteered,
+                                check->impossible };
     tl_blob_u64s(blob, counts, TL_COUNT_OF(counts));
     tl_blob_section_end(blob, section);
-}
-
-static bool load_lot(tl_blob_reader *body, lot *l)
-{
-    l->items = tl_blob_read_u64(body);
-    l->drawn = tl_blob_read_u64(body);
-    l->expected = tl_blob_read_f64(body);
-    return isfinite(l->expected) && tl_bettor_load(&l->more, body, NULL) == TL_OK &&
-           tl_bettor_load(&l->less, body, NULL) == TL_OK;
 }
 
 static bool load_state(tl_blob_reader *body, tl_review_check *check)
@@ -270,13 +242,18 @@ static bool load_state(tl_blob_reader *body, tl_review_check *check)
     check->policy.answered_min = tl_blob_read_f64(body);
     check->policy.confidence = tl_blob_read_f64(body);
     check->policy.false_alarm = tl_blob_read_f64(body);
-    bool fine = policy_is_fine(&check->policy);
+    check->expected = tl_blob_read_f64(body);
+    bool fine = policy_is_fine(&check->policy) && isfinite(check->expected) &&
+                tl_bettor_load(&check->more, body, NULL) == TL_OK &&
+                tl_bettor_load(&check->less, body, NULL) == TL_OK;
     for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++)
-        fine = fine && load_lot(body, &check->lot[i]) && load_answers(body, &check->by_reason[i]);
+        fine = fine && load_answers(body, &check->by_reason[i]);
     for (size_t i = 0; fine && i <= TL_REVIEW_SOURCE_MAX; i++) {
         check->source[i] = tl_blob_read_u64(body);
         fine = load_answers(body, &check->by_source[i]);
     }
+    check->items = tl_blob_read_u64(body);
+    check->drawn = tl_blob_read_u64(body);
     check->source_count = tl_blob_read_u64(body);
     check->volunteered = tl_blob_read_u64(body);
     check->impossible = tl_blob_read_u64(body);

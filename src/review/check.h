@@ -1,10 +1,12 @@
 /* check.h - whether the rules of review are kept, on which every estimate and verdict rests.
  * Layer: review (above stats). One owner thread; saved with the loop's state.
  *
- * Two things are watched, by rule and by source (a line, a shift, a station: who ought to answer):
+ * Two things are watched:
  *   - the lot: items are drawn as often as their probabilities say. Bets on "more" and on "less"
- *     than that (bettor.h), half the stake each: an anytime test;
- *   - the answers: what is drawn is answered, not left. A share of drawn items left open biases
+ *     than that (bettor.h), half the stake each: an anytime test. Over all items together, because
+ *     the reason of an item depends on the draw;
+ *   - the answers, by reason and by source (a line, a shift, a station: who ought to answer): what is
+ *     drawn is answered, not left. A share of drawn items left open biases
  *     every estimate by whatever made people leave them; its interval is a confidence sequence
  *     (beta-binomial), so that it may be looked at after every item.
  * Labels that people volunteer are counted: they train, they are never weighted as drawn.
@@ -38,11 +40,8 @@ typedef struct tl_review_check tl_review_check;
 tl_review_check *tl_review_check_create(const tl_review_check_policy *policy);
 void tl_review_check_destroy(tl_review_check **check);
 
-/* A prediction, drawn or not, in order: the rule and the probability that were in force. Never the
- * reason, which depends on the draw; where the rule was not kept, TL_REVIEW_AUDIT for everything
- * that was left to the lot. */
-void tl_review_check_item(tl_review_check *check, tl_review_reason rule, bool drawn,
-                          double propensity);
+/* A prediction, drawn or not, in order, with the probability that was logged. */
+void tl_review_check_item(tl_review_check *check, bool drawn, double propensity);
 
 typedef enum tl_review_outcome {
     TL_REVIEW_ANSWERED,
@@ -62,13 +61,11 @@ typedef struct tl_review_answers {
 } tl_review_answers;
 
 typedef struct tl_review_check_reading {
-    bool kept; /* no finding */
-    struct {
-        uint64_t items, drawn;
-        double expected; /* sum of the probabilities */
-        double log_e;    /* evidence against the lot, nats */
-        tl_review_answers answers;
-    } rule[TL_REVIEW_REASON_COUNT];
+    bool kept;             /* no finding */
+    uint64_t items, drawn; /* of those left to the lot: probabilities between 0 and 1 */
+    double expected;       /* the sum of their probabilities */
+    double log_e;          /* evidence against the lot, nats */
+    tl_review_answers reason[TL_REVIEW_REASON_COUNT];
     struct {
         uint64_t source; /* 0: not known, or one of too many */
         tl_review_answers answers;

@@ -35,7 +35,7 @@ static void run(tl_review_check *check, tl_rng *rng, int items, double factor)
                                 : i % 2 ? TL_REVIEW_AUDIT
                                         : TL_REVIEW_UNCERTAIN;
         bool drawn = flagged || tl_rng_unit(rng) < p * factor;
-        tl_review_check_item(check, rule, drawn, p);
+        tl_review_check_item(check, drawn, p);
         if (drawn) tl_review_check_outcome(check, rule, TL_REVIEW_ANSWERED, 1 + i % 3);
     }
 }
@@ -53,7 +53,7 @@ static void kept_rules_stay_silent(void **state)
             look_at(check);
             spoken += !reading.kept;
         }
-        assert_int_equal(reading.rule[TL_REVIEW_FLAGGED].drawn, 100);
+        assert_int_equal(reading.reason[TL_REVIEW_FLAGGED].answered, 100);
         assert_int_equal(reading.source_count, 3);
         tl_review_check_destroy(&check);
     }
@@ -75,9 +75,9 @@ static void a_lot_that_is_not_kept_is_noticed(void **state)
         tl_review_check_destroy(&check);
     }
     tl_review_check *check = make();
-    tl_review_check_item(check, TL_REVIEW_FLAGGED, false, 1.0);
-    tl_review_check_item(check, TL_REVIEW_AUDIT, true, 0.0);
-    tl_review_check_item(check, TL_REVIEW_AUDIT, true, NAN);
+    tl_review_check_item(check, false, 1.0);
+    tl_review_check_item(check, true, 0.0);
+    tl_review_check_item(check, true, NAN);
     look_at(check);
     assert_int_equal(reading.impossible, 3);
     assert_false(reading.kept);
@@ -100,7 +100,7 @@ static void audits_left_open_are_told(void **state)
                         "audits are answered 61 % [55-67] of the time: estimates assume all");
     assert_non_null(strstr(reading.finding[1], "source 0000000000000006 answers 61 %"));
     assert_int_equal(reading.volunteered, 1000);
-    assert_true(reading.rule[TL_REVIEW_FLAGGED].answers.interval.low > 0.98);
+    assert_true(reading.reason[TL_REVIEW_FLAGGED].interval.low > 0.98);
     tl_review_check_destroy(&check);
 }
 

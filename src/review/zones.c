@@ -107,7 +107,7 @@ double tl_zones_total(const double log_wealth[TL_BETTOR_STAKES])
 }
 
 /* What the unit pays at each threshold; all zero: nothing to bet on. */
-static bool payoffs_of(double a, const tl_zones_item *items, size_t count,
+static bool payoffs_of(double a, const tl_zones_item *items, size_t count, double size,
                        double payoff[TL_ZONES_GRID])
 {
     double change[TL_ZONES_GRID + 1] = { 0 }; /* from the threshold before */
@@ -115,7 +115,7 @@ static bool payoffs_of(double a, const tl_zones_item *items, size_t count,
     for (size_t i = 0; i < count; i++) {
         const tl_zones_item *item = &items[i];
         if (!item->drawn || (item->answered && !item->defect)) continue;
-        double weight = 1.0 / (item->propensity * (double)count);
+        double weight = 1.0 / (item->propensity * size);
         size_t bin = tl_zones_bin(item->score);
         double caught = item->answered ? a * weight : 0.0, missed = (a - 1.0) * weight;
         change[0] += caught;
@@ -172,7 +172,7 @@ static void track(tl_zones *z, double weight, bool missed)
 
 /* One over the probabilities of the unit's defects that now would be accepted unseen, and of those
  * that would not; the tracker moves on the way. Returns what the alarm bets on. */
-static double follow(tl_zones *z, const tl_zones_item *items, size_t count)
+static double follow(tl_zones *z, const tl_zones_item *items, size_t count, double size)
 {
     double excess = 0.0;
     for (size_t i = 0; i < count; i++) {
@@ -181,7 +181,7 @@ static double follow(tl_zones *z, const tl_zones_item *items, size_t count)
         bool missed = tl_zones_logit(item->score) < z->track;
         double weight = 1.0 / item->propensity;
         if (missed || item->answered) {
-            excess += (missed - z->policy.escapes_max) * weight / (double)count;
+            excess += (missed - z->policy.escapes_max) * weight / size;
             track(z, weight, missed);
         }
     }
@@ -213,6 +213,9 @@ static tl_status check_items(const tl_zones_item *items, size_t count, tl_error 
         if (!is_probability(items[i].propensity_min))
             return tl_fail(err, TL_EINVAL, "zones: the least propensity is %g; it must be above 0",
                            items[i].propensity_min);
+        if (items[i].unit_items != 0 && items[i].unit_items < count)
+            return tl_fail(err, TL_EINVAL, "zones: %zu items of a unit that has %zu", count,
+                           items[i].unit_items);
         if (!items[i].drawn) continue;
         /* Logged as float32: compare as such. */
         if (!is_probability(items[i].propensity) ||
@@ -243,14 +246,15 @@ tl_status tl_zones_learn(tl_zones *z, const tl_zones_item *items, size_t count, 
     TL_ASSERT(count > 0);
     tl_status status = check_items(items, count, err);
     if (status != TL_OK) return status;
-    double least = 1.0, payoff[TL_ZONES_GRID];
+    double least = 1.0, size = (double)count, payoff[TL_ZONES_GRID];
     for (size_t i = 0; i < count; i++) {
         least = fmin(least, items[i].propensity_min);
+        size = fmax(size, (double)items[i].unit_items);
         count_item(z, &items[i]);
     }
     z->propensity_min = least;
-    if (!payoffs_of(z->policy.escapes_max, items, count, payoff)) return TL_OK;
-    if (z->certified > 0 && watch(z, follow(z, items, count))) {
+    if (!payoffs_of(z->policy.escapes_max, items, count, size, payoff)) return TL_OK;
+    if (z->certified > 0 && watch(z, follow(z, items, count, size))) {
         begin_anew(z);
         z->alarmed = true;
         return TL_OK;

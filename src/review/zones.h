@@ -53,7 +53,9 @@ typedef struct tl_zones_item {
     bool answered;         /* else timed out; void unless drawn */
     bool defect;           /* void unless answered */
     double propensity;     /* of being drawn, (0, 1]; void unless drawn */
-    double propensity_min; /* the least that any item could have had at that time, (0, 1] */
+    double propensity_min; /* the least that any item could have had at that time, (0, 1]; where it
+                              is 0 there is nothing to certify: do not learn */
+    size_t unit_items;     /* of its unit, drawn or not; 0: as many as are given */
 } tl_zones_item;
 
 typedef struct tl_zones tl_zones;
@@ -66,9 +68,12 @@ void tl_zones_restart(tl_zones *zones, const tl_zones_policy *policy);
 /* Another end of the review zone; nothing begins anew, as escapes do not depend on it. */
 void tl_zones_set_reject(tl_zones *zones, double reject_at);
 
-/* All items of one unit of evidence, count >= 1; units of which nothing was drawn may be left out.
+/* The items of one unit of evidence, count >= 1: all of them, or only the drawn ones with how many
+ * there are in `unit_items`. (A mean over the drawn ones alone is biased: a miss that is drawn would
+ * count half beside a defect that was flagged.) Units of which nothing was drawn may be left out.
  * Units in any order that does not depend on their labels (the order of prediction).
- * Errors: TL_EINVAL (a score or probability out of range, a propensity below the least one);
+ * Errors: TL_EINVAL (a score or probability out of range, a propensity below the least one,
+ * unit_items below count);
  * nothing is learned then. */
 tl_status tl_zones_learn(tl_zones *zones, const tl_zones_item *items, size_t count, tl_error *err);
 

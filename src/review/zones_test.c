@@ -67,8 +67,8 @@ static void bets_are_fair(void **state)
     const double a = 0.04;
     for (size_t r = 0; r < TL_COUNT_OF(rates); r++) {
         tl_zones *found = make(a), *missed = make(a);
-        tl_zones_item above = { 0.9, true, true, true, 1.0, 0.02 };
-        tl_zones_item below = { 1e-7, true, true, true, rates[r], 0.02 };
+        tl_zones_item above = { 0.9, true, true, true, 1.0, 0.02, 0 };
+        tl_zones_item below = { 1e-7, true, true, true, rates[r], 0.02, 0 };
         learn(found, &above, 1);
         learn(missed, &below, 1);
         for (size_t k = 0; tl_zones_threshold(k) <= 0.9; k++)
@@ -183,7 +183,7 @@ static void clusters_are_one_unit(void **state)
             tl_zones_item board[ITEMS];
             bool missed = tl_rng_unit(&rng) < 0.051;
             for (int i = 0; i < ITEMS; i++)
-                board[i] = (tl_zones_item){ missed ? 0.09 : 0.9, true, true, true, 1.0, 1.0 };
+                board[i] = (tl_zones_item){ missed ? 0.09 : 0.9, true, true, true, 1.0, 1.0, 0 };
             learn(unit, board, ITEMS);
             for (int i = 0; i < ITEMS; i++) learn(item, &board[i], 1);
             unit_ever = unit_ever || certified(unit);
@@ -196,6 +196,24 @@ static void clusters_are_one_unit(void **state)
     }
     assert_true(by_unit <= SERIES * (0.05 + 2 * sqrt(0.05 * 0.95 / SERIES)));
     assert_true(by_item > SERIES / 4);
+}
+
+/* The drawn items of a board and how many it has tell the same as the whole board. */
+static void what_was_not_drawn_counts_by_number(void **state)
+{
+    (void)state;
+    tl_zones *whole = make(0.05), *drawn = make(0.05);
+    for (int b = 0; b < 50; b++) {
+        tl_zones_item board[5] = { { 0.9, true, true, true, 1.0, 0.1, 0 } };
+        for (int i = 1; i < 5; i++)
+            board[i] = (tl_zones_item){ 0.01, false, false, false, 0.0, 0.1, 0 };
+        learn(whole, board, 5);
+        board[0].unit_items = 5;
+        learn(drawn, board, 1);
+    }
+    assert_memory_equal(whole->wealth, drawn->wealth, sizeof drawn->wealth);
+    tl_zones_destroy(&whole);
+    tl_zones_destroy(&drawn);
 }
 
 static void learn_many(tl_zones *zones, defects *d, int count)
@@ -248,8 +266,8 @@ static void silence_is_no_evidence(void **state)
     (void)state;
     tl_zones *zones = make(0.05);
     for (int i = 0; i < 400; i++) {
-        tl_zones_item found = { 0.9, true, true, true, 1.0, 1.0 };
-        tl_zones_item silent = { 0.09, true, i % 8 != 0, false, 1.0, 1.0 };
+        tl_zones_item found = { 0.9, true, true, true, 1.0, 1.0, 0 };
+        tl_zones_item silent = { 0.09, true, i % 8 != 0, false, 1.0, 1.0, 0 };
         learn(zones, &found, 1);
         learn(zones, &silent, 1);
     }
@@ -268,7 +286,7 @@ static void words_say_what_is_needed(void **state)
     defects d = { .floor = 0.02 };
     tl_rng_seed(&d.rng, 14, 0);
     learn_many(zones, &d, 100);
-    tl_zones_item good = { 0.001, true, true, false, 0.02, 0.02 };
+    tl_zones_item good = { 0.001, true, true, false, 0.02, 0.02, 0 };
     for (int i = 0; i < 300; i++) learn(zones, &good, 1);
     tl_zones_reading reading;
     tl_zones_read(zones, 0.2, &reading);
@@ -283,15 +301,16 @@ static void senseless_items_are_refused(void **state)
 {
     (void)state;
     tl_zones *zones = make(0.01);
-    const tl_zones_item good = { 0.5, true, true, true, 0.5, 0.1 };
-    tl_zones_item bad[5] = { good, good, good, good, good };
+    const tl_zones_item good = { 0.5, true, true, true, 0.5, 0.1, 0 };
+    tl_zones_item bad[6] = { good, good, good, good, good, good };
     bad[0].score = NAN;
     bad[1].propensity = 0;
     bad[2].propensity = 1.5;
     bad[3].propensity_min = 0;
     bad[4].propensity = 0.05; /* below the least */
+    bad[5].unit_items = 1;    /* but two come */
     tl_error err;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         tl_zones_item pair[] = { good, bad[i] };
         assert_int_equal(tl_zones_learn(zones, pair, 2, &err), TL_EINVAL);
     }
@@ -350,6 +369,7 @@ int main(void)
         cmocka_unit_test(costs_are_as_forecast),
         cmocka_unit_test(band_audits_cut_the_cost),
         cmocka_unit_test(clusters_are_one_unit),
+        cmocka_unit_test(what_was_not_drawn_counts_by_number),
         cmocka_unit_test(the_tracker_stays_below_and_an_alarm_ends_it),
         cmocka_unit_test(silence_is_no_evidence),
         cmocka_unit_test(words_say_what_is_needed),

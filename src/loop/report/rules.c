@@ -12,12 +12,9 @@ static const int64_t LEFT_OPEN_US =
 void tl_report_rules_add(tl_review_check *check, const tl_report_item *item, int64_t newest_us)
 {
     const tl_prediction_record *p = item->prediction;
-    /* The journal keeps the reason of what was drawn, not the rule of what was not. */
-    tl_review_reason rule = p->propensity < 1.0f ? TL_REVIEW_AUDIT : TL_REVIEW_FLAGGED;
-    tl_review_check_item(check, rule, p->review, (double)p->propensity);
+    tl_review_check_item(check, p->review, (double)p->propensity);
     tl_review_reason reason =
         p->reason < TL_REVIEW_REASON_COUNT ? (tl_review_reason)p->reason : TL_REVIEW_NONE;
-    if (reason == TL_REVIEW_NONE) reason = rule; /* of before there were reasons */
     if (item->verified)
         tl_review_check_outcome(check, reason, TL_REVIEW_ANSWERED, 0);
     else if (!p->review && item->told >= 0)
