@@ -178,10 +178,8 @@ void tl_core_review_prediction(tl_core *core, const tl_record *record)
     tl_core_review *review = &core->review;
     const tl_prediction_record *p = &record->as.prediction;
     tl_drawn drawn = drawn_of(core, record->position, p);
-    tl_review_reason rule =
-        p->reason < TL_REVIEW_REASON_COUNT ? (tl_review_reason)p->reason : TL_REVIEW_NONE;
     time_out_old(core);
-    tl_review_check_item(review->check, rule, p->review, p->propensity);
+    tl_review_check_item(review->check, p->review, (double)p->propensity);
     if (p->review)
         *tl_drawn_at(review, review->drawn_count++) = drawn;
     else
