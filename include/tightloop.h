@@ -611,7 +611,8 @@ TL_API tl_status tl_loop_set_frozen(tl_loop *loop, bool on, const char *who, tl_
 TL_API tl_status tl_loop_add_class(tl_loop *loop, const char *name, const char *who, tl_error *err);
 
 /* The golden set: labelled items on which no published version may make more errors than the one it
- * replaces. While it is empty that rule is void. Items of it are never trained on from then on. */
+ * replaces; one that must prove itself in shadow, not more new ones than an exact paired test takes for
+ * chance. While it is empty that rule is void. Items of it are never trained on from then on. */
 TL_API tl_status tl_loop_golden_add(tl_loop *loop, tl_id prediction, const char *who,
                                     tl_error *err);
 TL_API tl_status tl_loop_golden_remove(tl_loop *loop, tl_id prediction, const char *who,

@@ -1,5 +1,7 @@
 #include "gate/no_worse.h"
 
+#include "gate/gate.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -16,13 +18,19 @@ static tl_no_worse_verdict verdict_of(bool publish, const char *reason,
     return verdict;
 }
 
+static bool golden_stands(const tl_no_worse_evidence *e)
+{
+    if (!e->golden_paired) return e->golden_candidate_errors <= e->golden_champion_errors;
+    uint32_t fixed = e->golden_champion_errors + e->golden_new_errors - e->golden_candidate_errors;
+    return tl_gate_golden(e->golden_new_errors, fixed);
+}
+
 tl_no_worse_verdict tl_no_worse_decide(const tl_no_worse_evidence *evidence)
 {
     if (evidence->count == 0) return verdict_of(false, "refused, no evidence yet", evidence);
     if (!isfinite(evidence->candidate_loss))
         return verdict_of(false, "refused, its loss is not finite", evidence);
-    if (evidence->golden_candidate_errors > evidence->golden_champion_errors)
-        return verdict_of(false, "refused, new golden errors", evidence);
+    if (!golden_stands(evidence)) return verdict_of(false, "refused, new golden errors", evidence);
     if (evidence->candidate_loss > evidence->champion_loss)
         return verdict_of(false, "refused, not better", evidence);
     return verdict_of(true, "published, no worse", evidence);

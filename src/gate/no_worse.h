@@ -16,6 +16,9 @@ typedef struct tl_no_worse_evidence {
     double champion_loss, candidate_loss; /* sums of log loss, nats */
     uint32_t count;                       /* items in the window */
     uint32_t golden_count, golden_champion_errors, golden_candidate_errors;
+    uint32_t golden_new_errors; /* of the candidate, where the champion is right */
+    bool golden_paired;         /* as many as an exact paired test allows, for what is to be proven
+                                   in shadow anyway; else not one error more */
 } tl_no_worse_evidence;
 
 typedef struct tl_no_worse_verdict {
@@ -24,7 +27,7 @@ typedef struct tl_no_worse_verdict {
 } tl_no_worse_verdict;
 
 /* Publishes when the candidate's mean loss over the window is at most the champion's, and the
- * golden set (void while it is empty) shows no additional error. An empty window publishes nothing.
+ * golden set (void while it is empty) shows no additional error, or none beyond chance. An empty window publishes nothing.
  */
 tl_no_worse_verdict tl_no_worse_decide(const tl_no_worse_evidence *evidence);
 

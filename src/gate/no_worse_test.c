@@ -43,12 +43,31 @@ static void a_new_golden_error_refuses(void **state)
     assert_true(tl_no_worse_decide(&evidence).publish);
 }
 
+/* One of twenty may be chance; five of five are not. */
+static void golden_errors_are_paired_for_what_must_prove_itself(void **state)
+{
+    (void)state;
+    tl_no_worse_evidence evidence = { .champion_loss = 2,
+                                      .candidate_loss = 1,
+                                      .count = 4,
+                                      .golden_count = 20,
+                                      .golden_candidate_errors = 1,
+                                      .golden_new_errors = 1,
+                                      .golden_paired = true };
+    assert_true(tl_no_worse_decide(&evidence).publish);
+    evidence.golden_candidate_errors = evidence.golden_new_errors = 5;
+    assert_false(tl_no_worse_decide(&evidence).publish);
+    evidence.golden_champion_errors = 3; /* mended by the candidate */
+    assert_true(tl_no_worse_decide(&evidence).publish);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(better_is_published_and_worse_is_not),
         cmocka_unit_test(nothing_is_published_without_evidence),
         cmocka_unit_test(a_new_golden_error_refuses),
+        cmocka_unit_test(golden_errors_are_paired_for_what_must_prove_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,20 +3,18 @@
 
 #include <stdlib.h>
 
-static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, uint32_t *errors,
-                               uint32_t *count, tl_error *err)
+/* Which golden items `weights` calls wrongly; those that cannot be read are right. `wrong` and `found`
+ * are [golden count]. */
+static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, bool *wrong,
+                               bool *found, tl_error *err)
 {
     size_t golden = trainer->golden.count;
     size_t features = tl_graph_feature_count(trainer->graph);
     size_t outputs = tl_shape_count(tl_graph_output_shape(trainer->graph, 0));
-    *errors = *count = 0;
-    if (golden == 0) return TL_OK;
     uint64_t *keys = malloc(golden * sizeof *keys);
     float *rows = malloc(golden * (features + outputs) * sizeof *rows);
-    bool *found = malloc(golden);
     tl_status status = TL_OK;
-    if (keys == NULL || rows == NULL || found == NULL)
-        status = tl_fail(err, TL_ENOMEM, "golden set");
+    if (keys == NULL || rows == NULL) status = tl_fail(err, TL_ENOMEM, "golden set");
     if (status == TL_OK) {
         tl_keymap_sorted_keys(&trainer->golden, keys);
         status = tl_featurizer_run(trainer->featurizer, weights, keys, golden, rows,
@@ -24,15 +22,34 @@ static tl_status golden_errors(tl_trainer *trainer, const tl_weights *weights, u
     }
     for (size_t i = 0; status == TL_OK && i < golden; i++) {
         uint32_t label = 0;
-        if (!found[i]) continue;
         tl_keymap_get(&trainer->golden, keys[i], &label);
         const float *logits = rows + golden * features + i * outputs;
-        *errors += tl_model_most_likely(logits, trainer->config.info.class_count) != label;
-        (*count)++;
+        wrong[i] =
+            found[i] && tl_model_most_likely(logits, trainer->config.info.class_count) != label;
     }
     free(keys);
     free(rows);
-    free(found);
+    return status;
+}
+
+/* Champion and candidate on the golden set, item by item. */
+static tl_status golden_evidence(tl_trainer *trainer, const tl_weights *candidate,
+                                 tl_no_worse_evidence *evidence, tl_error *err)
+{
+    size_t golden = trainer->golden.count;
+    if (golden == 0) return TL_OK;
+    bool *flags = malloc(3 * golden);
+    if (flags == NULL) return tl_fail(err, TL_ENOMEM, "golden set");
+    bool *before = flags, *after = flags + golden, *found = flags + 2 * golden;
+    tl_status status = golden_errors(trainer, trainer->parent_weights, before, found, err);
+    if (status == TL_OK) status = golden_errors(trainer, candidate, after, found, err);
+    for (size_t i = 0; status == TL_OK && i < golden; i++) {
+        evidence->golden_count += found[i];
+        evidence->golden_champion_errors += before[i];
+        evidence->golden_candidate_errors += after[i];
+        evidence->golden_new_errors += after[i] && !before[i];
+    }
+    free(flags);
     return status;
 }
 
@@ -103,19 +120,15 @@ tl_status tl_trainer_judge(tl_trainer *trainer, const float *flat, size_t kept_m
     tl_no_worse_evidence *evidence = &judgement->evidence;
     tl_version *version = NULL;
     tl_status status = make_version(trainer, flat, kept_max, &version, err);
-    if (status == TL_OK)
-        status = golden_errors(trainer, trainer->parent_weights, &evidence->golden_champion_errors,
-                               &evidence->golden_count, err);
-    if (status == TL_OK)
-        status = golden_errors(trainer, version->weights, &evidence->golden_candidate_errors,
-                               &evidence->golden_count, err);
+    if (status == TL_OK) status = golden_evidence(trainer, version->weights, evidence, err);
+    evidence->golden_paired = must_prove(trainer);
     judgement->verdict = tl_no_worse_decide(evidence);
     bool publish = status == TL_OK && judgement->verdict.publish;
     if (publish) status = warm(trainer, version, err);
     if (status != TL_OK || !publish) tl_version_destroy(&version);
     if (status != TL_OK) return status;
     if (publish) trainer->next_version++;
-    judgement->challenges = publish && must_prove(trainer);
+    judgement->challenges = publish && evidence->golden_paired;
     if (publish && !judgement->challenges) tl_trainer_take_parent(trainer, version);
     judgement->version = version;
     judgement->ops = trainer->ops;
