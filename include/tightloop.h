@@ -204,11 +204,14 @@ typedef struct tl_gate_options {
 
 /* Which items are put before a person, beyond those that are flagged. */
 typedef struct tl_review_options {
-    double budget;  /* share of all items, flagged ones and audits included: what it leaves goes to
+    double budget; /* share of all items, flagged ones and audits included: what it leaves goes to
                           uncertain items; 0: flagged ones, disagreements and audits only; default 0 */
-    double blind;   /* share of flagged items that are shown without the verdict, so that its
+    double blind;  /* share of flagged items that are shown without the verdict, so that its
                           absence tells nothing; default 0 */
-    double escapes; /* of the defects, missed at most below the accepting threshold, to be
+    double
+        band; /* probability of an audit just below the threshold that is to be certified, while the
+                    line is frozen; below audit_rate: no denser there; default 0 */
+    double escapes;    /* of the defects, missed at most below the accepting threshold, to be
                           certified while the line is frozen; default 0.01 */
     double confidence; /* of that certificate; default 0.95 */
 } tl_review_options;
@@ -308,6 +311,13 @@ typedef struct tl_predict_request {
     uint64_t version;      /* 0: the champion; else a kept version answers (not kept: ENOTFOUND) */
 } tl_predict_request;
 
+/* Of a frozen line with a certified threshold (tl_estimates.accept_below) there are three. */
+typedef enum tl_zone {
+    TL_ZONE_ACCEPT, /* below both thresholds; without a certificate: not flagged */
+    TL_ZONE_REVIEW, /* between them: a person decides */
+    TL_ZONE_REJECT  /* flagged */
+} tl_zone;
+
 typedef struct tl_prediction {
     tl_id id;
     uint64_t position; /* in the journal */
@@ -319,6 +329,7 @@ typedef struct tl_prediction {
     float defect_score;               /* 1 - scores[0] */
     float threshold;                  /* flagged = defect_score >= threshold */
     bool flagged;
+    tl_zone zone;     /* what to do with the item */
     bool review;      /* somebody should look: flagged, audit, or the loop is still cold */
     float propensity; /* probability with which `review` was set, fixed before the label */
 } tl_prediction;

@@ -40,6 +40,7 @@ void tl_loop_review_policy(const tl_loop_config *config, tl_reviewer_policy *out
     out->audit_rate = config->audit_rate;
     out->budget = config->review.budget;
     out->blind_rate = config->review.blind;
+    out->band_rate = config->review.band;
 }
 
 tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_options *review,
@@ -55,11 +56,12 @@ tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_o
         return tl_fail(err, TL_EINVAL,
                        "gate.drift must be off, dry-run or act, and drift_items at least 1000");
     if (!(review->budget >= 0.0 && review->budget <= 1.0 && review->blind >= 0.0 &&
-          review->blind <= 1.0 && review->escapes > 0.0 && review->escapes <= 0.5 &&
-          review->confidence > 0.5 && review->confidence < 1.0))
+          review->band >= 0.0 && review->band <= 1.0 && review->blind <= 1.0 &&
+          review->escapes > 0.0 && review->escapes <= 0.5 && review->confidence > 0.5 &&
+          review->confidence < 1.0))
         return tl_fail(
             err, TL_EINVAL,
-            "review: budget and blind must be 0 to 1, escapes above 0 to 0.5, confidence "
+            "review: budget, band and blind must be 0 to 1, escapes above 0 to 0.5, confidence "
             "above 0.5 and below 1");
     tl_gate_policy policy = tl_loop_config_gate(options);
     const char *problem = tl_gate_policy_check(&policy);
@@ -83,8 +85,8 @@ static const policy_number NUMBERS[] = {
     NUMBER(gate, promised_error, false), NUMBER(gate, alarm_days, true),
     NUMBER(gate, take_back_days, true),  NUMBER(gate, timeout_s, true),
     NUMBER(gate, drift_items, true),     NUMBER(review, budget, false),
-    NUMBER(review, blind, false),        NUMBER(review, escapes, false),
-    NUMBER(review, confidence, false),
+    NUMBER(review, band, false),         NUMBER(review, blind, false),
+    NUMBER(review, escapes, false),      NUMBER(review, confidence, false),
 };
 
 void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w)

@@ -138,6 +138,7 @@ static const char *people_call(tl_review_reason reason)
         [TL_REVIEW_BAND] = "audits in the band",
         [TL_REVIEW_UNCERTAIN] = "uncertain items",
         [TL_REVIEW_AUDIT] = "audits",
+        [TL_REVIEW_ZONE] = "items in the zone of review",
     };
     _Static_assert(TL_COUNT_OF(names) == TL_REVIEW_REASON_COUNT, "a name for each");
     return names[reason];

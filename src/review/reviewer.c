@@ -146,6 +146,7 @@ static odds odds_of(tl_reviewer *r, const tl_review_signals *s)
     double u = p->budget > 0.0 ? teaches(r, s) : 0.0;
     if (s->cold) return (odds){ 1.0, 0.0, TL_REVIEW_COLD };
     if (s->flagged) return (odds){ 1.0, 0.0, TL_REVIEW_FLAGGED };
+    if (s->zone) return (odds){ 1.0, 0.0, TL_REVIEW_ZONE };
     /* One constant for all of them, whatever else speaks for an item: bets on disagreements then
      * need no weights. */
     if (s->disagreement) return (odds){ p->disagreement_rate, 0.0, TL_REVIEW_DISAGREEMENT };

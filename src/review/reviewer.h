@@ -2,7 +2,7 @@
  * was in force. Layer: review (above stats). One owner thread: the one that answers.
  *
  * The rules, from the strongest:
- *   cold or flagged   always (probability 1)
+ *   cold or flagged   always (probability 1); so is what lies in the zone of review (zones.h)
  *   disagreement      some version in the shadow calls a passed item otherwise: always, or with one
  *                     constant probability where these would be too many
  *   band              its score lies where a certificate is to be proven (zones.h): at `band_rate`
@@ -47,7 +47,8 @@ const char *tl_reviewer_policy_check(const tl_reviewer_policy *policy);
     X(DISAGREEMENT, "disagreement")                                                                \
     X(BAND, "band")                                                                                \
     X(UNCERTAIN, "uncertain")                                                                      \
-    X(AUDIT, "audit")
+    X(AUDIT, "audit")                                                                              \
+    X(ZONE, "zone")
 
 typedef enum tl_review_reason {
 #define X(name, text) TL_REVIEW_##name,
@@ -63,6 +64,7 @@ typedef struct tl_review_signals {
     tl_id id;
     bool flagged, cold;
     bool disagreement; /* some version in the shadow decides otherwise */
+    bool zone;         /* in the zone of review: above what is accepted unseen */
     bool band;         /* in the band below a threshold that is to be certified */
     float p;           /* calibrated probability of a defect, 0..1; NaN: not known */
     float novelty;     /* raw score of any scale, higher is newer; NaN: none */

@@ -147,6 +147,9 @@ static const tl_config_field REVIEW_FIELDS[] = {
       "uncertain items. 0: only what is flagged, disagreed about or audited." },
     { "blind", TL_CONFIG_DOUBLE, V(blind), 0, 1, NULL, NULL, NULL,
       "Share of flagged items that are shown without the verdict." },
+    { "band", TL_CONFIG_DOUBLE, V(band), 0, 1, NULL, NULL, NULL,
+      "Probability of an audit just below the threshold that is to be certified, while the line is "
+      "frozen." },
     { "escapes", TL_CONFIG_DOUBLE, V(escapes), 0.0001, 0.5, NULL, NULL, NULL,
       "Share of the defects that may score below the accepting threshold, to be certified while "
       "the "

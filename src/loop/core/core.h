@@ -107,6 +107,12 @@ size_t tl_core_gate_events(const tl_core *core, tl_gate_event *out, size_t capac
 
 /* Estimates from the items that were drawn for review. Errors: TL_ECONFLICT. */
 tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err);
+/* Where people look at what is not flagged, on the score; of a line that is not frozen nowhere. */
+typedef struct tl_core_zones {
+    double accept_below;        /* certified: at or above it a person decides; else INFINITY */
+    double band_low, band_high; /* audits are denser there, until it is */
+} tl_core_zones;
+tl_core_zones tl_core_zones_of(const tl_core *core);
 /* How much denser than usual audits are to be: after an alarm that items look different. */
 double tl_core_audit_factor(const tl_core *core);
 

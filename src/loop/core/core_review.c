@@ -224,6 +224,21 @@ void tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t be
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 
+tl_core_zones tl_core_zones_of(const tl_core *core)
+{
+    tl_core_zones out = { .accept_below = INFINITY, .band_low = INFINITY, .band_high = INFINITY };
+    if (!core->head_frozen) return out;
+    tl_zones_reading zones;
+    tl_zones_read(core->review.zones, core->frozen_threshold, &zones);
+    if (zones.certified) {
+        out.accept_below = zones.accept_below;
+    } else {
+        out.band_low = zones.band_low;
+        out.band_high = zones.band_high;
+    }
+    return out;
+}
+
 double tl_core_audit_factor(const tl_core *core)
 {
     return core->review.drift_left > 0 ? TL_REVIEW_ALARM_FACTOR : 1.0;

@@ -9,6 +9,12 @@ enum { OPS_A_ROUND = 64 };
 
 /* ---- Answering (on the journal's writer thread) ---------------------------------------------- */
 
+static tl_zone zone_of(const tl_prediction_record *p)
+{
+    if (p->flagged) return TL_ZONE_REJECT;
+    return p->reason == TL_REVIEW_ZONE ? TL_ZONE_REVIEW : TL_ZONE_ACCEPT;
+}
+
 static void fill_prediction(const tl_record *record, uint32_t class_count, tl_prediction *out)
 {
     const tl_prediction_record *p = &record->as.prediction;
@@ -20,6 +26,7 @@ static void fill_prediction(const tl_record *record, uint32_t class_count, tl_pr
                             .class_count = class_count,
                             .threshold = p->threshold,
                             .flagged = p->flagged,
+                            .zone = zone_of(p),
                             .review = p->review,
                             .propensity = p->propensity };
     memcpy(out->scores, p->scores, class_count * sizeof *out->scores);
@@ -124,6 +131,7 @@ typedef struct batch {
     tl_model *shadows[TL_GATE_SHADOW_MAX];
     size_t shadow_count;
     double audit_factor;
+    tl_core_zones zones;
     uint32_t rows, row_max;
     struct {
         tl_predict_op *op;
@@ -242,9 +250,12 @@ static void make_room_for_shadows(const batch *b)
 static void choose_for_review(const batch *b, uint32_t index)
 {
     tl_prediction_record *p = record_of(b, index);
+    double score = 1.0 - (double)p->scores[0];
     tl_review_signals signals = { .id = p->id,
                                   .flagged = p->flagged,
                                   .cold = b->model->cold,
+                                  .zone = score >= b->zones.accept_below,
+                                  .band = score >= b->zones.band_low && score < b->zones.band_high,
                                   .p = 1.0f - p->scores[0],
                                   .novelty = NAN,
                                   .alarm = (float)b->audit_factor };
@@ -263,6 +274,7 @@ static void batch_begin(batch *b)
     pthread_mutex_lock(&loop->mutex);
     tl_reviewer_policy review = loop->shared.review;
     b->audit_factor = loop->shared.audit_factor;
+    b->zones = loop->shared.zones;
     b->shadow_count = loop->shared.shadow_count;
     for (size_t i = 0; i < b->shadow_count; i++) {
         b->shadows[i] = loop->shared.shadows[i];

@@ -31,11 +31,13 @@ static void share_state(tl_loop *loop)
     uint64_t *golden = malloc((golden_count + 1) * sizeof *golden);
     if (golden != NULL) tl_core_golden(loop->core, golden);
     const tl_loop_config *config = tl_core_config(loop->core);
+    tl_core_zones zones = tl_core_zones_of(loop->core);
 
     pthread_mutex_lock(&loop->mutex);
     loop->shared.info = config->info;
     tl_loop_review_policy(config, &loop->shared.review);
     loop->shared.audit_factor = tl_core_audit_factor(loop->core);
+    loop->shared.zones = zones;
     loop->shared.state = state;
     loop->shared.previous = tl_core_previous_champion(loop->core);
     loop->shared.kept_count = tl_core_kept(loop->core, loop->shared.kept);
