@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions promote rollback learning freeze unfreeze replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions explain promote rollback learning freeze unfreeze replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -42,6 +42,11 @@ _tightloop() {
         versions:--config|versions:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         versions:--loop|versions:-l) COMPREPLY=(); return ;;
         versions:--limit|versions:-n) COMPREPLY=(); return ;;
+        explain:--url|explain:-u) COMPREPLY=(); return ;;
+        explain:--token) COMPREPLY=(); return ;;
+        explain:--journal|explain:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        explain:--config|explain:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        explain:--loop|explain:-l) COMPREPLY=(); return ;;
         promote:--url|promote:-u) COMPREPLY=(); return ;;
         promote:--token) COMPREPLY=(); return ;;
         promote:--journal|promote:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -167,6 +172,7 @@ _tightloop() {
         serve) COMPREPLY=($(compgen -W '--config --journal --listen --ready-fd --allow-unauthenticated --log --json --help' -- "$word")) ;;
         status) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         versions) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --limit --json --help' -- "$word")) ;;
+        explain) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         promote) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;

@@ -456,6 +456,19 @@ TL_API const char *tl_learning_text(tl_learning learning);
 
 TL_API void tl_loop_status(tl_loop *loop, tl_loop_state *out);
 
+/* How long a stage of the loop takes, since the process began. */
+typedef struct tl_loop_stage {
+    const char
+        *name; /* "answer" (arrival to durable answer), "commit" (feedback to durable), "update"
+                         (a round's records applied), "publish" (a round's new model swapped in),
+                         "label_to_served" (feedback to the model that knows it). Static */
+    uint64_t count;
+    double sum_seconds, p50_seconds, p99_seconds;
+} tl_loop_stage;
+
+enum { TL_LOOP_STAGE_COUNT = 5 };
+TL_API void tl_loop_stages(tl_loop *loop, tl_loop_stage out[TL_LOOP_STAGE_COUNT]);
+
 typedef struct tl_version_info {
     uint64_t number, parent;
     char origin[TL_TEXT_BYTES_MAX]; /* "initial", "continuous", "import", ... */
@@ -528,6 +541,28 @@ typedef struct tl_gate_event {
 
 /* The newest of them (at most 128 are kept), newest first, as above. */
 TL_API size_t tl_loop_gate_events(tl_loop *loop, tl_gate_event *out, size_t capacity);
+
+/* A change of what answers, or a verdict on it, as the journal keeps it, with its evidence. */
+typedef struct tl_verdict_info {
+    char kind[16]; /* "publish", "promote", "certify", "take_back", "rollback", "alarm",
+                                    "freeze", "unfreeze" */
+    char who[TL_TEXT_BYTES_MAX]; /* "gate", or who did it by hand; "": the rule of publishing */
+    uint64_t position, version;
+    int64_t time_us;
+    bool dry_run;             /* it was only said */
+    bool judged;              /* by the gate: what follows is known */
+    uint64_t number;          /* in the series of everything ever tried; 0: none spent */
+    double log_e, log_needed; /* evidence, and what it took, nats */
+    uint64_t units, items, disagreements, wins, losses, timeouts;
+    double gain, gain_low, gain_high; /* as in tl_standing */
+    double tti_seconds;               /* since what it is held against was frozen; NaN: not known */
+    uint64_t tti_labels;
+    char words[256];
+} tl_verdict_info;
+
+/* The newest of them, newest first, as above; `version` 0: of all versions. Reads the journal. */
+TL_API size_t tl_loop_verdicts(tl_loop *loop, uint64_t version, tl_verdict_info *out,
+                               size_t capacity);
 
 /* A candidate that did not become a version: its weights were dropped. */
 typedef struct tl_refusal_info {

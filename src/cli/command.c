@@ -13,13 +13,13 @@ enum { DOCUMENT_BYTES_MAX = 64 << 20 };
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const tl_command *const commands[] = {
-    &tl_command_demo,      &tl_command_init,     &tl_command_serve,      &tl_command_status,
-    &tl_command_versions,  &tl_command_promote,  &tl_command_rollback,   &tl_command_learning,
-    &tl_command_freeze,    &tl_command_unfreeze, &tl_command_replay,     &tl_command_train,
-    &tl_command_models,    &tl_command_backup,   &tl_command_report,     &tl_command_record,
-    &tl_command_agreement, &tl_command_plan,     &tl_command_export,     &tl_command_doctor,
-    &tl_command_token,     &tl_command_bench,    &tl_command_completion, &tl_command_version,
-    &tl_command_help,
+    &tl_command_demo,     &tl_command_init,      &tl_command_serve,    &tl_command_status,
+    &tl_command_versions, &tl_command_explain,   &tl_command_promote,  &tl_command_rollback,
+    &tl_command_learning, &tl_command_freeze,    &tl_command_unfreeze, &tl_command_replay,
+    &tl_command_train,    &tl_command_models,    &tl_command_backup,   &tl_command_report,
+    &tl_command_record,   &tl_command_agreement, &tl_command_plan,     &tl_command_export,
+    &tl_command_doctor,   &tl_command_token,     &tl_command_bench,    &tl_command_completion,
+    &tl_command_version,  &tl_command_help,
 };
 
 const tl_command *tl_command_at(size_t index)
@@ -113,6 +113,16 @@ int tl_command_misuse(const tl_command *command, const tl_error *err)
     fprintf(stderr, "tightloop %s: %s\nSee 'tightloop %s --help'.\n", command->name, err->text,
             command->name);
     return TL_EXIT_USAGE;
+}
+
+tl_status tl_command_version_number(const char *text, uint64_t *out, tl_error *err)
+{
+    char *end;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || value == 0)
+        return tl_fail(err, TL_EINVAL, "VERSION is the number of a version, not \"%.40s\"", text);
+    *out = value;
+    return TL_OK;
 }
 
 int tl_command_print(const tl_command *command, tl_text *text)

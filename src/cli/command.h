@@ -12,7 +12,7 @@ extern const tl_command tl_command_demo, tl_command_init, tl_command_serve, tl_c
     tl_command_learning, tl_command_models, tl_command_backup, tl_command_export, tl_command_doctor,
     tl_command_token, tl_command_completion, tl_command_help, tl_command_version, tl_command_train,
     tl_command_bench, tl_command_plan, tl_command_report, tl_command_record, tl_command_agreement,
-    tl_command_freeze, tl_command_unfreeze;
+    tl_command_freeze, tl_command_unfreeze, tl_command_explain;
 
 /* All of the above in the order of the help; NULL past the end. */
 const tl_command *tl_command_at(size_t index);
@@ -29,6 +29,9 @@ void tl_program_help(size_t columns, tl_text *out);
 int tl_command_fail(const tl_command *command, const tl_error *err);
 /* The same for wrong usage, with the way to the help; returns TL_EXIT_USAGE. */
 int tl_command_misuse(const tl_command *command, const tl_error *err);
+
+/* The VERSION of a command line, 1 or more. TL_EINVAL. */
+tl_status tl_command_version_number(const char *text, uint64_t *out, tl_error *err);
 
 /* Write a document to standard output, with a newline. */
 int tl_command_print(const tl_command *command, tl_text *text);

@@ -175,8 +175,8 @@ static tl_status give_state(tl_target *target, tl_target_answer *out, tl_error *
     tl_loop_status(target->handle, &state);
     tl_text_clear(&target->text);
     tl_json_begin(&w, &target->text);
-    tl_state_write(&w, target->loop, &state);
-    return give_text(target, out, err);
+    tl_status status = tl_state_write(&w, target->loop, &state, target->handle, err);
+    return status == TL_OK ? give_text(target, out, err) : status;
 }
 
 tl_status tl_target_state(tl_target *target, tl_target_answer *out, tl_error *err)
@@ -195,6 +195,18 @@ tl_status tl_target_versions(tl_target *target, uint32_t limit, tl_target_answer
     tl_text_clear(&target->text);
     tl_json_begin(&w, &target->text);
     tl_status status = tl_versions_write(&w, target->handle, limit, err);
+    return status == TL_OK ? give_text(target, out, err) : status;
+}
+
+tl_status tl_target_explain(tl_target *target, uint64_t version, tl_target_answer *out,
+                            tl_error *err)
+{
+    if (target->client != NULL)
+        return ask_server(target, "GET", NULL, out, err, "/versions/%" PRIu64 "/explain", version);
+    tl_json_writer w;
+    tl_text_clear(&target->text);
+    tl_json_begin(&w, &target->text);
+    tl_status status = tl_explanation_write(&w, target->loop, target->handle, version, err);
     return status == TL_OK ? give_text(target, out, err) : status;
 }
 

@@ -70,6 +70,9 @@ typedef struct tl_target_answer {
 tl_status tl_target_state(tl_target *target, tl_target_answer *out, tl_error *err);
 tl_status tl_target_versions(tl_target *target, uint32_t limit, tl_target_answer *out,
                              tl_error *err);
+/* What became of a version, and why. */
+tl_status tl_target_explain(tl_target *target, uint64_t version, tl_target_answer *out,
+                            tl_error *err);
 /* Behind a server only. `by`: "site", ...; `query` more of the path's query, "" or "&since=...". */
 tl_status tl_target_report(tl_target *target, const char *by, const char *query,
                            tl_target_answer *out, tl_error *err);

@@ -196,6 +196,9 @@ typedef struct tl_metrics {
     _Atomic int64_t connections, active, suspended;
 } tl_metrics;
 
+/* metrics.c, metrics_gate.c: parts of GET /metrics. */
+void tl_metrics_head(tl_text *text, const char *name, const char *type, const char *help);
+void tl_metrics_gate_write(tl_runtime *runtime, tl_text *text);
 void tl_metrics_count(tl_server *server, size_t route_index, unsigned code, int64_t span_ns);
 
 typedef struct tl_worker {
@@ -281,6 +284,7 @@ tl_status tl_load_handle(tl_request *request, tl_error *err);
 tl_status tl_unload_handle(tl_request *request, tl_error *err);
 tl_status tl_loop_state_handle(tl_request *request, tl_error *err);
 tl_status tl_versions_handle(tl_request *request, tl_error *err);
+tl_status tl_explain_handle(tl_request *request, tl_error *err);
 tl_status tl_report_handle(tl_request *request, tl_error *err);
 tl_status tl_promote_handle(tl_request *request, tl_error *err);
 tl_status tl_rollback_handle(tl_request *request, tl_error *err);

@@ -115,6 +115,20 @@ static void a_loop_is_controlled(void **state)
     const answer *a = ask(*state, "GET", VECTORS "/loop", "");
     assert_contains(a->body, "\"precision\":{\"value\":0.5,\"low\":0.25,\"high\":0.75,\"hits\":2,"
                              "\"count\":4}");
+    assert_contains(a->body, "\"gate\":{\"shadows\":[{\"version\":1,\"role\":\"baseline\"");
+    assert_contains(a->body, "\"needed\":40,");
+    assert_contains(a->body, "\"events\":[{\"kind\":\"challenge\",\"version\":2,\"position\":7");
+    assert_contains(a->body, "\"tti\":{\"seconds\":{\"p50\":60,\"low\":30,\"high\":null},"
+                             "\"labels\":{\"p50\":40,\"low\":20,\"high\":null},\"proven\":2,"
+                             "\"censored\":1},\"frozen\":false,\"alarms\":3}");
+    a = ask(*state, "GET", VECTORS "/versions/2/explain", "");
+    assert_contains(a->body, "\"stage\":\"challenges\",\"version\":{\"number\":2");
+    assert_contains(a->body, "\"shadows\":[{\"version\":2,\"role\":\"challenger\"");
+    assert_contains(a->body, "\"verdicts\":[],\"events\":[{\"kind\":\"challenge\"");
+    a = ask(*state, "GET", VECTORS "/versions/1/explain", "");
+    assert_contains(a->body, "\"stage\":\"answers\"");
+    assert_contains(a->body, "\"verdicts\":[{\"kind\":\"publish\"");
+    assert_refused(ask(*state, "GET", VECTORS "/versions/9/explain", ""), 404, "no version 9");
     a = ask(*state, "GET", VECTORS "/versions?limit=1", "");
     assert_contains(a->body, "\"number\":2");
     assert_null(strstr(a->body, "\"number\":1,"));
@@ -237,6 +251,17 @@ static void metrics_count(void **state)
     assert_contains(a->body, "_bucket{endpoint=\"infer\",le=\"+Inf\"} 2\n");
     assert_contains(a->body, "tightloop_loop_predictions_total{loop=\"vectors\"} 1\n");
     assert_contains(a->body, "tightloop_loop_precision_low_ratio{loop=\"vectors\"} 0.25\n");
+    assert_contains(a->body, "tightloop_gate_log_e{loop=\"vectors\",version=\"2\","
+                             "role=\"challenger\"} 1.5\n");
+    assert_contains(a->body, "tightloop_gate_needed{loop=\"vectors\",version=\"1\","
+                             "role=\"baseline\"} nan\n");
+    assert_contains(a->body, "tightloop_tti_seconds{loop=\"vectors\",bound=\"low\"} 30\n");
+    assert_contains(a->body, "tightloop_tti_open{loop=\"vectors\",version=\"1\"} ");
+    assert_null(strstr(a->body, "tightloop_tti_open{loop=\"vectors\",version=\"2\"}"));
+    assert_contains(a->body, "tightloop_tti_proven{loop=\"vectors\"} 2\n");
+    assert_contains(a->body, "tightloop_alarms_total{loop=\"vectors\"} 3\n");
+    assert_contains(a->body, "tightloop_loop_stage_seconds{loop=\"vectors\",stage=\"commit\","
+                             "quantile=\"0.5\"} 0.25\n");
 }
 
 /* Where promtool is installed, it must find nothing to complain about. */

@@ -5,7 +5,18 @@
 
 #include "format/json.h"
 
-void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state);
+/* `loop` NULL: without its gate, which is asked at this moment. TL_ENOMEM. */
+tl_status tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state,
+                         tl_loop *loop, tl_error *err);
+enum { TL_GATE_EVENTS_SHOWN = 32 };
+/* "gate": {...} of the state: shadows, the newest events, time to improvement. */
+tl_status tl_gate_write(tl_json_writer *w, tl_loop *loop, const tl_loop_state *state,
+                        tl_error *err);
+/* What became of a version and why: {"stage", "version", "shadows", "verdicts", "events"}. Errors:
+ * TL_ENOTFOUND, TL_ENOMEM; nothing was written. */
+tl_status tl_explanation_write(tl_json_writer *w, const char *name, tl_loop *loop, uint64_t number,
+                               tl_error *err);
+void tl_version_write(tl_json_writer *w, const tl_version_info *version);
 /* An estimate, never without its interval and the counts behind it. */
 void tl_share_write(tl_json_writer *w, const char *key, const tl_share *share);
 /* {"versions": [...], "refused": [...]}: up to `limit` of each, newest first. TL_ENOMEM: nothing was

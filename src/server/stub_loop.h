@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/status.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -324,8 +325,62 @@ void tl_loop_status(tl_loop *loop, tl_loop_state *out)
                             .golden = loop->golden_count,
                             .precision = { 0.5, 0.25, 0.75, 2, 4 },
                             .recall = { 0, 0, 1, 0, 0 },
+                            .alarms = 3,
+                            .tti_seconds_p50 = 60,
+                            .tti_seconds_low = 30,
+                            .tti_seconds_high = NAN,
+                            .tti_labels_p50 = 40,
+                            .tti_labels_low = 20,
+                            .tti_labels_high = NAN,
+                            .tti_proven = 2,
+                            .tti_censored = 1,
                             .digest = 0xabcdef };
     pthread_mutex_unlock(&loop->runtime->mutex);
+}
+
+size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity)
+{
+    (void)loop;
+    const tl_standing standings[] = {
+        { .version = 1, .role = "baseline", .since_us = 1700000000000000, .needed = NAN },
+        { .version = 2,
+          .role = "challenger",
+          .number = 3,
+          .log_e = 1.5,
+          .log_needed = 4.25,
+          .disagreements = 12,
+          .wins = 9,
+          .needed = 40,
+          .words = "waiting" }
+    };
+    size_t count = capacity < 2 ? capacity : 2;
+    memcpy(out, standings, count * sizeof *out);
+    return count;
+}
+
+size_t tl_loop_gate_events(tl_loop *loop, tl_gate_event *out, size_t capacity)
+{
+    (void)loop;
+    if (capacity == 0) return 0;
+    out[0] = (tl_gate_event){
+        .kind = "challenge", .position = 7, .version = 2, .time_us = 1500000, .words = "in shadow"
+    };
+    return 1;
+}
+
+size_t tl_loop_verdicts(tl_loop *loop, uint64_t version, tl_verdict_info *out, size_t capacity)
+{
+    (void)loop;
+    if (capacity == 0 || version == 2) return 0;
+    out[0] = (tl_verdict_info){ .kind = "publish", .position = 1, .version = 1, .words = "first" };
+    return 1;
+}
+
+void tl_loop_stages(tl_loop *loop, tl_loop_stage out[TL_LOOP_STAGE_COUNT])
+{
+    (void)loop;
+    for (size_t i = 0; i < TL_LOOP_STAGE_COUNT; i++)
+        out[i] = (tl_loop_stage){ .name = i == 0 ? "commit" : "x", .p50_seconds = 0.25 };
 }
 
 size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)

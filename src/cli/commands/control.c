@@ -3,7 +3,6 @@
 #include "cli/terminal/terminal.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -85,6 +84,54 @@ static void print_network(const tl_json *s)
                "campaigns", count_of(campaign, "judged"), count_of(campaign, "next_labels"));
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* "p50 40 labels (20 to ...)" in one unit. */
+static void print_median(const tl_json *median, const char *unit)
+{
+    double p50, low, high;
+    if (!tl_json_number(tl_json_get(median, "p50"), &p50)) {
+        printf("not reached by half of them in %s", unit);
+        return;
+    }
+    printf("median %.0f %s", p50, unit);
+    if (tl_json_number(tl_json_get(median, "low"), &low))
+        printf(" (95 %% interval %.0f to ", low);
+    else
+        printf(" (95 %% interval 0 to ");
+    if (tl_json_number(tl_json_get(median, "high"), &high))
+        printf("%.0f)", high);
+    else
+        printf("not known yet)");
+}
+
+static void print_tti(const tl_json *tti)
+{
+    uint64_t proven = count_of(tti, "proven"), censored = count_of(tti, "censored");
+    if (proven + censored == 0) return; /* nothing is held against anything yet */
+    printf("  %-18s ", "to improvement");
+    print_median(tl_json_get(tti, "labels"), "labels");
+    printf("; ");
+    print_median(tl_json_get(tti, "seconds"), "seconds");
+    printf("; %" PRIu64 " proven, %" PRIu64 " still open or given up\n", proven, censored);
+}
+
+static void print_gate(const tl_json *gate)
+{
+    if (gate == NULL) return; /* an older server */
+    for (const tl_json *s = tl_json_first(tl_json_get(gate, "shadows")); s != NULL; s = s->next)
+        printf("  %-18s version %" PRIu64 ": %s\n", tl_json_get_text(s, "role", "?"),
+               count_of(s, "version"), tl_json_get_text(s, "words", ""));
+    print_tti(tl_json_get(gate, "tti"));
+    uint64_t alarms = count_of(gate, "alarms");
+    if (alarms > 0)
+        printf("  %-18s the promised error rate was broken %" PRIu64 " time%s\n", "alarms", alarms,
+               plural(alarms));
+}
+
 static void print_state(const tl_json *s)
 {
     printf("Loop %s: version %" PRIu64 " answers, %s%s\n", tl_json_get_text(s, "name", "?"),
@@ -108,8 +155,9 @@ static void print_state(const tl_json *s)
                count_of(s, "trained_labels"));
     printf("  %-18s %" PRIu64 " published, %" PRIu64 " not better, %" PRIu64 " taken back\n",
            "versions", count_of(s, "publishes"), count_of(s, "refused"), count_of(s, "rollbacks"));
+    print_gate(tl_json_get(s, "gate"));
     print_span("answers", number_of(s, "answer_ms_p50"), number_of(s, "answer_ms_p99"));
-    print_span("label to served", number_of(s, "label_to_served_ms_p50"),
+    print_span("adaptation latency", number_of(s, "label_to_served_ms_p50"),
                number_of(s, "label_to_served_ms_p99"));
 }
 
@@ -189,14 +237,8 @@ static int answer(const question *q)
 static int parse_version(const tl_command *command, const char *text, uint64_t *out)
 {
     tl_error err;
-    char *end;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && value > 0) {
-        *out = value;
-        return TL_EXIT_OK;
-    }
-    tl_fail(&err, TL_EINVAL, "VERSION is the number of a version, not \"%.40s\"", text);
-    return tl_command_misuse(command, &err);
+    return tl_command_version_number(text, out, &err) == TL_OK ? TL_EXIT_OK
+                                                               : tl_command_misuse(command, &err);
 }
 
 static tl_status ask_state(tl_target *target, const question *q, tl_target_answer *out,
@@ -316,7 +358,10 @@ const tl_command tl_command_status = {
     .name = "status",
     .summary = "what a loop does now, and how well, with intervals",
     .details = "Shows the version that answers, precision and recall over the last labelled items "
-               "(each predicted before its label was learned), counts and latencies.",
+               "(each predicted before its label was learned), counts, how the policies in shadow "
+               "stand, the time to a proven improvement, and latencies. Adaptation latency, from a "
+               "label to the head that knows it, is another thing: it says how fast something "
+               "changes, not that it got better.",
     .example = "tightloop status --url http://127.0.0.1:8080",
     .options = common_options,
     .option_count = TL_COUNT_OF(common_options),

@@ -294,6 +294,6 @@ void tl_demo_json(const tl_demo_picture *p, tl_text *out)
     tl_json_array_end(&w);
     put_curve_json(&w, p);
     tl_json_key(&w, "loop");
-    tl_state_write(&w, "boards", &p->loop);
+    (void)tl_state_write(&w, "boards", &p->loop, NULL, NULL); /* without the gate: cannot fail */
     tl_json_object_end(&w);
 }

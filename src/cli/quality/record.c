@@ -75,16 +75,9 @@ static int run_record(const tl_arguments *arguments)
 {
     uint64_t version = 0;
     tl_error err;
-    if (arguments->count == 1) {
-        char *end;
-        version = strtoull(arguments->items[0], &end, 10);
-        if (arguments->items[0][0] < '0' || arguments->items[0][0] > '9' || *end != '\0' ||
-            version == 0) {
-            tl_fail(&err, TL_EINVAL, "VERSION is the number of a version, not \"%.40s\"",
-                    arguments->items[0]);
-            return tl_command_misuse(&tl_command_record, &err);
-        }
-    }
+    if (arguments->count == 1 &&
+        tl_command_version_number(arguments->items[0], &version, &err) != TL_OK)
+        return tl_command_misuse(&tl_command_record, &err);
     tl_text text;
     tl_text_init(&text, 64 << 20);
     int code = TL_EXIT_OK;

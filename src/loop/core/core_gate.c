@@ -309,6 +309,7 @@ void tl_core_write_verdict(tl_core *core, tl_text *out)
     tl_json_key(&w, "champion"), tl_json_uint(&w, core->champion);
     tl_json_key(&w, "threshold"), tl_json_float(&w, tl_core_threshold(core));
     tl_json_key(&w, "dry_run"), tl_json_boolean(&w, dry);
+    tl_json_key(&w, "series"), tl_json_uint(&w, v->number);
     tl_json_key(&w, "log_e"), tl_json_double(&w, v->log_e);
     tl_json_key(&w, "log_needed"), tl_json_double(&w, v->log_threshold);
     tl_json_key(&w, "units"), tl_json_uint(&w, v->counts.units);

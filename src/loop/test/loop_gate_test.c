@@ -118,6 +118,21 @@ static void harm_is_taken_back(void **state)
     assert_int_equal(status_of(f).rollbacks, 1);
     assert_false(status_of(f).learning);
     assert_non_null(newest_note(f, TL_NOTE_TAKEN_BACK));
+    tl_verdict_info verdicts[64];
+    size_t count = tl_loop_verdicts(f->loop, 0, verdicts, TL_COUNT_OF(verdicts));
+    assert_true(count >= 2);
+    assert_string_equal(verdicts[0].kind, "take_back");
+    assert_string_equal(verdicts[0].who, "gate");
+    assert_true(verdicts[0].judged && verdicts[0].disagreements > 0);
+    assert_true(verdicts[0].log_e >= verdicts[0].log_needed);
+    for (size_t i = 1; i < count; i++) assert_true(verdicts[i].position < verdicts[i - 1].position);
+    assert_string_equal(verdicts[count - 1].kind, "publish");
+    assert_false(verdicts[count - 1].judged);
+    count = tl_loop_verdicts(f->loop, 1, verdicts, TL_COUNT_OF(verdicts));
+    assert_true(count >= 1 && verdicts[0].version == 1);
+    tl_loop_stage stages[TL_LOOP_STAGE_COUNT];
+    tl_loop_stages(f->loop, stages);
+    for (size_t i = 0; i < TL_LOOP_STAGE_COUNT; i++) assert_true(stages[i].count > 0);
     assert_true(label_some(f, &rng, 100) >= 95); /* it answers as it did before */
     verify(f);
 }

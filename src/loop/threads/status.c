@@ -45,6 +45,26 @@ void tl_loop_status(tl_loop *loop, tl_loop_state *out)
     out->answer_ms_p99 = tl_histogram_quantile_ns(&loop->answer_ns, 0.99) / 1e6;
 }
 
+void tl_loop_stages(tl_loop *loop, tl_loop_stage out[TL_LOOP_STAGE_COUNT])
+{
+    const struct {
+        const char *name;
+        const tl_histogram *spans;
+    } stages[TL_LOOP_STAGE_COUNT] = { { "answer", &loop->answer_ns },
+                                      { "commit", &loop->commit_ns },
+                                      { "update", &loop->update_ns },
+                                      { "publish", &loop->publish_ns },
+                                      { "label_to_served", &loop->applied_ns } };
+    for (size_t i = 0; i < TL_LOOP_STAGE_COUNT; i++) {
+        const tl_histogram *h = stages[i].spans;
+        out[i] = (tl_loop_stage){ .name = stages[i].name,
+                                  .count = atomic_load(&h->count),
+                                  .sum_seconds = (double)atomic_load(&h->sum_ns) / 1e9,
+                                  .p50_seconds = tl_histogram_quantile_ns(h, 0.50) / 1e9,
+                                  .p99_seconds = tl_histogram_quantile_ns(h, 0.99) / 1e9 };
+    }
+}
+
 static double number_of(const tl_json *root, const char *key)
 {
     double value;

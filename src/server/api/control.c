@@ -18,7 +18,7 @@ static void write_id(tl_json_writer *w, tl_id id)
 }
 
 /* The state after a change is its answer. */
-static tl_status answer_state(tl_request *request)
+static tl_status answer_state(tl_request *request, tl_error *err)
 {
     tl_loop_info info;
     tl_loop_state state;
@@ -26,14 +26,19 @@ static tl_status answer_state(tl_request *request)
     tl_loop_status(request->loop, &state);
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
-    tl_state_write(&w, info.name, &state);
-    return TL_OK;
+    return tl_state_write(&w, info.name, &state, request->loop, err);
 }
 
 tl_status tl_loop_state_handle(tl_request *request, tl_error *err)
 {
-    (void)err;
-    return answer_state(request);
+    return answer_state(request, err);
+}
+
+tl_status tl_explain_handle(tl_request *request, tl_error *err)
+{
+    tl_json_writer w;
+    tl_json_begin(&w, &request->text);
+    return tl_explanation_write(&w, request->match.loop, request->loop, request->version, err);
 }
 
 tl_status tl_versions_handle(tl_request *request, tl_error *err)
@@ -57,7 +62,7 @@ tl_status tl_versions_handle(tl_request *request, tl_error *err)
 tl_status tl_promote_handle(tl_request *request, tl_error *err)
 {
     tl_status status = tl_loop_promote(request->loop, request->version, request->source, err);
-    return status == TL_OK ? answer_state(request) : status;
+    return status == TL_OK ? answer_state(request, err) : status;
 }
 
 /* Run `change` with the parsed body (NULL when that is empty and `optional`). */
@@ -91,7 +96,7 @@ static tl_status roll_back(tl_request *request, const tl_json *body, tl_error *e
 tl_status tl_rollback_handle(tl_request *request, tl_error *err)
 {
     tl_status status = with_body(request, true, roll_back, err);
-    return status == TL_OK ? answer_state(request) : status;
+    return status == TL_OK ? answer_state(request, err) : status;
 }
 
 static tl_status read_on(const tl_json *body, bool *out, tl_error *err)
@@ -117,13 +122,13 @@ static tl_status set_frozen(tl_request *request, const tl_json *body, tl_error *
 tl_status tl_frozen_handle(tl_request *request, tl_error *err)
 {
     tl_status status = with_body(request, false, set_frozen, err);
-    return status == TL_OK ? answer_state(request) : status;
+    return status == TL_OK ? answer_state(request, err) : status;
 }
 
 tl_status tl_learning_handle(tl_request *request, tl_error *err)
 {
     tl_status status = with_body(request, false, set_learning, err);
-    return status == TL_OK ? answer_state(request) : status;
+    return status == TL_OK ? answer_state(request, err) : status;
 }
 
 static tl_status add_class(tl_request *request, const tl_json *body, tl_error *err)

@@ -72,7 +72,8 @@ static void write_network(tl_json_writer *w, const tl_loop_state *state)
     tl_json_object_end(w);
 }
 
-void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state)
+tl_status tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state,
+                         tl_loop *loop, tl_error *err)
 {
     char digest[24];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)state->digest);
@@ -95,12 +96,14 @@ void tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *st
     write_double(w, "answer_ms_p50", state->answer_ms_p50);
     write_double(w, "answer_ms_p99", state->answer_ms_p99);
     write_network(w, state);
+    tl_status status = loop != NULL ? tl_gate_write(w, loop, state, err) : TL_OK;
     tl_json_key(w, "digest");
     tl_json_string(w, digest);
     tl_json_object_end(w);
+    return status;
 }
 
-static void write_version(tl_json_writer *w, const tl_version_info *version)
+void tl_version_write(tl_json_writer *w, const tl_version_info *version)
 {
     tl_json_object(w);
     write_uint(w, "number", version->number);
@@ -145,7 +148,7 @@ tl_status tl_versions_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_e
         tl_json_object(w);
         tl_json_key(w, "versions");
         tl_json_array(w);
-        for (size_t i = 0; i < count; i++) write_version(w, &versions[i]);
+        for (size_t i = 0; i < count; i++) tl_version_write(w, &versions[i]);
         tl_json_array_end(w);
         count = tl_loop_refusals(loop, refusals, limit);
         tl_json_key(w, "refused");

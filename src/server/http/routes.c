@@ -30,6 +30,8 @@ static const tl_route routes[] = {
       NULL },
     { TL_METHOD_GET, MODEL "/versions", "versions", TL_ACCESS_TOKEN, TL_ROUTE_READ,
       tl_versions_handle, NULL },
+    { TL_METHOD_GET, MODEL "/versions/{version}/explain", "explain", TL_ACCESS_TOKEN, TL_ROUTE_READ,
+      tl_explain_handle, NULL },
     /* Reads the whole journal: not on the worker that others wait for. */
     { TL_METHOD_GET, MODEL "/report", "report", TL_ACCESS_TOKEN, TL_ROUTE_CONTROL, tl_report_handle,
       NULL },

@@ -32,7 +32,7 @@ void tl_metrics_count(tl_server *server, size_t route_index, unsigned code, int6
     tl_histogram_record_ns(&metrics->durations[route_index], span_ns);
 }
 
-static void head(tl_text *text, const char *name, const char *type, const char *help)
+void tl_metrics_head(tl_text *text, const char *name, const char *type, const char *help)
 {
     tl_text_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
@@ -40,7 +40,7 @@ static void head(tl_text *text, const char *name, const char *type, const char *
 static void single(tl_text *text, const char *name, const char *type, const char *help,
                    double value)
 {
-    head(text, name, type, help);
+    tl_metrics_head(text, name, type, help);
     tl_text_printf(text, "%s %.17g\n", name, value);
 }
 
@@ -54,8 +54,8 @@ static const char *endpoint_of(size_t index)
 
 static void write_answers(const tl_metrics *metrics, tl_text *text)
 {
-    head(text, "tightloop_http_requests_total", "counter",
-         "Requests answered, by endpoint and HTTP status (0: others).");
+    tl_metrics_head(text, "tightloop_http_requests_total", "counter",
+                    "Requests answered, by endpoint and HTTP status (0: others).");
     for (size_t i = 0; i <= tl_route_index(NULL); i++) {
         for (size_t slot = 0; slot < TL_COUNT_OF(codes); slot++) {
             uint64_t count = atomic_load_explicit(&metrics->answers[i][slot], memory_order_relaxed);
@@ -94,8 +94,8 @@ static void write_duration(const tl_histogram *histogram, const char *endpoint, 
 
 static void write_durations(const tl_metrics *metrics, tl_text *text)
 {
-    head(text, "tightloop_http_request_duration_seconds", "histogram",
-         "From the headers of a request to the end of its answer.");
+    tl_metrics_head(text, "tightloop_http_request_duration_seconds", "histogram",
+                    "From the headers of a request to the end of its answer.");
     for (size_t i = 0; i <= tl_route_index(NULL); i++)
         if (atomic_load(&metrics->durations[i].count) > 0)
             write_duration(&metrics->durations[i], endpoint_of(i), text);
@@ -150,7 +150,7 @@ static void write_process(tl_text *text)
 {
     struct timespec cpu;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    head(text, "tightloop_build_info", "gauge", "The version that runs.");
+    tl_metrics_head(text, "tightloop_build_info", "gauge", "The version that runs.");
     tl_text_printf(text, "tightloop_build_info{version=\"%s\"} 1\n", tl_version_text());
     single(text, "process_cpu_seconds_total", "counter", "Processor time used.",
            (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9);
@@ -251,7 +251,7 @@ static void write_loops(tl_runtime *runtime, tl_text *text)
     size_t count = rows_get(runtime, rows);
     if (count == 0) return;
 #define X(name, type, help, value)                                                                 \
-    head(text, "tightloop_loop_" name, type, help);                                                \
+    tl_metrics_head(text, "tightloop_loop_" name, type, help);                                     \
     for (size_t i = 0; i < count; i++) {                                                           \
         const tl_loop_state *s = &rows[i].state;                                                   \
         tl_text_printf(text, "tightloop_loop_" name "{loop=\"%s\"} %.17g\n", rows[i].loop,         \
@@ -269,6 +269,7 @@ tl_status tl_metrics_handle(tl_request *request, tl_error *err)
     write_http(request->server, text);
     write_journal(request->server->runtime, text);
     write_loops(request->server->runtime, text);
+    tl_metrics_gate_write(request->server->runtime, text);
     request->content_type = "text/plain; version=0.0.4; charset=utf-8";
     return TL_OK;
 }

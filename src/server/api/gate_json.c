@@ -1,0 +1,242 @@
+/* gate_json.c - the gate as JSON: standings, what it did, verdicts with their evidence. */
+#include "server/state_json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHADOWS_MAX = 16, EVENTS_MAX = 128, VERDICTS_MAX = 64, VERSIONS_MAX = 1000 };
+
+static void write_uint(tl_json_writer *w, const char *key, uint64_t value)
+{
+    tl_json_key(w, key);
+    tl_json_uint(w, value);
+}
+
+static void write_double(tl_json_writer *w, const char *key, double value)
+{
+    tl_json_key(w, key);
+    tl_json_double(w, value); /* NaN becomes null */
+}
+
+static void write_bool(tl_json_writer *w, const char *key, bool value)
+{
+    tl_json_key(w, key);
+    tl_json_boolean(w, value);
+}
+
+static void write_text(tl_json_writer *w, const char *key, const char *text)
+{
+    tl_json_key(w, key);
+    tl_json_string(w, text);
+}
+
+/* ---- Standings and events -------------------------------------------------------------------- */
+
+static void write_standing(tl_json_writer *w, const tl_standing *s)
+{
+    tl_json_object(w);
+    write_uint(w, "version", s->version);
+    write_text(w, "role", s->role);
+    write_double(w, "since", (double)s->since_us / 1e6);
+    write_uint(w, "number", s->number);
+    write_double(w, "alpha", s->alpha);
+    write_double(w, "log_e", s->log_e);
+    write_double(w, "log_needed", s->log_needed);
+    write_double(w, "log_harm", s->log_harm);
+    write_double(w, "log_harm_needed", s->log_harm_needed);
+    write_uint(w, "units", s->units);
+    write_uint(w, "items", s->items);
+    write_uint(w, "disagreements", s->disagreements);
+    write_uint(w, "wins", s->wins);
+    write_uint(w, "losses", s->losses);
+    write_uint(w, "timeouts", s->timeouts);
+    write_double(w, "gain", s->gain);
+    write_double(w, "gain_low", s->gain_low);
+    write_double(w, "gain_high", s->gain_high);
+    write_double(w, "needed", s->needed);
+    write_bool(w, "blocked_by_site", s->blocked_by_site);
+    write_text(w, "words", s->words);
+    tl_json_object_end(w);
+}
+
+static void write_event(tl_json_writer *w, const tl_gate_event *e)
+{
+    tl_json_object(w);
+    write_text(w, "kind", e->kind);
+    write_uint(w, "version", e->version);
+    write_uint(w, "position", e->position);
+    write_double(w, "time", (double)e->time_us / 1e6);
+    write_text(w, "words", e->words);
+    tl_json_object_end(w);
+}
+
+static void write_median(tl_json_writer *w, const char *key, double p50, double low, double high)
+{
+    tl_json_key(w, key);
+    tl_json_object(w);
+    write_double(w, "p50", p50);
+    write_double(w, "low", low);
+    write_double(w, "high", high);
+    tl_json_object_end(w);
+}
+
+/* What the gate of a loop tells at one look. */
+typedef struct look {
+    tl_standing standings[SHADOWS_MAX];
+    tl_gate_event events[EVENTS_MAX];
+    tl_verdict_info verdicts[VERDICTS_MAX];
+    tl_version_info versions[VERSIONS_MAX];
+    size_t standing_count, event_count, verdict_count, version_count;
+} look;
+
+static look *look_take(tl_loop *loop, size_t events, tl_error *err)
+{
+    look *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        tl_fail(err, TL_ENOMEM, "out of memory; try again");
+        return NULL;
+    }
+    l->standing_count = tl_loop_standings(loop, l->standings, SHADOWS_MAX);
+    l->event_count = tl_loop_gate_events(loop, l->events, events);
+    return l;
+}
+
+tl_status tl_gate_write(tl_json_writer *w, tl_loop *loop, const tl_loop_state *state, tl_error *err)
+{
+    look *l = look_take(loop, TL_GATE_EVENTS_SHOWN, err);
+    if (l == NULL) return TL_ENOMEM;
+    tl_json_key(w, "gate");
+    tl_json_object(w);
+    tl_json_key(w, "shadows");
+    tl_json_array(w);
+    for (size_t i = 0; i < l->standing_count; i++) write_standing(w, &l->standings[i]);
+    tl_json_array_end(w);
+    tl_json_key(w, "events");
+    tl_json_array(w);
+    for (size_t i = 0; i < l->event_count; i++) write_event(w, &l->events[i]);
+    tl_json_array_end(w);
+    tl_json_key(w, "tti");
+    tl_json_object(w);
+    write_median(w, "seconds", state->tti_seconds_p50, state->tti_seconds_low,
+                 state->tti_seconds_high);
+    write_median(w, "labels", state->tti_labels_p50, state->tti_labels_low, state->tti_labels_high);
+    write_uint(w, "proven", state->tti_proven);
+    write_uint(w, "censored", state->tti_censored);
+    tl_json_object_end(w);
+    write_bool(w, "frozen", state->frozen);
+    write_uint(w, "alarms", state->alarms);
+    tl_json_object_end(w);
+    free(l);
+    return TL_OK;
+}
+
+/* ---- One version explained ------------------------------------------------------------------- */
+
+static void write_verdict(tl_json_writer *w, const tl_verdict_info *v)
+{
+    tl_json_object(w);
+    write_text(w, "kind", v->kind);
+    write_text(w, "who", v->who);
+    write_uint(w, "position", v->position);
+    write_uint(w, "version", v->version);
+    write_double(w, "time", (double)v->time_us / 1e6);
+    write_bool(w, "dry_run", v->dry_run);
+    write_text(w, "words", v->words);
+    if (v->judged) {
+        tl_json_key(w, "evidence");
+        tl_json_object(w);
+        write_uint(w, "number", v->number);
+        write_double(w, "log_e", v->log_e);
+        write_double(w, "log_needed", v->log_needed);
+        write_uint(w, "units", v->units);
+        write_uint(w, "items", v->items);
+        write_uint(w, "disagreements", v->disagreements);
+        write_uint(w, "wins", v->wins);
+        write_uint(w, "losses", v->losses);
+        write_uint(w, "timeouts", v->timeouts);
+        write_double(w, "gain", v->gain);
+        write_double(w, "gain_low", v->gain_low);
+        write_double(w, "gain_high", v->gain_high);
+        write_double(w, "tti_seconds", v->tti_seconds);
+        write_uint(w, "tti_labels", v->tti_labels);
+        tl_json_object_end(w);
+    }
+    tl_json_object_end(w);
+}
+
+static bool is_one_of(const char *kind, const char *const *kinds)
+{
+    for (; *kinds != NULL; kinds++)
+        if (strcmp(kind, *kinds) == 0) return true;
+    return false;
+}
+
+/* Where the version is on its way, in one word. */
+static const char *stage_of(const look *l, const tl_version_info *version)
+{
+    static const char *const served[] = { "publish", "promote", "rollback", NULL };
+    if (version->champion) return "answers";
+    for (size_t i = 0; i < l->standing_count; i++)
+        if (l->standings[i].version == version->number &&
+            strcmp(l->standings[i].role, "challenger") == 0)
+            return "challenges";
+    for (size_t i = 0; i < l->event_count; i++) {
+        const tl_gate_event *e = &l->events[i];
+        if (e->version != version->number) continue;
+        if (strcmp(e->kind, "waits") == 0) return "waits";
+        if (strcmp(e->kind, "set_aside") == 0) return "set_aside";
+        if (strcmp(e->kind, "taken_back") == 0) return "taken_back";
+        break;
+    }
+    for (size_t i = 0; i < l->verdict_count; i++)
+        if (is_one_of(l->verdicts[i].kind, served)) return "served_before";
+    return "never_served";
+}
+
+static void write_explanation(tl_json_writer *w, const char *name, const look *l,
+                              const tl_version_info *version)
+{
+    tl_json_object(w);
+    write_text(w, "name", name);
+    write_text(w, "stage", stage_of(l, version));
+    tl_json_key(w, "version");
+    tl_version_write(w, version);
+    tl_json_key(w, "shadows");
+    tl_json_array(w);
+    for (size_t i = 0; i < l->standing_count; i++)
+        if (l->standings[i].version == version->number) write_standing(w, &l->standings[i]);
+    tl_json_array_end(w);
+    tl_json_key(w, "verdicts");
+    tl_json_array(w);
+    for (size_t i = 0; i < l->verdict_count; i++) write_verdict(w, &l->verdicts[i]);
+    tl_json_array_end(w);
+    tl_json_key(w, "events");
+    tl_json_array(w);
+    for (size_t i = 0; i < l->event_count; i++)
+        if (l->events[i].version == version->number) write_event(w, &l->events[i]);
+    tl_json_array_end(w);
+    tl_json_object_end(w);
+}
+
+tl_status tl_explanation_write(tl_json_writer *w, const char *name, tl_loop *loop, uint64_t number,
+                               tl_error *err)
+{
+    look *l = look_take(loop, EVENTS_MAX, err);
+    if (l == NULL) return TL_ENOMEM;
+    l->verdict_count = tl_loop_verdicts(loop, number, l->verdicts, VERDICTS_MAX);
+    l->version_count = tl_loop_versions(loop, l->versions, VERSIONS_MAX);
+    const tl_version_info *version = NULL;
+    for (size_t i = 0; i < l->version_count && version == NULL; i++)
+        if (l->versions[i].number == number) version = &l->versions[i];
+    tl_status status = TL_OK;
+    if (version != NULL)
+        write_explanation(w, name, l, version);
+    else
+        status =
+            tl_fail(err, TL_ENOTFOUND,
+                    "loop \"%s\" has no version %llu among its newest %d; `tightloop versions` "
+                    "lists them",
+                    name, (unsigned long long)number, VERSIONS_MAX);
+    free(l);
+    return status;
+}
