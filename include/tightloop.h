@@ -646,6 +646,10 @@ TL_API void tl_report_destroy(tl_report **report); /* NULL-safe; clears *report 
 /* Put a kept version into service. `who` is journaled. Waits until it answers.
  * TL_ENOTFOUND: no such version, or its weights were not kept. */
 TL_API tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_error *err);
+/* Let a kept version decide in shadow of what answers, as soon as the backbone in shadow gives way, and
+ * put it into service when it is proven better. Errors: as above, and TL_ECONFLICT where nothing is to
+ * be proven (gate.promotion: no-worse). */
+TL_API tl_status tl_loop_challenge(tl_loop *loop, uint64_t version, const char *who, tl_error *err);
 /* Back to `version`, or with 0 to the champion before this one; learning is paused until resumed. */
 TL_API tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_error *err);
 TL_API tl_status tl_loop_set_learning(tl_loop *loop, bool on, const char *who, tl_error *err);

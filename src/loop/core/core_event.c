@@ -42,6 +42,18 @@ void tl_core_evict(tl_core *core, uint64_t number)
     core->evicted[core->evicted_count++] = number;
 }
 
+void tl_core_let_go(tl_core *core, uint64_t number)
+{
+    if (find_past(core, number) == NULL && number != core->champion) tl_core_evict(core, number);
+}
+
+bool tl_core_pin(tl_core *core, uint64_t number)
+{
+    tl_past *past = find_past(core, number);
+    if (past != NULL) past->pinned = true;
+    return past != NULL;
+}
+
 /* The oldest goes, but for `keep`. Where somebody returned to it its weights stay: replaying the
  * journal needs them. */
 static void evict_oldest(tl_core *core, uint64_t keep)
@@ -421,6 +433,7 @@ tl_status tl_core_step_event(tl_core *core, const tl_record *record, tl_version 
     }
     if (strcmp(kind, "challenge") == 0)
         return tl_core_step_challenge(core, version, ops, candidate, err);
+    if (strcmp(kind, "try") == 0) return tl_core_step_try(core, version, err);
     if (is_verdict(kind, body)) return tl_core_step_verdict(core, kind, body, err);
     if (strcmp(kind, "rollback") == 0)
         return tl_core_step_return(core, position, version, true, err);

@@ -173,7 +173,7 @@ static void forget_waiting(tl_core *core, const char *why)
 {
     if (core->candidate == NULL) return;
     tl_core_note(core, TL_NOTE_SET_ASIDE, core->candidate->number, why);
-    tl_core_evict(core, core->candidate->number);
+    tl_core_let_go(core, core->candidate->number);
     tl_version_destroy(&core->candidate);
 }
 
@@ -194,7 +194,7 @@ static void set_aside(tl_core *core, tl_shadow *shadow)
         tl_gate_standing standing;
         tl_gate_describe(core->gate, shadow->key, &standing);
         tl_core_note(core, TL_NOTE_SET_ASIDE, shadow->version, standing.words);
-        tl_core_evict(core, shadow->version);
+        tl_core_let_go(core, shadow->version);
     }
     drop_shadow(core, shadow);
 }
@@ -225,6 +225,19 @@ tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
     }
     forget_waiting(core, "never shadowed: a newer version came while it waited");
     tl_status status = tl_core_take_version(core, number, candidate, &core->candidate, err);
+    if (status == TL_OK) status = start_waiting(core, err);
+    if (status == TL_OK && core->candidate != NULL)
+        tl_core_note(core, TL_NOTE_WAITS, number, "waits until the one in shadow is decided");
+    return status;
+}
+
+/* By hand: a version that is kept is shadowed as soon as there is room, and may be promoted again. */
+tl_status tl_core_step_try(tl_core *core, uint64_t number, tl_error *err)
+{
+    if (number == core->champion || !proves(core) || !tl_core_pin(core, number))
+        return TL_OK; /* it went between the request and the event */
+    forget_waiting(core, "never shadowed: another version was put in its place by hand");
+    tl_status status = tl_version_read(core->graph, core->items, number, &core->candidate, err);
     if (status == TL_OK) status = start_waiting(core, err);
     if (status == TL_OK && core->candidate != NULL)
         tl_core_note(core, TL_NOTE_WAITS, number, "waits until the one in shadow is decided");

@@ -169,6 +169,10 @@ tl_status tl_core_step_return(tl_core *core, uint64_t position, uint64_t number,
                               tl_error *err);
 /* Nobody can return to it: its weights may go. */
 void tl_core_evict(tl_core *core, uint64_t number);
+/* The same of a version that is no challenger any more, unless it served before and is kept. */
+void tl_core_let_go(tl_core *core, uint64_t number);
+/* Keep the weights of a version that served before, for doing all of this again. False: not kept. */
+bool tl_core_pin(tl_core *core, uint64_t number);
 
 /* core_gate.c */
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
@@ -176,6 +180,7 @@ void tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t befo
                         const char *source);
 tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
                                  tl_version **candidate, tl_error *err);
+tl_status tl_core_step_try(tl_core *core, uint64_t number, tl_error *err);
 tl_status tl_core_step_verdict(tl_core *core, const char *kind, const tl_json *body, tl_error *err);
 /* Another policy answers from now on: nothing that was compared with the one before counts. */
 void tl_core_gate_restart(tl_core *core);

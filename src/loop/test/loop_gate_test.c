@@ -166,6 +166,39 @@ static void a_frozen_line_stays_as_it_is(void **state)
     verify(f);
 }
 
+/* A kept version is tried by hand: it is shadowed or waits, and is not promoted for the asking. */
+static void a_kept_version_may_try_again(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    tl_error err = { 0 };
+    label_some(f, &rng, 64);
+    drain(f);
+    label_turned(f, &rng, 200, false);
+    drain(f);
+    uint64_t champion = status_of(f).champion;
+    tl_version_info versions[32];
+    size_t count = tl_loop_versions(f->loop, versions, 32);
+    uint64_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (versions[i].kept && versions[i].number != champion) kept = versions[i].number;
+    assert_true(kept > 0);
+    assert_int_equal(tl_loop_challenge(f->loop, champion, "me", &err), TL_ECONFLICT);
+    assert_int_equal(tl_loop_challenge(f->loop, 9999, "me", &err), TL_ENOTFOUND);
+    ok(tl_loop_challenge(f->loop, kept, "me", &err), &err);
+    bool known = false;
+    tl_gate_event events[8];
+    size_t told = tl_loop_gate_events(f->loop, events, 8);
+    for (size_t i = 0; i < told; i++) known = known || events[i].version == kept;
+    assert_true(known);
+    label_turned(f, &rng, 100, false);
+    drain(f);
+    assert_int_not_equal(status_of(f).champion, kept);
+    reopen(f);
+    verify(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +206,7 @@ int main(void)
         PROVEN_TEST(learning_is_certified_when_it_is_proven),
         PROVEN_TEST(harm_is_taken_back),
         PROVEN_TEST(a_frozen_line_stays_as_it_is),
+        PROVEN_TEST(a_kept_version_may_try_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,15 +119,20 @@ static uint64_t champion_of(tl_loop *loop)
     return version;
 }
 
-static tl_status return_to(tl_loop *loop, const char *kind, uint64_t version, const char *who,
-                           tl_error *err)
+static bool is_kept(tl_loop *loop, uint64_t version)
 {
     bool kept = false;
     pthread_mutex_lock(&loop->mutex);
     for (size_t i = 0; i < loop->shared.kept_count; i++)
         kept = kept || loop->shared.kept[i] == version;
     pthread_mutex_unlock(&loop->mutex);
-    if (!kept)
+    return kept;
+}
+
+static tl_status return_to(tl_loop *loop, const char *kind, uint64_t version, const char *who,
+                           tl_error *err)
+{
+    if (!is_kept(loop, version))
         return tl_fail(err, TL_ENOTFOUND, "version %llu is not kept; see the list of versions",
                        (unsigned long long)version);
     if (champion_of(loop) == version)
@@ -149,6 +154,31 @@ tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_e
 {
     pthread_mutex_lock(&loop->runtime->control_mutex);
     tl_status status = promote_alone(loop, version, who, err);
+    pthread_mutex_unlock(&loop->runtime->control_mutex);
+    return status;
+}
+
+static tl_status challenge_alone(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->mutex);
+    tl_promotion promotion = loop->shared.promotion;
+    pthread_mutex_unlock(&loop->mutex);
+    if (promotion != TL_PROMOTION_PROVEN)
+        return tl_fail(err, TL_ECONFLICT,
+                       "gate.promotion is no-worse: nothing is proven in shadow; set it to proven");
+    if (!is_kept(loop, version))
+        return tl_fail(err, TL_ENOTFOUND, "version %llu is not kept; see the list of versions",
+                       (unsigned long long)version);
+    if (champion_of(loop) == version)
+        return tl_fail(err, TL_ECONFLICT, "version %llu serves already",
+                       (unsigned long long)version);
+    return event_with_number(loop, "try", who, "version", version, err);
+}
+
+tl_status tl_loop_challenge(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+{
+    pthread_mutex_lock(&loop->runtime->control_mutex);
+    tl_status status = challenge_alone(loop, version, who, err);
     pthread_mutex_unlock(&loop->runtime->control_mutex);
     return status;
 }

@@ -79,6 +79,7 @@ struct tl_loop {
         tl_loop_info info;   /* classes grow */
         tl_loop_state state; /* as of the last step */
         tl_reviewer_policy review;
+        tl_promotion promotion;
         tl_core_zones zones;
         double audit_factor; /* 1, or more after an alarm that items look different */
         uint64_t kept[TL_PAST_LIMIT], previous;
