@@ -31,6 +31,8 @@ void tl_core_review_restart(tl_core *core)
     tl_conformal_reset(&review->drift);
     review->since = core->now_position;
     review->unit_count = 0;
+    memset(review->sizes, 0, sizeof review->sizes);
+    review->largest = 1;
     tl_zones_policy policy = zones_policy(core);
     tl_zones_restart(review->zones, &policy);
 }
@@ -65,10 +67,42 @@ void tl_core_review_destroy(tl_core *core)
 
 /* ---- A certified threshold ------------------------------------------------------------------- */
 
+static tl_unit_size *size_of(tl_core_review *review, uint64_t key)
+{
+    for (size_t i = 0; i < TL_ZONE_UNIT_MAX; i++)
+        if (review->sizes[i].key == key) return &review->sizes[i];
+    return NULL;
+}
+
+/* An item of that unit, whether anybody looks or not. */
+static void count_in_unit(tl_core_review *review, uint64_t key)
+{
+    if (key == 0) return;
+    tl_unit_size *size = size_of(review, key);
+    if (size == NULL) {
+        size = &review->sizes[review->size_at];
+        review->size_at = (review->size_at + 1) % TL_ZONE_UNIT_MAX;
+        *size = (tl_unit_size){ .key = key };
+    }
+    size->items++;
+    if (size->items > review->largest) review->largest = size->items;
+}
+
+/* The items of a unit, or a bound above that: those that nobody drew count as much as the others. */
+static uint32_t items_of(tl_core_review *review, const tl_zone_unit *unit)
+{
+    if (unit->key == 0) return 1;
+    const tl_unit_size *size = size_of(review, unit->key);
+    uint32_t items = size != NULL ? size->items : review->largest;
+    return items > unit->count ? items : (uint32_t)unit->count;
+}
+
 static void learn_unit(tl_core *core, size_t index)
 {
     tl_core_review *review = &core->review;
     tl_zone_unit *unit = &review->units[index];
+    uint32_t items = items_of(review, unit);
+    for (size_t i = 0; i < unit->count; i++) unit->items[i].unit_items = items;
     (void)tl_zones_learn(review->zones, unit->items, unit->count, NULL); /* items are well formed */
     review->unit_count--;
     memmove(unit, unit + 1, (review->unit_count - index) * sizeof *unit);
@@ -88,9 +122,9 @@ static tl_zone_unit *find_unit(tl_core *core, uint64_t key)
 /* A certificate is one of a policy that does not move: only a frozen one is followed. */
 static void learn_zone(tl_core *core, const tl_drawn *drawn, bool answered, bool defect)
 {
-    if (!core->head_frozen) return;
+    double least = core->config.audit_rate; /* without audits nothing can be certified */
+    if (!core->head_frozen || least <= 0.0 || drawn->key <= core->review.since) return;
     tl_zone_unit *unit = find_unit(core, drawn->unit);
-    double least = core->config.audit_rate > 0.0 ? core->config.audit_rate : 1.0;
     unit->items[unit->count++] =
         (tl_zones_item){ .score = drawn->score,
                          .drawn = true,
@@ -179,6 +213,7 @@ void tl_core_review_prediction(tl_core *core, const tl_record *record)
     const tl_prediction_record *p = &record->as.prediction;
     tl_drawn drawn = drawn_of(core, record->position, p);
     time_out_old(core);
+    count_in_unit(review, drawn.unit);
     tl_review_check_item(review->check, p->review, (double)p->propensity);
     if (p->review)
         *tl_drawn_at(review, review->drawn_count++) = drawn;

@@ -27,6 +27,12 @@ void tl_core_review_save(const tl_core *core, tl_blob *blob)
     tl_selective_save(&review->estimates, blob);
     tl_zones_save(review->zones, blob);
     save_zone_units(review, blob);
+    for (size_t i = 0; i < TL_ZONE_UNIT_MAX; i++) {
+        tl_blob_u64(blob, review->sizes[i].key);
+        tl_blob_u32(blob, review->sizes[i].items);
+    }
+    tl_blob_u32(blob, review->size_at);
+    tl_blob_u32(blob, review->largest);
     tl_conformal_save(&review->drift, blob);
     tl_suspects_save(&review->suspects, blob);
     tl_review_check_save(review->check, blob);
@@ -103,6 +109,12 @@ tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err
     tl_zones_destroy(&review->zones);
     review->zones = zones;
     status = load_zone_units(review, body, err);
+    for (size_t i = 0; i < TL_ZONE_UNIT_MAX; i++) {
+        review->sizes[i].key = tl_blob_read_u64(body);
+        review->sizes[i].items = tl_blob_read_u32(body);
+    }
+    review->size_at = tl_blob_read_u32(body) % TL_ZONE_UNIT_MAX;
+    review->largest = tl_blob_read_u32(body);
     if (status == TL_OK) status = tl_conformal_load(body, &review->drift, err);
     if (status == TL_OK) status = tl_suspects_load(body, &review->suspects, err);
     if (status == TL_OK) status = tl_review_check_load(body, &check, err);

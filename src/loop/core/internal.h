@@ -39,7 +39,13 @@ typedef struct tl_drawn {
     bool flagged, answered;
 } tl_drawn;
 
-enum { TL_DRAWN_MAX = 16384, TL_ZONE_UNIT_MAX = 16, TL_ZONE_ITEM_MAX = 16 };
+enum { TL_DRAWN_MAX = 16384, TL_ZONE_UNIT_MAX = 64, TL_ZONE_ITEM_MAX = 16 };
+
+/* How many items a unit has had, drawn or not. */
+typedef struct tl_unit_size {
+    uint64_t key;
+    uint32_t items;
+} tl_unit_size;
 
 /* Answers on one unit, until newer units push it out. */
 typedef struct tl_zone_unit {
@@ -56,6 +62,8 @@ typedef struct tl_core_review {
     tl_zones *zones;
     tl_zone_unit units[TL_ZONE_UNIT_MAX]; /* oldest first */
     size_t unit_count;
+    tl_unit_size sizes[TL_ZONE_UNIT_MAX]; /* of the newest units, a ring */
+    uint32_t size_at, largest;            /* and the largest of all */
     tl_drawn *drawn; /* ring [TL_DRAWN_MAX], oldest first; beyond, the oldest is timed out */
     size_t drawn_begin, drawn_count;
     tl_review_check *check;
