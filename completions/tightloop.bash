@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions explain promote rollback learning freeze unfreeze replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions explain challenge promote rollback learning freeze unfreeze replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -47,6 +47,11 @@ _tightloop() {
         explain:--journal|explain:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         explain:--config|explain:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         explain:--loop|explain:-l) COMPREPLY=(); return ;;
+        challenge:--url|challenge:-u) COMPREPLY=(); return ;;
+        challenge:--token) COMPREPLY=(); return ;;
+        challenge:--journal|challenge:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        challenge:--config|challenge:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        challenge:--loop|challenge:-l) COMPREPLY=(); return ;;
         promote:--url|promote:-u) COMPREPLY=(); return ;;
         promote:--token) COMPREPLY=(); return ;;
         promote:--journal|promote:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -173,6 +178,7 @@ _tightloop() {
         status) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         versions) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --limit --json --help' -- "$word")) ;;
         explain) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
+        challenge) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         promote) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         rollback) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;

@@ -217,6 +217,16 @@ tl_status tl_target_report(tl_target *target, const char *by, const char *query,
     return ask_server(target, "GET", NULL, out, err, "/report?by=%s%s", by, query);
 }
 
+tl_status tl_target_challenge(tl_target *target, uint64_t version, tl_target_answer *out,
+                              tl_error *err)
+{
+    if (target->client != NULL)
+        return ask_server(target, "POST", NULL, out, err, "/versions/%" PRIu64 "/challenge",
+                          version);
+    tl_status status = tl_loop_challenge(target->handle, version, WHO, err);
+    return status == TL_OK ? tl_target_state(target, out, err) : status;
+}
+
 tl_status tl_target_promote(tl_target *target, uint64_t version, tl_target_answer *out,
                             tl_error *err)
 {

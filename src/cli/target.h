@@ -79,6 +79,8 @@ tl_status tl_target_report(tl_target *target, const char *by, const char *query,
 /* Changes answer with the state after them. */
 tl_status tl_target_promote(tl_target *target, uint64_t version, tl_target_answer *out,
                             tl_error *err);
+tl_status tl_target_challenge(tl_target *target, uint64_t version, tl_target_answer *out,
+                              tl_error *err);
 /* `version` 0: the champion before this one. */
 tl_status tl_target_rollback(tl_target *target, uint64_t version, tl_target_answer *out,
                              tl_error *err);

@@ -287,6 +287,7 @@ tl_status tl_versions_handle(tl_request *request, tl_error *err);
 tl_status tl_explain_handle(tl_request *request, tl_error *err);
 tl_status tl_report_handle(tl_request *request, tl_error *err);
 tl_status tl_promote_handle(tl_request *request, tl_error *err);
+tl_status tl_challenge_handle(tl_request *request, tl_error *err);
 tl_status tl_rollback_handle(tl_request *request, tl_error *err);
 tl_status tl_learning_handle(tl_request *request, tl_error *err);
 tl_status tl_frozen_handle(tl_request *request, tl_error *err);

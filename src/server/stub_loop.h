@@ -338,6 +338,20 @@ void tl_loop_status(tl_loop *loop, tl_loop_state *out)
     pthread_mutex_unlock(&loop->runtime->mutex);
 }
 
+tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *err)
+{
+    (void)loop, (void)err;
+    *out =
+        (tl_estimates){ .items = 1000,
+                        .verified = 40,
+                        .recall = { .value = 0.9, .low = 0.7, .high = 1, .hits = 9, .count = 10 },
+                        .needed_defects = INFINITY,
+                        .needed_labels = NAN,
+                        .rules_kept = true,
+                        .threshold_words = "not certified" };
+    return TL_OK;
+}
+
 size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity)
 {
     (void)loop;
@@ -451,6 +465,15 @@ tl_status tl_loop_promote(tl_loop *loop, uint64_t version, const char *who, tl_e
     tl_status status = stub_control(loop, who, err);
     if (status == TL_OK) loop->champion = version;
     return status;
+}
+
+tl_status tl_loop_challenge(tl_loop *loop, uint64_t version, const char *who, tl_error *err)
+{
+    (void)who;
+    if (version == loop->champion)
+        return tl_fail(err, TL_ECONFLICT, "version %llu serves already",
+                       (unsigned long long)version);
+    return TL_OK;
 }
 
 tl_status tl_loop_rollback(tl_loop *loop, uint64_t version, const char *who, tl_error *err)

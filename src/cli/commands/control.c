@@ -261,6 +261,12 @@ static tl_status ask_promote(tl_target *target, const question *q, tl_target_ans
     return tl_target_promote(target, q->version, out, err);
 }
 
+static tl_status ask_challenge(tl_target *target, const question *q, tl_target_answer *out,
+                               tl_error *err)
+{
+    return tl_target_challenge(target, q->version, out, err);
+}
+
 static tl_status ask_rollback(tl_target *target, const question *q, tl_target_answer *out,
                               tl_error *err)
 {
@@ -307,6 +313,16 @@ static int run_promote(const tl_arguments *arguments)
     question q = {
         .command = &tl_command_promote, .changes = true, .ask = ask_promote, .print = print_champion
     };
+    int code = parse_version(q.command, arguments->items[0], &q.version);
+    return code == TL_EXIT_OK ? answer(&q) : code;
+}
+
+static int run_challenge(const tl_arguments *arguments)
+{
+    question q = { .command = &tl_command_challenge,
+                   .changes = true,
+                   .ask = ask_challenge,
+                   .print = print_champion };
     int code = parse_version(q.command, arguments->items[0], &q.version);
     return code == TL_EXIT_OK ? answer(&q) : code;
 }
@@ -379,6 +395,22 @@ const tl_command tl_command_versions = {
     .options = versions_options,
     .option_count = TL_COUNT_OF(versions_options),
     .run = run_versions,
+};
+
+const tl_command tl_command_challenge = {
+    .name = "challenge",
+    .summary = "let a kept version prove itself in shadow",
+    .arguments = "VERSION",
+    .argument_min = 1,
+    .argument_max = 1,
+    .details =
+        "VERSION decides beside what answers, on the same items, as soon as the version that "
+        "is in shadow now gives way. It goes into service when it is proven better; "
+        "'tightloop explain' tells how it stands.",
+    .example = "tightloop challenge 17 --url http://127.0.0.1:8080",
+    .options = common_options,
+    .option_count = TL_COUNT_OF(common_options),
+    .run = run_challenge,
 };
 
 const tl_command tl_command_promote = {

@@ -219,7 +219,8 @@ static tl_status change_golden(tl_core *core, uint64_t key, int32_t label, tl_er
 static tl_status apply(tl_core *core, const label_change *change, const char *source, tl_error *err)
 {
     uint64_t key = change->prediction.position;
-    tl_core_gate_label(core, &change->prediction, change->before, change->after, source);
+    tl_status status = tl_core_gate_label(core, &change->prediction, change->after, source, err);
+    if (status != TL_OK) return status;
     if (change->before >= 0) tl_threshold_forget(core->threshold, key);
     if (change->after >= 0) measure(core, &change->prediction, (uint32_t)change->after);
     if (change->before < 0) {

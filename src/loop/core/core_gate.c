@@ -282,15 +282,15 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
     return tl_gate_item_add(core->gate, &item, err);
 }
 
-void tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
-                        const char *source)
+tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,
+                             const char *source, tl_error *err)
 {
     uint64_t who = hash_text(source, 1);
-    if (after >= 0)
-        tl_gate_label(core->gate, prediction->position, after != 0, who);
+    if (label >= 0)
+        tl_gate_label(core->gate, prediction->position, label != 0, who);
     else
         tl_gate_unlabel(core->gate, prediction->position);
-    tl_core_review_label(core, prediction, before, after, who);
+    return tl_core_review_label(core, prediction, label, who, err);
 }
 
 /* ---- Verdicts -------------------------------------------------------------------------------- */

@@ -72,8 +72,7 @@ tl_status tl_core_gate_save(const tl_core *core, tl_blob *blob, tl_error *err)
         status = save_shadow(&core->shadows[i], blob, err);
     tl_blob_u64(blob, core->candidate == NULL ? 0 : core->candidate->number);
     save_notes(core, blob);
-    tl_core_review_save(core, blob);
-    return status;
+    return status == TL_OK ? tl_core_review_save(core, blob, err) : status;
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */

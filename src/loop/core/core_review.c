@@ -30,6 +30,7 @@ void tl_core_review_restart(tl_core *core)
     (void)tl_selective_init(&review->estimates, &options, NULL); /* the rate was checked */
     tl_conformal_reset(&review->drift);
     review->since = core->now_position;
+    tl_keymap_clear(&review->counted);
     review->unit_count = 0;
     memset(review->sizes, 0, sizeof review->sizes);
     review->largest = 1;
@@ -62,6 +63,7 @@ void tl_core_review_destroy(tl_core *core)
 {
     tl_zones_destroy(&core->review.zones);
     tl_review_check_destroy(&core->review.check);
+    tl_keymap_destroy(&core->review.counted);
     free(core->review.drawn);
 }
 
@@ -223,38 +225,48 @@ void tl_core_review_prediction(tl_core *core, const tl_record *record)
     if (review->drift_left > 0) review->drift_left--;
 }
 
-static void answer(tl_core *core, const tl_drawn *drawn, int32_t label, bool takes_back)
+/* The answer that stands on a drawn item, or none (-1), in place of the one that was counted. */
+static tl_status recount(tl_core_review *review, const tl_drawn *drawn, int32_t label,
+                         tl_error *err)
 {
-    tl_core_review *review = &core->review;
-    if (drawn->key <= review->since) return;
-    if (takes_back)
-        tl_selective_remove(&review->estimates, drawn->flagged, true, label != 0, drawn->propensity,
-                            drawn->score);
-    else
+    uint32_t counted = 0;
+    bool was = tl_keymap_get(&review->counted, drawn->key, &counted);
+    if (label >= 0 && tl_keymap_set(&review->counted, drawn->key, (uint32_t)label) != TL_OK)
+        return tl_fail(err, TL_ENOMEM, "answers that are counted");
+    if (was)
+        tl_selective_remove(&review->estimates, drawn->flagged, true, counted != 0,
+                            drawn->propensity, drawn->score);
+    if (label >= 0)
         tl_selective_add(&review->estimates, drawn->flagged, true, label != 0, drawn->propensity,
                          drawn->score);
+    else if (was)
+        tl_keymap_remove(&review->counted, drawn->key);
+    return TL_OK;
 }
 
-void tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
-                          uint64_t source)
+tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
+                               uint64_t source, tl_error *err)
 {
     tl_core_review *review = &core->review;
     const tl_prediction_record *p = &prediction->as.prediction;
-    if (after >= 0 && p->scores != NULL && p->score_count == review->suspects.classes)
-        (void)tl_suspects_see(&review->suspects, p->scores, (uint32_t)after);
+    if (label >= 0 && p->scores != NULL && p->score_count == review->suspects.classes)
+        (void)tl_suspects_see(&review->suspects, p->scores, (uint32_t)label);
     if (!p->review) {
-        if (before < 0) tl_review_check_outcome(review->check, 0, TL_REVIEW_VOLUNTEERED, source);
-        return;
+        if (label >= 0) tl_review_check_outcome(review->check, 0, TL_REVIEW_VOLUNTEERED, source);
+        return TL_OK;
     }
-    tl_drawn *open = find_drawn(review, prediction->position);
-    if (before < 0 && (open == NULL || open->answered)) return; /* it was timed out before */
     tl_drawn drawn = drawn_of(core, prediction->position, p);
-    if (before >= 0) answer(core, &drawn, before, true);
-    if (after >= 0) answer(core, &drawn, after, false);
-    if (open == NULL || before >= 0) return;
+    tl_drawn *open = find_drawn(review, prediction->position);
+    bool first = open != NULL && !open->answered && label >= 0;
+    /* What was timed out before, or is of what served before, stays as it was counted. */
+    bool counts = first || tl_keymap_get(&review->counted, drawn.key, NULL);
+    tl_status status =
+        counts && drawn.key > review->since ? recount(review, &drawn, label, err) : TL_OK;
+    if (!first) return status;
     open->answered = true;
     tl_review_check_outcome(review->check, drawn.reason, TL_REVIEW_ANSWERED, source);
-    learn_zone(core, &drawn, true, after != 0);
+    learn_zone(core, &drawn, true, label != 0);
+    return status;
 }
 
 /* ---- Looking --------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ static void save_zone_units(const tl_core_review *review, tl_blob *blob)
     }
 }
 
-void tl_core_review_save(const tl_core *core, tl_blob *blob)
+tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err)
 {
     const tl_core_review *review = &core->review;
     const uint64_t counters[] = { review->since, review->warm, review->drift_alarms,
@@ -46,6 +46,7 @@ void tl_core_review_save(const tl_core *core, tl_blob *blob)
         tl_blob_u8(blob, drawn->reason);
         tl_blob_u8(blob, (uint8_t)(drawn->flagged | drawn->answered << 1));
     }
+    return tl_keymap_save(&review->counted, blob, err);
 }
 
 static tl_status load_zone_units(tl_core_review *review, tl_blob_reader *body, tl_error *err)
@@ -121,5 +122,6 @@ tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err
     if (status != TL_OK) return status;
     tl_review_check_destroy(&review->check);
     review->check = check;
-    return load_drawn(review, drawn_count, body, err);
+    status = load_drawn(review, drawn_count, body, err);
+    return status == TL_OK ? tl_keymap_load(&review->counted, body, 1 << 27, err) : status;
 }

@@ -57,8 +57,9 @@ typedef struct tl_zone_unit {
 /* What people's answers say of what serves (core_review.c). */
 typedef struct tl_core_review {
     tl_selective estimates;
-    uint64_t since; /* of items after this position */
-    bool warm;      /* while the loop was cold, it was another one with each label */
+    uint64_t since;    /* of items after this position */
+    tl_keymap counted; /* position -> label: drawn items whose answers are in the estimates */
+    bool warm;         /* while the loop was cold, it was another one with each label */
     tl_zones *zones;
     tl_zone_unit units[TL_ZONE_UNIT_MAX]; /* oldest first */
     size_t unit_count;
@@ -184,8 +185,8 @@ bool tl_core_pin(tl_core *core, uint64_t number);
 
 /* core_gate.c */
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
-void tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
-                        const char *source);
+tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,
+                             const char *source, tl_error *err);
 tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
                                  tl_version **candidate, tl_error *err);
 tl_status tl_core_step_try(tl_core *core, uint64_t number, tl_error *err);
@@ -206,10 +207,10 @@ void tl_core_review_destroy(tl_core *core);
 void tl_core_review_restart(tl_core *core);
 void tl_core_review_classes(tl_core *core); /* there is one more */
 void tl_core_review_prediction(tl_core *core, const tl_record *record);
-void tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t before, int32_t after,
-                          uint64_t source);
+tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
+                               uint64_t source, tl_error *err);
 /* core_review_state.c */
-void tl_core_review_save(const tl_core *core, tl_blob *blob);
+tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 /* core_gate_look.c */
 void tl_core_describe_tti(const tl_core *core, tl_loop_state *out);

@@ -109,6 +109,32 @@ static void corrections_leave_no_trace(void **state)
     assert_int_equal(estimates_of(f).verified, before.verified);
 }
 
+/* What comes after its time-out, and is then corrected and withdrawn, changes nothing. */
+static void late_answers_leave_no_trace(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    uint32_t label;
+    float x[FEATURES];
+    tl_prediction prediction;
+    do {
+        draw(&rng, &label, x);
+        prediction = predict(f, x, NO_ID);
+    } while (!prediction.review);
+    tl_estimates before = estimates_of(f);
+    tl_core_review *review = &f->loop->core->review;
+    for (size_t i = 0; i < review->drawn_count; i++) tl_drawn_at(review, i)->time_us = 0;
+    draw(&rng, &label, x);
+    predict(f, x, NO_ID); /* by whose time the others are timed out */
+    tl_estimates timed_out = estimates_of(f);
+    assert_true(timed_out.verified > before.verified); /* as errors */
+    label_as(f, prediction.id, CLASSES[0], "alice");
+    label_as(f, prediction.id, CLASSES[2], "alice");
+    withdraw(f, prediction.id, "alice");
+    assert_int_equal(estimates_of(f).verified, timed_out.verified);
+}
+
 static void what_nobody_answers_is_told(void **state)
 {
     fixture *f = *state;
@@ -201,11 +227,9 @@ static void drift_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WARM_TEST(estimates_hold_the_truth),
-        WARM_TEST(corrections_leave_no_trace),
-        WARM_TEST(what_nobody_answers_is_told),
-        WARM_TEST(a_frozen_line_gets_its_certificate),
-        WARM_TEST(drift_is_told),
+        WARM_TEST(estimates_hold_the_truth),           WARM_TEST(corrections_leave_no_trace),
+        WARM_TEST(late_answers_leave_no_trace),        WARM_TEST(what_nobody_answers_is_told),
+        WARM_TEST(a_frozen_line_gets_its_certificate), WARM_TEST(drift_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

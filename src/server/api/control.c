@@ -65,6 +65,12 @@ tl_status tl_promote_handle(tl_request *request, tl_error *err)
     return status == TL_OK ? answer_state(request, err) : status;
 }
 
+tl_status tl_challenge_handle(tl_request *request, tl_error *err)
+{
+    tl_status status = tl_loop_challenge(request->loop, request->version, request->source, err);
+    return status == TL_OK ? answer_state(request, err) : status;
+}
+
 /* Run `change` with the parsed body (NULL when that is empty and `optional`). */
 static tl_status with_body(tl_request *request, bool optional,
                            tl_status (*change)(tl_request *request, const tl_json *body,

@@ -45,6 +45,10 @@ static void write_origin(writing *out)
     tl_json_float(&out->w, first->threshold);
 }
 
+static const char *const ZONES[] = {
+    [TL_ZONE_ACCEPT] = "accept", [TL_ZONE_REVIEW] = "review", [TL_ZONE_REJECT] = "reject"
+};
+
 static void write_parameters(writing *out)
 {
     tl_json_key(&out->w, "parameters");
@@ -66,6 +70,11 @@ static void write_parameters(writing *out)
     tl_json_key(&out->w, "propensity");
     tl_json_array(&out->w);
     for (size_t i = 0; i < out->count; i++) tl_json_float(&out->w, out->predictions[i].propensity);
+    tl_json_array_end(&out->w);
+    tl_json_key(&out->w, "zone");
+    tl_json_array(&out->w);
+    for (size_t i = 0; i < out->count; i++)
+        tl_json_string(&out->w, ZONES[out->predictions[i].zone]);
     tl_json_array_end(&out->w);
     tl_json_object_end(&out->w);
 }

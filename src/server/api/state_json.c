@@ -72,6 +72,36 @@ static void write_network(tl_json_writer *w, const tl_loop_state *state)
     tl_json_object_end(w);
 }
 
+/* What serves, judged by the answers on items that were drawn for review. */
+static tl_status write_estimates(tl_json_writer *w, tl_loop *loop, tl_error *err)
+{
+    tl_estimates e;
+    tl_status status = tl_loop_estimates(loop, &e, err);
+    if (status != TL_OK) return status;
+    tl_json_key(w, "estimates");
+    tl_json_object(w);
+    write_uint(w, "since_position", e.since_position);
+    write_uint(w, "items", e.items);
+    write_uint(w, "verified", e.verified);
+    tl_share_write(w, "recall", &e.recall);
+    tl_share_write(w, "precision", &e.precision);
+    tl_share_write(w, "prevalence", &e.prevalence);
+    tl_share_write(w, "escapes", &e.escapes);
+    tl_share_write(w, "overkill", &e.overkill);
+    write_bool(w, "certified", e.certified);
+    write_double(w, "accept_below", e.accept_below);
+    write_double(w, "needed_defects", e.needed_defects); /* infinity becomes null */
+    write_double(w, "needed_labels", e.needed_labels);
+    tl_json_key(w, "threshold_words"), tl_json_string(w, e.threshold_words);
+    write_uint(w, "open_reviews", e.open_reviews);
+    write_uint(w, "drift_alarms", e.drift_alarms);
+    write_bool(w, "rules_kept", e.rules_kept);
+    tl_json_key(w, "rules_words"), tl_json_string(w, e.rules_words);
+    tl_json_key(w, "suspects_words"), tl_json_string(w, e.suspects_words);
+    tl_json_object_end(w);
+    return TL_OK;
+}
+
 tl_status tl_state_write(tl_json_writer *w, const char *name, const tl_loop_state *state,
                          tl_loop *loop, tl_error *err)
 {
@@ -97,6 +127,7 @@ tl_status tl_state_write(tl_json_writer *w, const char *name, const tl_loop_stat
     write_double(w, "answer_ms_p99", state->answer_ms_p99);
     write_network(w, state);
     tl_status status = loop != NULL ? tl_gate_write(w, loop, state, err) : TL_OK;
+    if (status == TL_OK && loop != NULL) status = write_estimates(w, loop, err);
     tl_json_key(w, "digest");
     tl_json_string(w, digest);
     tl_json_object_end(w);

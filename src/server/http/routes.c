@@ -37,6 +37,8 @@ static const tl_route routes[] = {
       NULL },
     { TL_METHOD_POST, MODEL "/versions/{version}/promote", "promote", TL_RIGHT_ADMIN,
       TL_ROUTE_CONTROL, tl_promote_handle, NULL },
+    { TL_METHOD_POST, MODEL "/versions/{version}/challenge", "challenge", TL_RIGHT_ADMIN,
+      TL_ROUTE_CONTROL, tl_challenge_handle, NULL },
     { TL_METHOD_POST, MODEL "/rollback", "rollback", TL_RIGHT_ADMIN, TL_ROUTE_CONTROL,
       tl_rollback_handle, NULL },
     { TL_METHOD_POST, MODEL "/learning", "learning", TL_RIGHT_ADMIN, TL_ROUTE_CONTROL,
