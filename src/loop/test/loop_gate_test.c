@@ -18,13 +18,13 @@ static int set_up_proven(void **state)
 
 static size_t shadows_of(fixture *f)
 {
-    assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
+    settle(f);
     return f->loop->core->shadow_count;
 }
 
 static const tl_gate_note *newest_note(fixture *f, tl_gate_note_kind kind)
 {
-    assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
+    settle(f);
     const tl_core *core = f->loop->core;
     for (size_t i = core->note_count; i-- > 0;)
         if (core->notes[i].kind == kind) return &core->notes[i];

@@ -28,8 +28,7 @@ static tl_estimates estimates_of(fixture *f)
 {
     tl_estimates estimates;
     tl_error err = { 0 };
-    while (atomic_load(&f->loop->inflight) > 0)
-        drain(f); /* predictions are learned of after the answer */
+    settle(f);
     ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
     return estimates;
 }
@@ -219,7 +218,7 @@ static void drift_is_told(void **state)
         for (int j = 0; j < FEATURES; j++)
             x[j] = (float)((j % 3 == 0 || i >= 300 ? centre : 0.0) + 0.2 * tl_rng_normal(&rng));
         predict(f, x, NO_ID);
-        drain(f);
+        settle(f);
     }
     assert_true(tl_core_audit_factor(f->loop->core) == TL_REVIEW_ALARM_FACTOR);
 }

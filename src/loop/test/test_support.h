@@ -192,6 +192,14 @@ static inline void drain(fixture *f)
     ok(tl_loop_drain(f->loop, &err), &err);
 }
 
+/* Everything that was answered is in the core, which rests until the next call. */
+static inline void settle(fixture *f)
+{
+    drain(f);
+    while (atomic_load(&f->loop->inflight) > 0) tl_control_barrier(f->loop, NULL);
+    assert_int_equal(tl_control_barrier(f->loop, NULL), TL_OK);
+}
+
 /* Of the statistics; the learner must have nothing to do. */
 static inline uint64_t stats_digest(fixture *f)
 {

@@ -43,8 +43,10 @@ void tl_verdict_submit(tl_loop *loop)
     if (op == NULL) return; /* out of memory: with the next round */
     loop->verdict_number = number;
     atomic_fetch_add(&loop->inflight, 1);
-    op->status = tl_journal_submit(loop->runtime->journal, &op->entry, NULL);
-    if (op->status != TL_OK) tl_verdict_done(op);
+    tl_status status = tl_journal_submit(loop->runtime->journal, &op->entry, NULL);
+    if (status == TL_OK) return; /* the operation is the writer's now */
+    op->status = status;
+    tl_verdict_done(op);
 }
 
 void tl_verdict_done(tl_verdict_op *op)
