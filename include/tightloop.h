@@ -329,8 +329,10 @@ typedef struct tl_prediction {
     float defect_score;               /* 1 - scores[0] */
     float threshold;                  /* flagged = defect_score >= threshold */
     bool flagged;
-    tl_zone zone;     /* what to do with the item */
-    bool review;      /* somebody should look: flagged, audit, or the loop is still cold */
+    tl_zone zone; /* what to do with the item */
+    bool review;  /* somebody should look: flagged, audit, or the loop is still cold */
+    bool blind;   /* shown to them without the answer, so that they do not lean on it: audits, and a
+                   share of the flagged items (review.blind) */
     float propensity; /* probability with which `review` was set, fixed before the label */
 } tl_prediction;
 

@@ -90,7 +90,7 @@ typedef struct tl_prediction_record {
     uint32_t head_count;
     uint32_t label; /* index of the answered class */
     bool flagged, review;
-    uint8_t reason; /* the rule that set the propensity, drawn or not; 0: none */
+    uint8_t reason; /* the rule that set the propensity, drawn or not; 0: none; +128: shown blind */
     float threshold, propensity;
     const tl_shadow_record *shadows; /* [shadow_count], or NULL */
     uint32_t shadow_count;           /* at most TL_SHADOW_COUNT_MAX */

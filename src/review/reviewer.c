@@ -41,6 +41,24 @@ const char *tl_reviewer_policy_check(const tl_reviewer_policy *policy)
     return NULL;
 }
 
+enum { BLIND = 0x80 };
+
+uint8_t tl_review_log(tl_review_reason rule, bool blind)
+{
+    return (uint8_t)(rule | (blind ? BLIND : 0));
+}
+
+tl_review_reason tl_review_logged_rule(uint8_t logged)
+{
+    uint8_t rule = logged & (BLIND - 1);
+    return rule < TL_REVIEW_REASON_COUNT ? (tl_review_reason)rule : TL_REVIEW_NONE;
+}
+
+bool tl_review_logged_blind(uint8_t logged)
+{
+    return (logged & BLIND) != 0;
+}
+
 const char *tl_review_reason_text(tl_review_reason reason)
 {
     static const char *const texts[] = {

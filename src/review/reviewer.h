@@ -57,6 +57,12 @@ typedef enum tl_review_reason {
         TL_REVIEW_REASON_COUNT
 } tl_review_reason;
 
+/* In a byte, as it is logged: the rule, and whether the item is to be shown blind. Bytes from elsewhere
+ * that name no rule are NONE. */
+uint8_t tl_review_log(tl_review_reason rule, bool blind);
+tl_review_reason tl_review_logged_rule(uint8_t logged);
+bool tl_review_logged_blind(uint8_t logged);
+
 const char *tl_review_reason_text(tl_review_reason reason);
 
 /* What is known of an item before anybody looks. */

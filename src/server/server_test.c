@@ -30,9 +30,8 @@ static void a_prediction_is_answered(void **state)
                           "\"datatype\":\"FP64\",\"data\":[[0,1,1,1],[2,1,1,1]]}]}");
     assert_int_equal(a->code, 200);
     assert_contains(a->body, "\"model_name\":\"vectors\",\"model_version\":\"1\",\"id\":\"me\"");
-    assert_contains(
-        a->body,
-        "\"review\":[false,true],\"propensity\":[0.0625,1],\"zone\":[\"accept\",\"accept\"]");
+    assert_contains(a->body, "\"review\":[false,true],\"propensity\":[0.0625,1],\"blind\":[false,"
+                             "false],\"zone\":[\"accept\",\"accept\"]");
     assert_contains(a->body, "\"name\":\"scores\",\"datatype\":\"FP32\",\"shape\":[2,3],"
                              "\"data\":[0.5,0.25,0.25,0.25,0.25,0.5]");
     assert_contains(a->body, "\"name\":\"label\",\"datatype\":\"BYTES\",\"shape\":[2,1],"

@@ -147,7 +147,7 @@ static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_
                        .unit = tl_core_unit_of(core, p),
                        .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
                        .propensity = p->propensity,
-                       .reason = p->reason,
+                       .reason = (uint8_t)tl_review_logged_rule(p->reason),
                        .flagged = p->flagged };
 }
 

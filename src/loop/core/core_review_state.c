@@ -87,7 +87,7 @@ static tl_status load_drawn(tl_core_review *review, uint64_t count, tl_blob_read
         tl_blob_read_f32s(body, &drawn->score, 1);
         tl_blob_read_f32s(body, &drawn->propensity, 1);
         uint8_t reason = tl_blob_read_u8(body), bits = tl_blob_read_u8(body);
-        drawn->reason = reason < TL_REVIEW_REASON_COUNT ? reason : TL_REVIEW_NONE;
+        drawn->reason = (uint8_t)tl_review_logged_rule(reason);
         drawn->flagged = (bits & 1) != 0;
         drawn->answered = (bits & 2) != 0;
     }

@@ -13,8 +13,7 @@ void tl_report_rules_add(tl_review_check *check, const tl_report_item *item, int
 {
     const tl_prediction_record *p = item->prediction;
     tl_review_check_item(check, p->review, (double)p->propensity);
-    tl_review_reason reason =
-        p->reason < TL_REVIEW_REASON_COUNT ? (tl_review_reason)p->reason : TL_REVIEW_NONE;
+    tl_review_reason reason = tl_review_logged_rule(p->reason);
     if (item->verified)
         tl_review_check_outcome(check, reason, TL_REVIEW_ANSWERED, 0);
     else if (!p->review && item->told >= 0)

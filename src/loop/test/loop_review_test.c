@@ -41,6 +41,7 @@ static void answer_drawn(fixture *f, tl_rng *rng, int count, uint64_t *defects, 
         float x[FEATURES];
         draw(rng, &label, x);
         tl_prediction prediction = predict(f, x, NO_ID);
+        assert_true(prediction.blind == (prediction.review && !prediction.flagged));
         if (label != 0) *defects += 1;
         if (label != 0 && prediction.flagged) *found += 1;
         if (prediction.review) label_as(f, prediction.id, CLASSES[label], "alice");

@@ -12,7 +12,7 @@ enum { OPS_A_ROUND = 64 };
 static tl_zone zone_of(const tl_prediction_record *p)
 {
     if (p->flagged) return TL_ZONE_REJECT;
-    return p->reason == TL_REVIEW_ZONE ? TL_ZONE_REVIEW : TL_ZONE_ACCEPT;
+    return tl_review_logged_rule(p->reason) == TL_REVIEW_ZONE ? TL_ZONE_REVIEW : TL_ZONE_ACCEPT;
 }
 
 static void fill_prediction(const tl_record *record, uint32_t class_count, tl_prediction *out)
@@ -28,6 +28,7 @@ static void fill_prediction(const tl_record *record, uint32_t class_count, tl_pr
                             .flagged = p->flagged,
                             .zone = zone_of(p),
                             .review = p->review,
+                            .blind = tl_review_logged_blind(p->reason),
                             .propensity = p->propensity };
     memcpy(out->scores, p->scores, class_count * sizeof *out->scores);
     out->defect_score = 1.0f - out->scores[0];
@@ -264,7 +265,7 @@ static void choose_for_review(const batch *b, uint32_t index)
     tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);
     p->review = choice.review;
     p->propensity = choice.propensity;
-    p->reason = (uint8_t)choice.rule;
+    p->reason = tl_review_log(choice.rule, choice.blind);
 }
 
 /* What is in force for this batch. */

@@ -71,6 +71,10 @@ static void write_parameters(writing *out)
     tl_json_array(&out->w);
     for (size_t i = 0; i < out->count; i++) tl_json_float(&out->w, out->predictions[i].propensity);
     tl_json_array_end(&out->w);
+    tl_json_key(&out->w, "blind");
+    tl_json_array(&out->w);
+    for (size_t i = 0; i < out->count; i++) tl_json_boolean(&out->w, out->predictions[i].blind);
+    tl_json_array_end(&out->w);
     tl_json_key(&out->w, "zone");
     tl_json_array(&out->w);
     for (size_t i = 0; i < out->count; i++)
