@@ -87,6 +87,7 @@ _tightloop() {
         replay:--model|replay:-m) COMPREPLY=($(compgen -f -- "$word")); return ;;
         replay:--normalisation) COMPREPLY=(); return ;;
         replay:--side) COMPREPLY=(); return ;;
+        replay:--what-if) COMPREPLY=(); return ;;
         replay:--journal|replay:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         replay:--loop|replay:-l) COMPREPLY=(); return ;;
         train:--data|train:-d) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -184,7 +185,7 @@ _tightloop() {
         learning) COMPREPLY=($(compgen -W 'pause resume --url --token --journal --config --loop --json --help' -- "$word")) ;;
         freeze) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
         unfreeze) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --json --help' -- "$word")) ;;
-        replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --journal --loop --json --help' -- "$word")) ;;
+        replay) COMPREPLY=($(compgen -W '--data --order --holdout --delay --limit --replay --seed --model --normalisation --side --verify --what-if --journal --loop --json --help' -- "$word")) ;;
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/data/stream.h"
 #include "cli/folder.h"
+#include "cli/gate/whatif.h"
 #include "cli/terminal/progress.h"
 #include "cli/terminal/terminal.h"
 #include "journal/journal.h"
@@ -16,7 +17,7 @@
 enum { TABLE_EVERY_LABELS = 500, PREVALENCE_PER_MILLE = 8 };
 
 static struct {
-    const char *data, *order, *holdout, *journal, *loop, *model, *normalisation;
+    const char *data, *order, *holdout, *journal, *loop, *model, *normalisation, *what_if;
     bool verify, json;
     uint64_t seed, limit, delay, replay, side;
 } values = { .order = "site", .seed = 1 };
@@ -45,10 +46,17 @@ static const tl_option options[] = {
       &values.side, 0, TL_IMAGE_SIDE_MAX },
     { "verify", 'v', TL_OPTION_FLAG, NULL,
       "Rebuild the state of --journal from its events and compare digests.", &values.verify, 0, 0 },
+    { "what-if", 0, TL_OPTION_TEXT, "KEY=VALUE,...",
+      "What the gate would have said of --journal under other rules: knobs of the sections gate "
+      "and "
+      "evidence of the configuration.",
+      &values.what_if, 0, 0 },
     { "journal", 'j', TL_OPTION_FOLDER, "DIR",
-      "With --verify: the journal to check. With --data: keep the journal in this new folder.",
+      "With --verify or --what-if: the journal to read. With --data: keep the journal in this new "
+      "folder.",
       &values.journal, 0, 0 },
-    { "loop", 'l', TL_OPTION_TEXT, "NAME", "With --verify: only this loop.", &values.loop, 0, 0 },
+    { "loop", 'l', TL_OPTION_TEXT, "NAME", "With --verify: only this loop. With --what-if: which.",
+      &values.loop, 0, 0 },
     { "json", 0, TL_OPTION_FLAG, NULL, "Print JSON.", &values.json, 0, 0 },
 };
 
@@ -293,28 +301,37 @@ static int run(const tl_arguments *arguments)
 {
     (void)arguments;
     tl_error err;
-    if (values.verify == (values.data != NULL)) {
-        tl_fail(&err, TL_EINVAL, "want either --data DIR or --verify --journal DIR");
+    if (values.verify + (values.data != NULL) + (values.what_if != NULL) != 1) {
+        tl_fail(&err, TL_EINVAL,
+                "want either --data DIR or --verify --journal DIR, or --what-if KEY=VALUE");
         return tl_command_misuse(&tl_command_replay, &err);
     }
     if (values.verify && values.journal == NULL) {
         tl_fail(&err, TL_EINVAL, "--verify wants --journal DIR");
         return tl_command_misuse(&tl_command_replay, &err);
     }
+    if (values.what_if != NULL)
+        return tl_cli_whatif(&tl_command_replay, values.what_if, values.journal, NULL, values.loop,
+                             values.json);
     return values.verify ? run_verify() : run_data();
 }
 
 const tl_command tl_command_replay = {
     .name = "replay",
-    .summary = "run labelled data through a loop, or verify a journal against itself",
+    .summary = "run labelled data through a loop, verify a journal, or ask it 'what if'",
     .details =
         "With --data: the very code of the server predicts each item before its label is learned, "
         "and the curve and the labels needed are printed; then the images that were kept out are "
         "judged.\n\n"
         "With --verify: rebuilds the state from the events in a journal, trains again what was "
-        "trained, and compares digests, bit for bit, on the same build and kind of machine.",
+        "trained, and compares digests, bit for bit, on the same build and kind of machine.\n\n"
+        "With --what-if: tells the gate under changed rules what is in the journal, predictions, "
+        "what each policy in shadow decided, labels, and says of each verdict whether and when it "
+        "would have come. What would have answered after another verdict it cannot tell: evidence "
+        "ends where it ended then.",
     .example = "tightloop replay --data pcb-stream --order site\n"
-               "tightloop replay --verify --journal tightloop-journal",
+               "tightloop replay --verify --journal tightloop-journal\n"
+               "tightloop replay --what-if gate.alpha=0.01 --journal tightloop-journal",
     .exits = "3 a digest differs, or the journal is damaged",
     .options = options,
     .option_count = TL_COUNT_OF(options),

@@ -15,36 +15,12 @@ static int32_t fold(const tl_core *core, const tl_prediction_record *prediction,
                             core->third_class_at);
 }
 
-typedef struct label_change {
-    tl_record prediction; /* in the step's arena */
-    bool known, pruned;
-    int32_t before, after;
-} label_change;
-
 /* The label that stood before the feedback at `record`, and the one after it. */
-static tl_status join(tl_core *core, const tl_record *record, label_change *out, tl_error *err)
+static tl_status join(tl_core *core, const tl_record *record, tl_label_change *out, tl_error *err)
 {
-    *out = (label_change){ .before = -1, .after = -1 };
-    tl_id id = record->as.feedback.prediction_id;
-    tl_status status =
-        tl_journal_find_prediction(core->items->journal, core->items->loop, id, false, &core->arena,
-                                   &out->prediction, &out->pruned, err);
-    if (status == TL_ENOTFOUND) return TL_OK;
-    if (status != TL_OK) return status;
-    if (out->prediction.position > record->position)
-        return TL_OK; /* comes as an event of its own */
-    out->known = true;
-    tl_record *statements;
-    size_t count;
-    status = tl_journal_list_feedback(core->items->journal, core->items->loop, id, record->position,
-                                      &core->arena, &statements, &count, err);
-    if (status != TL_OK) return status;
-    if (count == 0 || statements[count - 1].position != record->position)
-        return tl_fail(err, TL_ECORRUPT, "feedback at position %llu is not listed",
-                       (unsigned long long)record->position);
-    out->before = fold(core, &out->prediction.as.prediction, statements, count - 1);
-    out->after = fold(core, &out->prediction.as.prediction, statements, count);
-    return TL_OK;
+    return tl_standing_join(core->items->journal, core->items->loop, record,
+                            core->config.info.class_count, core->third_class_at, &core->arena, out,
+                            err);
 }
 
 tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uint64_t upto,
@@ -59,7 +35,8 @@ tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uin
     return status;
 }
 
-static tl_feedback_state outcome_of(const label_change *change, const tl_feedback_record *feedback)
+static tl_feedback_state outcome_of(const tl_label_change *change,
+                                    const tl_feedback_record *feedback)
 {
     if (!change->known) return TL_FEEDBACK_PENDING;
     if (change->before < 0 && change->after >= 0) return TL_FEEDBACK_APPLIED;
@@ -72,7 +49,7 @@ static tl_feedback_state outcome_of(const label_change *change, const tl_feedbac
 tl_status tl_core_outcome(tl_core *core, const tl_record *record, tl_feedback_state *outcome,
                           tl_error *err)
 {
-    label_change change;
+    tl_label_change change;
     tl_arena_reset(&core->arena);
     tl_status status = join(core, record, &change, err);
     if (status == TL_OK) *outcome = outcome_of(&change, &record->as.feedback);
@@ -216,7 +193,8 @@ static tl_status change_golden(tl_core *core, uint64_t key, int32_t label, tl_er
 }
 
 /* `source` says what changes it. */
-static tl_status apply(tl_core *core, const label_change *change, const char *source, tl_error *err)
+static tl_status apply(tl_core *core, const tl_label_change *change, const char *source,
+                       tl_error *err)
 {
     uint64_t key = change->prediction.position;
     tl_status status = tl_core_gate_label(core, &change->prediction, change->after, source, err);
@@ -239,7 +217,7 @@ static tl_status apply(tl_core *core, const label_change *change, const char *so
     return learn(core, &change->prediction, (uint32_t)change->after, err);
 }
 
-static void chain_change(tl_core *core, uint64_t position, const label_change *change)
+static void chain_change(tl_core *core, uint64_t position, const tl_label_change *change)
 {
     struct {
         uint64_t position, key;
@@ -256,7 +234,7 @@ static void chain_change(tl_core *core, uint64_t position, const label_change *c
 tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedback_state *outcome,
                                 tl_error *err)
 {
-    label_change change;
+    tl_label_change change;
     tl_status status = join(core, record, &change, err);
     if (status != TL_OK) return status;
     core->feedback++;
@@ -279,7 +257,7 @@ tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedb
 tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_error *err)
 {
     if (!tl_idset_remove(&core->pending, record->as.prediction.id)) return TL_OK;
-    label_change change = { .prediction = *record, .known = true, .before = -1, .after = -1 };
+    tl_label_change change = { .prediction = *record, .known = true, .before = -1, .after = -1 };
     tl_status status = tl_core_standing_label(core, record, record->position, &change.after, err);
     if (status != TL_OK) return status;
     core->epoch = record->position;

@@ -246,20 +246,6 @@ tl_status tl_core_step_try(tl_core *core, uint64_t number, tl_error *err)
 
 /* ---- Evidence -------------------------------------------------------------------------------- */
 
-static uint64_t hash_text(const char *text, uint64_t seed)
-{
-    return text == NULL || text[0] == '\0' ? seed : tl_hash64(text, strlen(text) + 1, seed);
-}
-
-uint64_t tl_core_unit_of(const tl_core *core, const tl_prediction_record *p)
-{
-    const char *name = core->config.gate.unit == TL_EVIDENCE_BOARD ? p->board
-                       : core->config.gate.unit == TL_EVIDENCE_LOT ? p->lot
-                                                                   : NULL;
-    if (name == NULL || name[0] == '\0') return 0;
-    return hash_text(name, hash_text(p->line, hash_text(p->site, 1)));
-}
-
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err)
 {
     const tl_prediction_record *p = &record->as.prediction;
@@ -267,13 +253,7 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
     core->now_us = p->time_us;
     if (p->version != core->champion) return TL_OK; /* another version was asked for */
     tl_core_review_prediction(core, record);
-    tl_gate_item item = { .position = record->position,
-                          .time_us = p->time_us,
-                          .unit = tl_core_unit_of(core, p),
-                          .site = hash_text(p->site, 0),
-                          .flagged = p->flagged,
-                          .drawn = p->review,
-                          .propensity = p->propensity };
+    tl_gate_item item = tl_shadow_item(record, core->config.gate.unit);
     for (uint32_t i = 0; i < p->shadow_count; i++) {
         if (find_shadow(core, p->shadows[i].version) == NULL) continue;
         item.shadow[item.shadow_count].version = p->shadows[i].version;
@@ -285,7 +265,7 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
 tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,
                              const char *source, tl_error *err)
 {
-    uint64_t who = hash_text(source, 1);
+    uint64_t who = tl_shadow_source(source);
     if (label >= 0)
         tl_gate_label(core->gate, prediction->position, label != 0, who);
     else

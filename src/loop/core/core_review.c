@@ -144,7 +144,7 @@ static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_
 {
     return (tl_drawn){ .key = key,
                        .time_us = p->time_us,
-                       .unit = tl_core_unit_of(core, p),
+                       .unit = tl_shadow_unit(p, core->config.gate.unit),
                        .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
                        .propensity = p->propensity,
                        .reason = (uint8_t)tl_review_logged_rule(p->reason),

@@ -198,8 +198,6 @@ tl_status tl_core_gate_settle(tl_core *core, tl_error *err);
 /* core_state.c: a head, or NULL. */
 tl_status tl_core_save_head(const tl_head *head, tl_blob *blob, tl_error *err);
 tl_status tl_core_load_head(tl_blob_reader *body, tl_head **out, tl_error *err);
-/* Hash of the unit of evidence that an item belongs to; 0: a unit of its own. */
-uint64_t tl_core_unit_of(const tl_core *core, const tl_prediction_record *p);
 void tl_core_note(tl_core *core, tl_gate_note_kind kind, uint64_t version, const char *words);
 /* core_review.c */
 tl_status tl_core_review_create(tl_core *core, tl_error *err);

@@ -1,5 +1,7 @@
 #include "loop/core/shadow.h"
 
+#include <string.h>
+
 void tl_shadow_clear(tl_shadow *shadow)
 {
     tl_weights_release(&shadow->weights);
@@ -21,4 +23,35 @@ tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count)
     tl_weights_retain(shadow->weights);
     if (shadow->head != NULL) tl_head_retain(shadow->head);
     return model;
+}
+
+static uint64_t hash_text(const char *text, uint64_t seed)
+{
+    return text == NULL || text[0] == '\0' ? seed : tl_hash64(text, strlen(text) + 1, seed);
+}
+
+uint64_t tl_shadow_unit(const tl_prediction_record *p, tl_evidence_unit unit)
+{
+    const char *name = unit == TL_EVIDENCE_BOARD ? p->board
+                       : unit == TL_EVIDENCE_LOT ? p->lot
+                                                 : NULL;
+    if (name == NULL || name[0] == '\0') return 0;
+    return hash_text(name, hash_text(p->line, hash_text(p->site, 1)));
+}
+
+uint64_t tl_shadow_source(const char *source)
+{
+    return hash_text(source, 1);
+}
+
+tl_gate_item tl_shadow_item(const tl_record *prediction, tl_evidence_unit unit)
+{
+    const tl_prediction_record *p = &prediction->as.prediction;
+    return (tl_gate_item){ .position = prediction->position,
+                           .time_us = p->time_us,
+                           .unit = tl_shadow_unit(p, unit),
+                           .site = hash_text(p->site, 0),
+                           .flagged = p->flagged,
+                           .drawn = p->review,
+                           .propensity = p->propensity };
 }

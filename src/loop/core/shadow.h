@@ -30,6 +30,13 @@ void tl_shadow_clear(tl_shadow *shadow);
 /* The policy as a model, one reference; NULL: out of memory. */
 tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count);
 
+/* Hash of the unit of evidence that an item belongs to; 0: a unit of its own. */
+uint64_t tl_shadow_unit(const tl_prediction_record *prediction, tl_evidence_unit unit);
+/* Hash of who gives a label; NULL: nobody knows. */
+uint64_t tl_shadow_source(const char *source);
+/* A prediction as the gate takes it, without what the shadows decided. */
+tl_gate_item tl_shadow_item(const tl_record *prediction, tl_evidence_unit unit);
+
 /* What the gate did, for people: the newest TL_GATE_NOTE_MAX. */
 typedef enum tl_gate_note_kind {
     TL_NOTE_BASELINE,  /* a frozen snapshot of what answers: what comes is held against it */

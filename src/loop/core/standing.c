@@ -43,3 +43,30 @@ int32_t tl_standing_fold(const tl_prediction_record *prediction, const tl_record
     }
     return -1;
 }
+
+tl_status tl_standing_join(tl_journal_reader *reader, uint32_t loop, const tl_record *feedback,
+                           size_t class_count, uint64_t third_class_at, tl_arena *arena,
+                           tl_label_change *out, tl_error *err)
+{
+    *out = (tl_label_change){ .before = -1, .after = -1 };
+    tl_id id = feedback->as.feedback.prediction_id;
+    tl_status status = tl_journal_find_prediction(reader, loop, id, false, arena, &out->prediction,
+                                                  &out->pruned, err);
+    if (status == TL_ENOTFOUND) return TL_OK;
+    if (status != TL_OK) return status;
+    if (out->prediction.position > feedback->position)
+        return TL_OK; /* comes as an event of its own */
+    out->known = true;
+    tl_record *statements;
+    size_t count;
+    status = tl_journal_list_feedback(reader, loop, id, feedback->position, arena, &statements,
+                                      &count, err);
+    if (status != TL_OK) return status;
+    if (count == 0 || statements[count - 1].position != feedback->position)
+        return tl_fail(err, TL_ECORRUPT, "feedback at position %llu is not listed",
+                       (unsigned long long)feedback->position);
+    const tl_prediction_record *p = &out->prediction.as.prediction;
+    out->before = tl_standing_fold(p, statements, count - 1, class_count, third_class_at);
+    out->after = tl_standing_fold(p, statements, count, class_count, third_class_at);
+    return TL_OK;
+}

@@ -15,4 +15,17 @@
 int32_t tl_standing_fold(const tl_prediction_record *prediction, const tl_record *statements,
                          size_t count, size_t class_count, uint64_t third_class_at);
 
+/* What feedback changes. */
+typedef struct tl_label_change {
+    tl_record prediction; /* in the arena */
+    bool known, pruned;   /* not known: the prediction is still to come */
+    int32_t before, after;
+} tl_label_change;
+
+/* The label that stood before the feedback at `feedback`, and the one after it. Errors: those of
+ * reading, TL_ECORRUPT (it is not in the journal). */
+tl_status tl_standing_join(tl_journal_reader *reader, uint32_t loop, const tl_record *feedback,
+                           size_t class_count, uint64_t third_class_at, tl_arena *arena,
+                           tl_label_change *out, tl_error *err);
+
 #endif

@@ -1,6 +1,7 @@
 /* Versions that must prove themselves: baselines, challengers in shadow, verdicts, restarts. */
 #include "loop/core/internal.h"
 #include "loop/test/test_support.h"
+#include "loop/whatif.h"
 
 static int set_up_proven(void **state)
 {
@@ -86,6 +87,65 @@ static void learning_is_certified_when_it_is_proven(void **state)
     assert_true(core->tti[proven].labels > 0 && core->tti[proven].labels <= 400);
     reopen(f);
     verify(f);
+}
+
+static tl_status with_alpha(void *context, tl_gate_options *gate, tl_error *err)
+{
+    (void)err;
+    if (context != NULL) gate->alpha = *(const double *)context;
+    return TL_OK;
+}
+
+static tl_whatif_report what_if(fixture *f, double *alpha)
+{
+    tl_error err = { 0 };
+    tl_journal_reader *reader = NULL;
+    tl_arena arena;
+    const char *name, *config;
+    tl_whatif_report report;
+    tl_arena_init(&arena, 1 << 20);
+    ok(tl_journal_reader_open(f->runtime->journal, &reader, &err), &err);
+    ok(tl_journal_loop_info(reader, 1, &arena, &name, &config, &err), &err);
+    ok(tl_whatif_run(reader, 1, config, with_alpha, alpha, &report, &err), &err);
+    tl_journal_reader_close(&reader);
+    tl_arena_destroy(&arena);
+    return report;
+}
+
+/* Under the policy that was in force the journal's verdicts come as they came; under a stricter one
+ * none does before its evidence ends. */
+static void a_journal_tells_what_another_policy_would_have_said(void **state)
+{
+    fixture *f = *state;
+    double strict = 1e-9, loose = 0.5;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 64);
+    drain(f);
+    label_turned(f, &rng, 400, false);
+    drain(f);
+    tl_whatif_report same = what_if(f, NULL);
+    size_t recorded = 0;
+    for (size_t i = 0; i < same.count; i++) {
+        const tl_whatif_verdict *v = &same.verdicts[i];
+        recorded += v->recorded;
+        if (!v->recorded) continue;
+        assert_true(v->comes);
+        assert_true(v->position_now <= v->position_then);
+        assert_true(v->log_e >= v->log_needed);
+    }
+    assert_true(recorded > 0 && same.labels == 464 && same.shadows > 0);
+    tl_whatif_report less = what_if(f, &strict), more = what_if(f, &loose);
+    for (size_t i = 0; i < less.count; i++)
+        if (less.verdicts[i].recorded && strcmp(less.verdicts[i].kind, "take_back") != 0)
+            assert_true(!less.verdicts[i].comes &&
+                        less.verdicts[i].log_e < less.verdicts[i].log_needed);
+    size_t earlier = 0;
+    for (size_t i = 0; i < more.count; i++)
+        earlier += more.verdicts[i].recorded && more.verdicts[i].comes &&
+                   more.verdicts[i].labels_now < more.verdicts[i].labels_then;
+    assert_true(earlier > 0);
+    tl_whatif_clear(&same), tl_whatif_clear(&less), tl_whatif_clear(&more);
 }
 
 /* What is drawn is answered truthfully; of the rest a source says what it likes. */
@@ -204,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PROVEN_TEST(a_cold_loop_publishes_and_a_warm_one_has_a_baseline),
         PROVEN_TEST(learning_is_certified_when_it_is_proven),
+        PROVEN_TEST(a_journal_tells_what_another_policy_would_have_said),
         PROVEN_TEST(harm_is_taken_back),
         PROVEN_TEST(a_frozen_line_stays_as_it_is),
         PROVEN_TEST(a_kept_version_may_try_again),
