@@ -85,19 +85,26 @@ static void estimates_hold_the_truth(void **state)
     verify(f);
 }
 
+/* The first of the next items that is put up for review. */
+static tl_prediction predict_drawn(fixture *f, tl_rng *rng)
+{
+    tl_prediction prediction;
+    do {
+        uint32_t label;
+        float x[FEATURES];
+        draw(rng, &label, x);
+        prediction = predict(f, x, NO_ID);
+    } while (!prediction.review);
+    return prediction;
+}
+
 /* Corrected and withdrawn answers are counted as they stand. */
 static void corrections_leave_no_trace(void **state)
 {
     fixture *f = *state;
     tl_rng rng;
     tl_rng_seed(&rng, 4, 0);
-    uint32_t label;
-    float x[FEATURES];
-    tl_prediction prediction;
-    do {
-        draw(&rng, &label, x);
-        prediction = predict(f, x, NO_ID);
-    } while (!prediction.review);
+    tl_prediction prediction = predict_drawn(f, &rng);
     tl_estimates before = estimates_of(f);
     label_as(f, prediction.id, CLASSES[0], "alice");
     label_as(f, prediction.id, CLASSES[1], "alice");
@@ -115,18 +122,11 @@ static void late_answers_leave_no_trace(void **state)
     fixture *f = *state;
     tl_rng rng;
     tl_rng_seed(&rng, 4, 0);
-    uint32_t label;
-    float x[FEATURES];
-    tl_prediction prediction;
-    do {
-        draw(&rng, &label, x);
-        prediction = predict(f, x, NO_ID);
-    } while (!prediction.review);
+    tl_prediction prediction = predict_drawn(f, &rng);
     tl_estimates before = estimates_of(f);
     tl_core_review *review = &f->loop->core->review;
     for (size_t i = 0; i < review->drawn_count; i++) tl_drawn_at(review, i)->time_us = 0;
-    draw(&rng, &label, x);
-    predict(f, x, NO_ID); /* by whose time the others are timed out */
+    predict_drawn(f, &rng); /* by whose time the others are timed out */
     tl_estimates timed_out = estimates_of(f);
     assert_true(timed_out.verified > before.verified); /* as errors */
     label_as(f, prediction.id, CLASSES[0], "alice");
