@@ -10,8 +10,9 @@
 enum {
     KEYS_A_POSITION = 8, /* more than TL_GATE_SHADOW_MAX */
     GUARD_LABELS = 128,  /* an old champion is shadowed for so many labels after its promotion, */
-    ASIDE_REVIEWED = 30  /* a challenger that is behind after so many reviewed disagreements is set
-                           aside for a newer one */
+    ASIDE_REVIEWED = 30, /* a challenger that is behind after so many reviewed disagreements is set
+                           aside for a newer one, */
+    ASIDE_LABELS = 256   /* and after so many labels one whose proof is not in sight */
 };
 /* ... but not for longer than this when labels are few. */
 static const int64_t GUARD_US = 86400000000;
@@ -177,15 +178,24 @@ static void forget_waiting(tl_core *core, const char *why)
     tl_version_destroy(&core->candidate);
 }
 
-/* A guard that has watched for long enough, or a challenger that is behind, gives way. */
-static bool gives_way(tl_core *core, const tl_shadow *shadow)
+/* Whether a newer version is worth more than waiting on: it knows more labels, but begins without
+ * evidence and with a smaller share of alpha. */
+static bool is_hopeless(const tl_core *core, const tl_shadow *challenger)
 {
-    tl_gate_standing standing;
+    tl_gate_standing s;
+    if (!tl_gate_describe(core->gate, challenger->key, &s)) return false;
+    if (s.counts.disagreements >= ASIDE_REVIEWED && s.log_e_better < 0.0) return true;
+    if (core->label_events - challenger->since_labels < ASIDE_LABELS) return false;
+    return !(s.needed <= 2.0 * (double)(s.counts.disagreements + ASIDE_REVIEWED)); /* or nan */
+}
+
+/* A guard that has watched for long enough, or a challenger that gets nowhere, gives way. */
+static bool gives_way(const tl_core *core, const tl_shadow *shadow)
+{
     if (shadow->watch == GUARD)
         return core->label_events - shadow->since_labels >= GUARD_LABELS ||
                core->now_us - shadow->since_us >= GUARD_US;
-    return tl_gate_describe(core->gate, shadow->key, &standing) &&
-           standing.counts.disagreements >= ASIDE_REVIEWED && standing.log_e_better < 0.0;
+    return is_hopeless(core, shadow);
 }
 
 static void set_aside(tl_core *core, tl_shadow *shadow)
