@@ -1,0 +1,337 @@
+/* gate-cost: processor time of the gate, the review and the estimates, beside that of serving: the
+ * small network, 64 x 64 grey with templates, a tenth of the boards defective, every drawn item
+ * answered. One loop in turns: with four challengers on shared features, with none, and with one
+ * challenger that has a backbone of its own, which is told apart. What cannot be switched off is
+ * measured by itself and added.
+ *
+ * --rounds N   turns; 41
+ * --images N   a turn; 400
+ *
+ * quick: --rounds 9 --images 200 */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "bench/judgement/lib/judgement.h"
+#include "cli/folder.h"
+#include "loop/core/internal.h"
+#include "loop/threads/runtime.h"
+#include "sim/board.h"
+#include "stats/selective.h"
+
+enum { BOARD_ITEMS = 10, LEARNED = 240, SHARED = 4, ROUNDS_MAX = 1000, MICRO = 200000 };
+static const double BAR = 0.05;
+
+typedef enum arm { NONE, FOUR_SHARED, OWN_BACKBONE, ARM_COUNT } arm;
+
+typedef struct bench {
+    char folder[64];
+    tl_runtime *runtime;
+    tl_loop *loop;
+    tl_sim_board *boards; /* [images] */
+    uint32_t images;
+    uint64_t sent;
+    arm arm;
+} bench;
+
+static double cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return 1e9 * (double)now.tv_sec + (double)now.tv_nsec;
+}
+
+static void check(tl_status status, const tl_error *err)
+{
+    if (status == TL_OK) return;
+    fprintf(stderr, "gate-cost: %s\n", err->text);
+    exit(1);
+}
+
+/* ---- Serving --------------------------------------------------------------------------------- */
+
+static void open_loop(bench *b)
+{
+    tl_error err = { 0 };
+    tl_runtime_options runtime = tl_runtime_options_default();
+    tl_loop_options loop = tl_loop_options_default();
+    snprintf(b->folder, sizeof b->folder, "/tmp/tightloop-bench-XXXXXX");
+    if (mkdtemp(b->folder) == NULL) check(tl_fail(&err, TL_EIO, "no folder in /tmp"), &err);
+    runtime.path = b->folder;
+    runtime.durability = TL_DURABILITY_RELAXED;
+    check(tl_runtime_open(&runtime, &b->runtime, &err), &err);
+    loop.name = "cost";
+    loop.has_template = true;
+    loop.classes = TL_SIM_CLASSES;
+    loop.class_count = TL_SIM_CLASS_COUNT;
+    loop.cold_labels = LEARNED;
+    loop.gate.promotion = TL_PROMOTION_NO_WORSE; /* who is in shadow is decided here */
+    loop.gate.alpha = 1e-9;                      /* and nobody comes out of it */
+    check(tl_loop_open(b->runtime, &loop, &b->loop, &err), &err);
+}
+
+static tl_prediction ask(bench *b, const tl_sim_board *board)
+{
+    tl_error err = { 0 };
+    tl_prediction p = { 0 };
+    char name[32];
+    snprintf(name, sizeof name, "%llu", (unsigned long long)(b->sent++ / BOARD_ITEMS));
+    tl_image image = { .encoding = TL_IMAGE_U8,
+                       .data = board->image,
+                       .bytes = TL_SIM_PIXELS,
+                       .height = TL_SIM_SIDE,
+                       .width = TL_SIM_SIDE,
+                       .channels = 1 };
+    tl_item item = { .image = image, .reference = image, .board = name, .site = "a" };
+    item.reference.data = board->reference;
+    check(tl_loop_predict(b->loop, &item, &p, &err), &err);
+    return p;
+}
+
+static void answer(bench *b, const tl_prediction *p, uint32_t label)
+{
+    tl_error err = { 0 };
+    tl_feedback feedback = { .prediction_id = p->id,
+                             .kind = TL_FEEDBACK_LABEL,
+                             .label = TL_SIM_CLASSES[label] };
+    check(tl_loop_feedback(b->loop, &feedback, NULL, &err), &err);
+}
+
+/* Half of the labels are of defects, so that soon there is something to serve; then learning rests. */
+static void learn(bench *b)
+{
+    tl_error err = { 0 };
+    tl_sim_plant plant = { .seed = 2, .defect_rate = 0.5 };
+    for (uint64_t i = 0; i < LEARNED; i++) {
+        tl_sim_board board;
+        tl_sim_board_draw(&plant, 0, i, &board);
+        tl_prediction p = ask(b, &board);
+        answer(b, &p, board.label);
+    }
+    check(tl_loop_drain(b->loop, &err), &err);
+    check(tl_loop_set_learning(b->loop, false, "bench", &err), &err);
+}
+
+static void serve(bench *b)
+{
+    for (uint32_t i = 0; i < b->images; i++) {
+        tl_prediction p = ask(b, &b->boards[i]);
+        if (p.review) answer(b, &p, b->boards[i].label);
+    }
+}
+
+/* ---- Who is in shadow ------------------------------------------------------------------------ */
+
+static void add_challenger(tl_core *core, uint64_t key, float threshold, bool own_backbone)
+{
+    tl_error err = { 0 };
+    tl_shadow *s = &core->shadows[core->shadow_count++];
+    *s = (tl_shadow){ .key = key,
+                      .version = core->champion,
+                      .watch = TL_GATE_BETTER,
+                      .own_backbone = own_backbone,
+                      .weights = core->weights,
+                      .head = core->head,
+                      .mixture = core->mixture,
+                      .threshold = threshold };
+    if (own_backbone)
+        check(tl_weights_create(core->graph, tl_weights_flat(core->weights), &s->weights, &err),
+              &err);
+    else
+        tl_weights_retain(core->weights);
+    if (s->head != NULL) tl_head_retain(s->head);
+    check(tl_gate_watch(core->gate, key, TL_GATE_BETTER, core->position, &err), &err);
+}
+
+/* On the thread that owns the core. Challengers differ in their thresholds. */
+static void take_turn(tl_core *core, void *context)
+{
+    bench *b = context;
+    while (core->shadow_count > 0) {
+        tl_shadow *s = &core->shadows[--core->shadow_count];
+        tl_gate_drop(core->gate, s->key);
+        tl_shadow_clear(s);
+    }
+    static const float shift[SHARED] = { -0.1f, -0.05f, 0.05f, 0.1f };
+    unsigned count = b->arm == FOUR_SHARED ? SHARED : b->arm == OWN_BACKBONE ? 1 : 0;
+    float threshold = tl_core_threshold(core);
+    for (unsigned i = 0; i < count; i++)
+        add_challenger(core, (1ull << 40) + 8 * core->position + i, threshold + shift[i],
+                       b->arm == OWN_BACKBONE);
+    core->shadows_changed = true;
+}
+
+static double turn(bench *b, arm now)
+{
+    tl_error err = { 0 };
+    b->arm = now;
+    check(tl_control_look(b->loop, take_turn, b, &err), &err);
+    check(tl_control_barrier(b->loop, &err), &err); /* the batcher knows */
+    double before = cpu_ns();
+    serve(b);
+    check(tl_control_barrier(b->loop, &err), &err);
+    return (cpu_ns() - before) / b->images;
+}
+
+/* ---- Parts by themselves --------------------------------------------------------------------- */
+
+static double gate_ns(unsigned shadows)
+{
+    tl_gate *gate = NULL;
+    tl_gate_policy policy = tl_gate_policy_default();
+    policy.alpha = 1e-9;
+    TL_ASSERT(tl_gate_create(&policy, &gate, NULL) == TL_OK);
+    for (unsigned s = 0; s < shadows; s++)
+        TL_ASSERT(tl_gate_watch(gate, s + 1, TL_GATE_BETTER, 0, NULL) == TL_OK);
+    double before = cpu_ns();
+    for (uint64_t i = 1; i <= MICRO; i++) {
+        bool disagreed = shadows > 0 && i % 50 == 0;
+        tl_gate_item item = { .position = i,
+                              .time_us = (int64_t)i * 7194,
+                              .unit = 1 + i / BOARD_ITEMS,
+                              .site = 1,
+                              .drawn = disagreed || i % 50 == 25,
+                              .propensity = disagreed ? 1.0 : 0.02,
+                              .shadow_count = shadows };
+        for (unsigned s = 0; s < shadows; s++)
+            item.shadow[s] = (tl_gate_call){ s + 1, disagreed && (s + i / 50) % 2 == 0 };
+        TL_ASSERT(tl_gate_item_add(gate, &item, NULL) == TL_OK);
+        if (item.drawn) tl_gate_label(gate, i, i % 4 == 0, 1);
+    }
+    double spent = cpu_ns() - before;
+    tl_gate_destroy(&gate);
+    return spent / MICRO;
+}
+
+static double reviewer_ns(void)
+{
+    tl_reviewer_policy policy = tl_reviewer_policy_default();
+    tl_reviewer *reviewer = tl_reviewer_create(&policy);
+    TL_ASSERT(reviewer != NULL);
+    double before = cpu_ns();
+    for (uint64_t i = 1; i <= MICRO; i++) {
+        tl_review_signals signals = { .p = 0.1f, .novelty = NAN, .alarm = 1.0f };
+        memcpy(signals.id.bytes, &i, sizeof i);
+        (void)tl_reviewer_choose(reviewer, &signals);
+    }
+    double spent = cpu_ns() - before;
+    tl_reviewer_destroy(&reviewer);
+    return spent / MICRO;
+}
+
+static double estimates_ns(void)
+{
+    static tl_selective state;
+    static tl_conformal drift;
+    tl_selective_options options = tl_selective_options_default();
+    TL_ASSERT(tl_selective_init(&state, &options, NULL) == TL_OK);
+    tl_conformal_init(&drift, 0.0, 1.0, 1);
+    double before = cpu_ns();
+    for (uint64_t i = 1; i <= MICRO; i++) {
+        tl_selective_add(&state, i % 10 == 0, i % 10 == 0 || i % 50 == 1, i % 11 == 0,
+                         i % 10 == 0 ? 1.0 : 0.02, 0.1);
+        tl_conformal_step(&drift, (double)(i * 2654435761u % 4096) / 4096);
+    }
+    return (cpu_ns() - before) / MICRO;
+}
+
+static double score_ns(bench *b)
+{
+    tl_model *model = tl_model_slot_get(b->loop->model);
+    size_t features = tl_graph_feature_count(b->loop->graph);
+    float *row = calloc(features + TL_CLASS_COUNT_MAX, sizeof *row);
+    float heads[TL_MODEL_HEAD_COUNT * TL_CLASS_COUNT_MAX], scores[TL_CLASS_COUNT_MAX];
+    TL_ASSERT(row != NULL);
+    for (size_t i = 0; i < features; i++) row[i] = (float)(i % 7) / 7;
+    double before = cpu_ns();
+    for (uint64_t i = 1; i <= MICRO; i++) {
+        row[0] = (float)(i % 13);
+        tl_model_score(model, row + features, row, heads, scores);
+    }
+    double spent = cpu_ns() - before;
+    free(row);
+    tl_model_release(&model);
+    return spent / MICRO;
+}
+
+/* ---- The figures ----------------------------------------------------------------------------- */
+
+/* Median, and its 95 % interval by order statistics; sorts. */
+static double median(double *values, unsigned count, double *low, double *high)
+{
+    double value = judgement_median(values, count);
+    unsigned off = (unsigned)fmax(0, floor((count - 1.96 * sqrt(count)) / 2));
+    *low = values[off];
+    *high = values[count - 1 - off];
+    return value;
+}
+
+static double show_share(const char *what, double *shares, unsigned rounds, const char *name,
+                         char *figures)
+{
+    double low, high, value = median(shares, rounds, &low, &high);
+    printf("%-42s %6.2f %% [%.2f, %.2f] of serving, %u turns\n", what, 100 * value, 100 * low,
+           100 * high, rounds);
+    judgement_figure(figures, name, "_share", value);
+    judgement_figure(figures, name, "_share_low", low);
+    judgement_figure(figures, name, "_share_high", high);
+    return value;
+}
+
+static double show_ns(const char *what, double ns, const char *name, char *figures)
+{
+    printf("%-42s %6.0f ns an item\n", what, ns);
+    judgement_figure(figures, name, "_ns", ns);
+    return ns;
+}
+
+int main(int argc, char **argv)
+{
+    static double spent[ARM_COUNT][ROUNDS_MAX], shared[ROUNDS_MAX], own[ROUNDS_MAX];
+    char figures[JUDGEMENT_FIGURES_BYTES] = "";
+    unsigned rounds = judgement_option(argc, argv, "--rounds", 41);
+    bench b = { .images = judgement_option(argc, argv, "--images", 400) };
+    if (rounds > ROUNDS_MAX) rounds = ROUNDS_MAX;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    tl_log_set_level(TL_LOG_ERROR);
+    b.boards = malloc(b.images * sizeof *b.boards);
+    if (b.boards == NULL || b.images == 0 || rounds == 0) return 2;
+    tl_sim_plant plant = { .seed = 1, .defect_rate = 0.1 };
+    for (uint32_t i = 0; i < b.images; i++) tl_sim_board_draw(&plant, 0, i, &b.boards[i]);
+    open_loop(&b);
+    learn(&b);
+    turn(&b, FOUR_SHARED); /* warm */
+    for (unsigned r = 0; r < rounds; r++) {
+        for (unsigned k = 0; k < ARM_COUNT; k++) { /* who begins changes */
+            arm now = (arm)((k + r) % ARM_COUNT);
+            spent[now][r] = turn(&b, now);
+        }
+        shared[r] = spent[FOUR_SHARED][r] / spent[NONE][r] - 1;
+        own[r] = spent[OWN_BACKBONE][r] / spent[NONE][r] - 1;
+        judgement_progress("turns", r + 1, rounds);
+    }
+    double low, high, serving = median(spent[NONE], rounds, &low, &high);
+    printf("serving an image: %.0f us of processor time [%.0f, %.0f]\n", serving / 1e3, low / 1e3,
+           high / 1e3);
+    judgement_figure(figures, "serving", "_us", serving / 1e3);
+    double measured =
+        show_share("four challengers on shared features", shared, rounds, "shared", figures);
+    show_share("one challenger with its own backbone", own, rounds, "own_backbone", figures);
+    double always = show_ns("the gate without a challenger", gate_ns(0), "gate_bare", figures);
+    show_ns("the gate with four", gate_ns(SHARED), "gate", figures);
+    always += show_ns("choosing for review", reviewer_ns(), "review", figures);
+    always += show_ns("estimates and drift", estimates_ns(), "estimates", figures);
+    show_ns("scoring one challenger", score_ns(&b), "score", figures);
+    double total = measured + always / serving;
+    printf("together %.2f %% of serving; at 139 images a second %.2f %% of a core\n", 100 * total,
+           100 * total * serving * 139 / 1e9);
+    judgement_figure(figures, "core_at_139_a_second", "_share", total * serving * 139 / 1e9);
+    tl_runtime_close(&b.runtime);
+    tl_folder_remove(b.folder);
+    free(b.boards);
+    judgement_last_line("gate-cost", figures, total, BAR, total <= BAR);
+    return 0;
+}
