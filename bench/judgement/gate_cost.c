@@ -20,7 +20,7 @@
 #include "loop/core/internal.h"
 #include "loop/threads/runtime.h"
 #include "sim/board.h"
-#include "stats/selective.h"
+#include "stats/estimate/selective.h"
 
 enum { BOARD_ITEMS = 10, LEARNED = 240, SHARED = 4, ROUNDS_MAX = 1000, MICRO = 200000 };
 static const double BAR = 0.05;

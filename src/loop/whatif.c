@@ -2,7 +2,7 @@
 
 #include "format/json.h"
 #include "loop/core/keymap.h"
-#include "loop/core/shadow.h"
+#include "loop/gate/shadow.h"
 #include "loop/core/standing.h"
 
 #include <math.h>

@@ -4,7 +4,7 @@
 
 #include "format/json.h"
 #include "loop/core/core.h"
-#include "loop/core/shadow.h"
+#include "loop/gate/shadow.h"
 #include "review/check.h"
 #include "review/labels/suspects.h"
 #include "review/zones.h"
@@ -54,7 +54,7 @@ typedef struct tl_zone_unit {
     tl_zones_item items[TL_ZONE_ITEM_MAX];
 } tl_zone_unit;
 
-/* What people's answers say of what serves (core_review.c). */
+/* What people's answers say of what serves (gate/review.c). */
 typedef struct tl_core_review {
     tl_selective estimates;
     uint64_t since;    /* of items after this position */
@@ -183,7 +183,29 @@ void tl_core_let_go(tl_core *core, uint64_t number);
 /* Keep the weights of a version that served before, for doing all of this again. False: not kept. */
 bool tl_core_pin(tl_core *core, uint64_t number);
 
-/* core_gate.c */
+/* gate/shadows.c */
+enum {
+    TL_WATCH_BASELINE = TL_GATE_HARM | TL_GATE_GAIN,
+    TL_WATCH_GUARD = TL_GATE_HARM, /* the champion before */
+    TL_WATCH_CHALLENGER = TL_GATE_BETTER
+};
+bool tl_core_proves(const tl_core *core);
+tl_shadow *tl_core_find_shadow(tl_core *core, uint64_t key);
+tl_shadow *tl_core_find_watched(tl_core *core, unsigned watch);
+void tl_core_drop_shadow(tl_core *core, tl_shadow *shadow);
+/* Takes over the references in `shadow`, also when it fails. */
+tl_status tl_core_add_shadow(tl_core *core, tl_shadow *shadow, tl_error *err);
+/* What answers now, as a frozen policy. */
+tl_status tl_core_freeze_policy(tl_core *core, tl_shadow *out, tl_error *err);
+tl_status tl_core_take_baseline(tl_core *core, tl_error *err);
+/* It was improved upon, or is given up. */
+void tl_core_end_baseline(tl_core *core, const tl_shadow *shadow, bool proven);
+
+/* gate/challenge.c */
+tl_status tl_core_start_waiting(tl_core *core, tl_error *err);
+void tl_core_end_baselines(tl_core *core, bool proven);
+
+/* gate/evidence.c */
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
 tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,
                              const char *source, tl_error *err);
@@ -199,7 +221,7 @@ tl_status tl_core_gate_settle(tl_core *core, tl_error *err);
 tl_status tl_core_save_head(const tl_head *head, tl_blob *blob, tl_error *err);
 tl_status tl_core_load_head(tl_blob_reader *body, tl_head **out, tl_error *err);
 void tl_core_note(tl_core *core, tl_gate_note_kind kind, uint64_t version, const char *words);
-/* core_review.c */
+/* gate/review.c */
 tl_status tl_core_review_create(tl_core *core, tl_error *err);
 void tl_core_review_destroy(tl_core *core);
 void tl_core_review_restart(tl_core *core);
@@ -207,12 +229,12 @@ void tl_core_review_classes(tl_core *core); /* there is one more */
 void tl_core_review_prediction(tl_core *core, const tl_record *record);
 tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
                                uint64_t source, tl_error *err);
-/* core_review_state.c */
+/* gate/review_state.c */
 tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err);
-/* core_gate_look.c */
+/* gate/look.c */
 void tl_core_describe_tti(const tl_core *core, tl_loop_state *out);
-/* core_gate_state.c */
+/* gate/state.c */
 tl_status tl_core_gate_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_gate_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 

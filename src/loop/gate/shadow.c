@@ -1,4 +1,4 @@
-#include "loop/core/shadow.h"
+#include "loop/gate/shadow.h"
 
 #include <string.h>
 
