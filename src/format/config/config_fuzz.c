@@ -18,7 +18,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
                   .channels = 1,
                   .feature_range = 16,
                   .publish_every_labels = 32,
-                  .campaign_labels = 256 },
+                  .campaign_labels = 256,
+                  .gate = { .alpha = 0.05,
+                            .cost_miss = 1,
+                            .cost_false_alarm = 1,
+                            .alarm_days = 90,
+                            .take_back_days = 90,
+                            .timeout_s = 86400,
+                            .drift_items = 1000000 },
+                  .review = { .escapes = 0.01, .confidence = 0.95 } },
     };
     tl_config *config = NULL, *again = NULL;
     tl_error err;
@@ -44,6 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         TL_ASSERT(a->seed == b->seed);
         TL_ASSERT(a->feature_range == b->feature_range);
         TL_ASSERT(a->audit_rate == b->audit_rate);
+        TL_ASSERT(a->gate.alpha == b->gate.alpha && a->gate.unit == b->gate.unit);
+        TL_ASSERT(a->review.escapes == b->review.escapes);
         TL_ASSERT(config->runtime.quota_bytes == again->runtime.quota_bytes);
         TL_ASSERT(strcmp(config->runtime.path, again->runtime.path) == 0);
         tl_config_destroy(&again);
