@@ -2,8 +2,8 @@
 
 #include "format/json.h"
 #include "loop/core/keymap.h"
-#include "loop/gate/shadow.h"
 #include "loop/core/standing.h"
+#include "loop/gate/shadow.h"
 
 #include <math.h>
 #include <stdlib.h>
