@@ -24,7 +24,7 @@ typedef struct boards_change {
 
 typedef struct boards_result {
     uint64_t items, labels, reviewed, volunteered, lies, alarms;
-    uint64_t challengers, better_challengers; /* truly so when they begin, on the rest */
+    uint64_t challengers, better_challengers;      /* truly so when they begin, on the rest */
     tl_stream_counts all, point[BOARDS_POINT_MAX]; /* true, of BOARDS_WINDOW items each */
     size_t point_count;
     boards_change change[BOARDS_CHANGE_MAX];
