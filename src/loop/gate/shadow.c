@@ -47,11 +47,14 @@ uint64_t tl_shadow_source(const char *source)
 tl_gate_item tl_shadow_item(const tl_record *prediction, tl_evidence_unit unit)
 {
     const tl_prediction_record *p = &prediction->as.prediction;
+    /* A file that somebody changed by hand must not stop the loop: such an item is no evidence. */
+    bool sound = p->propensity >= 0.0f && p->propensity <= 1.0f;
+    double propensity = sound ? (double)p->propensity : 0.0;
     return (tl_gate_item){ .position = prediction->position,
                            .time_us = p->time_us,
                            .unit = tl_shadow_unit(p, unit),
                            .site = hash_text(p->site, 0),
                            .flagged = p->flagged,
-                           .drawn = p->review,
-                           .propensity = p->propensity };
+                           .drawn = p->review && propensity > 0.0,
+                           .propensity = propensity };
 }
