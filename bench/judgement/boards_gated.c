@@ -7,9 +7,11 @@
  * --data DIR   real boards, as pcb-stream takes them (built in: the project's shared data)
  * --only NAME  plain, poisoned, new_class or lighting
  * --items N    of the stream; 0: all
- * --seed N
+ * --seed N     the first one; 1
+ * --seeds N    so many of them, to 16; 3. Figures are sums of counts, the highest share of labels, and
+ *              else medians over the seeds in which there is one
  *
- * quick: --only plain --items 2500 */
+ * quick: --only plain --items 2500 --seeds 1 */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,18 +41,24 @@ static boards_pair both(const boards_change *c)
                           .worse = c->rest.worse + c->kept_out.worse };
 }
 
-/* Of the changes of that kind; `worse`: how many brought a higher true cost. */
-static unsigned count_changes(const boards_result *r, const char *kind, unsigned *worse)
+enum { SEEDS_MAX = 16 };
+
+/* Changes of one kind; of these, with a higher true cost, and clearly so: a 95 % interval. */
+typedef struct tally {
+    unsigned count, worse, clearly_worse;
+} tally;
+
+static void count_changes(const boards_result *r, const char *kind, tally *t)
 {
-    unsigned count = 0;
-    *worse = 0;
     for (size_t i = 0; i < r->change_count; i++) {
         if (strcmp(r->change[i].kind, kind) != 0) continue;
+        double low, high;
         boards_pair pair = both(&r->change[i]);
-        count++;
-        *worse += pair.came_errors > pair.replaced_errors;
+        double gain = boards_pair_gain(&pair, &low, &high);
+        t->count++;
+        t->worse += gain < 0;
+        t->clearly_worse += gain < 0 && high < 0;
     }
-    return count;
 }
 
 static void show_change(const boards_change *c)
@@ -84,14 +92,15 @@ static void show_count(const char *what, uint64_t labels)
         printf("%s after %llu labels", what, (unsigned long long)labels);
 }
 
-static void show(const char *name, boards_story story, const boards_result *r)
+static void show(const char *name, const boards_options *o, const boards_result *r)
 {
-    printf(
-        "%s: %llu items, labels for %.1f %% of them (%llu volunteered, %llu lies), %llu versions "
-        "served, %.0f s of processor time, %.0f s\n",
-        name, (unsigned long long)r->items, 100.0 * (double)r->labels / (double)r->items,
-        (unsigned long long)r->volunteered, (unsigned long long)r->lies,
-        (unsigned long long)r->state.publishes, r->cpu_s, r->wall_s);
+    printf("%s, seed %llu: %llu items, labels for %.1f %% of them (%llu volunteered, %llu lies), "
+           "%llu versions "
+           "served, %.0f s of processor time, %.0f s\n",
+           name, (unsigned long long)o->seed, (unsigned long long)r->items,
+           100.0 * (double)r->labels / (double)r->items, (unsigned long long)r->volunteered,
+           (unsigned long long)r->lies, (unsigned long long)r->state.publishes, r->cpu_s,
+           r->wall_s);
     printf("  true precision, recall, by %d items:", BOARDS_WINDOW);
     for (size_t i = 0; i < r->point_count; i++)
         printf(" %.3f %.3f%s", tl_stream_precision(&r->point[i]), tl_stream_recall(&r->point[i]),
@@ -99,12 +108,12 @@ static void show(const char *name, boards_story story, const boards_result *r)
     for (size_t i = 0; i < r->change_count; i++) show_change(&r->change[i]);
     show_tti(&r->state);
     printf("  alarms of the promised error rate: %llu\n", (unsigned long long)r->alarms);
-    if (story == BOARDS_NEW_CLASS) {
+    if (o->story == BOARDS_NEW_CLASS) {
         printf("  the new class: %.0f %% of its first 20 flagged; found", 100 * r->first_flagged);
         show_count("", r->found_labels);
         printf(", %llu of its own\n", (unsigned long long)r->found_class_labels);
     }
-    if (story == BOARDS_LIGHTING) {
+    if (o->story == BOARDS_LIGHTING) {
         printf("  wrong calls: %.2f %% before, %.2f %% in the first 300 items after; as before",
                100 * r->errors_before, 100 * r->errors_after);
         show_count("", r->recovered_labels);
@@ -113,36 +122,91 @@ static void show(const char *name, boards_story story, const boards_result *r)
     printf("\n");
 }
 
-static double known(uint64_t labels)
+/* The median of what is known; NaN: nothing is. */
+static double median_of(const double *values, unsigned count)
+{
+    double finite[SEEDS_MAX];
+    unsigned known = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (isfinite(values[i])) finite[known++] = values[i];
+    return known == 0 ? (double)NAN : judgement_median(finite, known);
+}
+
+static double labels_of(uint64_t labels)
 {
     return labels == UINT64_MAX ? (double)NAN : (double)labels;
 }
 
-static void add_figures(const char *name, boards_story story, const boards_result *r, char *figures)
+static void add_medians(const char *name, boards_story story, const boards_result *r,
+                        unsigned seeds, char *figures)
 {
-    unsigned promoted_worse, certified_worse, back_worse;
-    unsigned promoted = count_changes(r, "promoted", &promoted_worse);
-    unsigned certified = count_changes(r, "certified", &certified_worse);
-    unsigned back = count_changes(r, "taken_back", &back_worse);
-    judgement_figure(figures, name, "_labelled_share", (double)r->labels / (double)r->items);
-    judgement_figure(figures, name, "_promoted", promoted);
-    judgement_figure(figures, name, "_promoted_worse", promoted_worse);
-    judgement_figure(figures, name, "_certified", certified);
-    judgement_figure(figures, name, "_certified_worse", certified_worse);
-    judgement_figure(figures, name, "_taken_back", back);
-    judgement_figure(figures, name, "_taken_back_worse", back_worse);
-    judgement_figure(figures, name, "_alarms", (double)r->alarms);
-    judgement_figure(figures, name, "_true_precision_share", tl_stream_precision(&r->all));
-    judgement_figure(figures, name, "_true_recall_share", tl_stream_recall(&r->all));
-    judgement_figure(figures, name, "_tti_labels", r->state.tti_labels_p50);
-    judgement_figure(figures, name, "_tti_s", r->state.tti_seconds_p50);
-    judgement_figure(figures, name, "_tti_proven", (double)r->state.tti_proven);
-    judgement_figure(figures, name, "_tti_censored", (double)r->state.tti_censored);
-    judgement_figure(figures, name, "_cpu_s", r->cpu_s);
+    enum { PRECISION, RECALL, TTI_LABELS, TTI_S, CPU_S, AFTER, FIGURE_COUNT };
+    static const char *const SUFFIXES[] = { "_true_precision_share", "_true_recall_share",
+                                            "_tti_labels", "_tti_s", "_cpu_s" };
+    double values[FIGURE_COUNT][SEEDS_MAX];
+    for (unsigned i = 0; i < seeds; i++) {
+        values[PRECISION][i] = tl_stream_precision(&r[i].all);
+        values[RECALL][i] = tl_stream_recall(&r[i].all);
+        values[TTI_LABELS][i] = r[i].state.tti_labels_p50;
+        values[TTI_S][i] = r[i].state.tti_seconds_p50;
+        values[CPU_S][i] = r[i].cpu_s;
+        values[AFTER][i] =
+            labels_of(story == BOARDS_NEW_CLASS ? r[i].found_labels : r[i].recovered_labels);
+    }
+    for (int which = 0; which < AFTER; which++)
+        judgement_figure(figures, name, SUFFIXES[which], median_of(values[which], seeds));
     if (story == BOARDS_NEW_CLASS)
-        judgement_figure(figures, name, "_found_labels", known(r->found_labels));
+        judgement_figure(figures, name, "_found_labels", median_of(values[AFTER], seeds));
     if (story == BOARDS_LIGHTING)
-        judgement_figure(figures, name, "_recovered_labels", known(r->recovered_labels));
+        judgement_figure(figures, name, "_recovered_labels", median_of(values[AFTER], seeds));
+}
+
+/* Of one story with each seed; returns how many promotions and certificates were truly worse. */
+static unsigned add_figures(const char *name, boards_story story, const boards_result *r,
+                            unsigned seeds, char *figures)
+{
+    static const char *const KINDS[] = { "promoted", "certified", "taken_back" };
+    unsigned worse = 0;
+    uint64_t alarms = 0, proven = 0, censored = 0;
+    for (int kind = 0; kind < 3; kind++) {
+        tally t = { 0, 0, 0 };
+        char suffix[64];
+        for (unsigned i = 0; i < seeds; i++) count_changes(&r[i], KINDS[kind], &t);
+        snprintf(suffix, sizeof suffix, "_%s", KINDS[kind]);
+        judgement_figure(figures, name, suffix, t.count);
+        snprintf(suffix, sizeof suffix, "_%s_worse", KINDS[kind]);
+        judgement_figure(figures, name, suffix, t.worse);
+        snprintf(suffix, sizeof suffix, "_%s_clearly_worse", KINDS[kind]);
+        judgement_figure(figures, name, suffix, t.clearly_worse);
+        if (kind < 2) worse += t.worse;
+    }
+    for (unsigned i = 0; i < seeds; i++) {
+        alarms += r[i].alarms;
+        proven += r[i].state.tti_proven;
+        censored += r[i].state.tti_censored;
+    }
+    judgement_figure(figures, name, "_alarms", (double)alarms);
+    judgement_figure(figures, name, "_tti_proven", (double)proven);
+    judgement_figure(figures, name, "_tti_censored", (double)censored);
+    add_medians(name, story, r, seeds, figures);
+    return worse;
+}
+
+/* With each seed; false: it failed, and said why. */
+static bool run_story(boards_options *options, unsigned seeds, boards_result *results)
+{
+    uint64_t first = options->seed;
+    for (unsigned i = 0; i < seeds; i++) {
+        tl_error err = { 0 };
+        options->seed = first + i;
+        if (boards_run(options, &results[i], &err) != TL_OK) {
+            fprintf(stderr, "boards-gated: %s\n", err.text);
+            return false;
+        }
+        show(NAMES[options->story], options, &results[i]);
+    }
+    options->seed = first;
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -154,27 +218,24 @@ int main(int argc, char **argv)
                                    text_option(argc, argv, "--data", TL_SHARED_DATA "/pcb-stream"),
                                .limit = judgement_option(argc, argv, "--items", 0),
                                .seed = judgement_option(argc, argv, "--seed", 1) };
-    static boards_result result;
+    static boards_result results[SEEDS_MAX];
+    unsigned seeds = judgement_option(argc, argv, "--seeds", 3), worse = 0;
+    if (seeds == 0 || seeds > SEEDS_MAX) return 2;
     char figures[JUDGEMENT_FIGURES_BYTES] = "";
-    unsigned worse = 0;
     double most_labels = 0;
     for (int story = 0; story < BOARDS_STORY_COUNT; story++) {
+        double labels = 0;
         if (only != NULL && strcmp(only, NAMES[story]) != 0) continue;
-        tl_error err = { 0 };
         options.story = (boards_story)story;
-        if (boards_run(&options, &result, &err) != TL_OK) {
-            fprintf(stderr, "boards-gated: %s\n", err.text);
-            return 1;
-        }
-        show(NAMES[story], options.story, &result);
-        add_figures(NAMES[story], options.story, &result, figures);
-        unsigned promoted_worse, certified_worse;
-        count_changes(&result, "promoted", &promoted_worse);
-        count_changes(&result, "certified", &certified_worse);
-        worse += promoted_worse + certified_worse;
-        most_labels = fmax(most_labels, (double)result.labels / (double)result.items);
+        if (!run_story(&options, seeds, results)) return 1;
+        for (unsigned i = 0; i < seeds; i++)
+            labels = fmax(labels, (double)results[i].labels / (double)results[i].items);
+        judgement_figure(figures, NAMES[story], "_labelled_share", labels);
+        worse += add_figures(NAMES[story], options.story, results, seeds, figures);
+        most_labels = fmax(most_labels, labels);
     }
     judgement_figure(figures, "labelled_share", "_highest", most_labels);
+    judgement_figure(figures, "seeds", "", seeds);
     judgement_last_line("boards-gated", figures, worse, 0, worse == 0 && most_labels <= LABELS_BAR);
     return 0;
 }

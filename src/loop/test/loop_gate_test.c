@@ -66,6 +66,26 @@ static void a_cold_loop_publishes_and_a_warm_one_has_a_baseline(void **state)
     verify(f);
 }
 
+/* Nobody disagrees, so nothing can be proven: a newer version gets its turn. */
+static void a_challenger_that_gets_nowhere_gives_way(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 100);
+    drain(f);
+    const tl_gate_note *first = newest_note(f, TL_NOTE_CHALLENGE);
+    assert_non_null(first);
+    uint64_t version = first->version;
+    label_some(f, &rng, 200);
+    drain(f);
+    assert_int_equal(newest_note(f, TL_NOTE_CHALLENGE)->version, version);
+    label_some(f, &rng, 150);
+    drain(f);
+    assert_true(newest_note(f, TL_NOTE_CHALLENGE)->version > version);
+    verify(f);
+}
+
 /* The world changes: what learns is proven better than its baseline, and the certificate is an
  * event with a time to improvement. */
 static void learning_is_certified_when_it_is_proven(void **state)
@@ -263,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PROVEN_TEST(a_cold_loop_publishes_and_a_warm_one_has_a_baseline),
+        PROVEN_TEST(a_challenger_that_gets_nowhere_gives_way),
         PROVEN_TEST(learning_is_certified_when_it_is_proven),
         PROVEN_TEST(a_journal_tells_what_another_policy_would_have_said),
         PROVEN_TEST(harm_is_taken_back),
