@@ -196,7 +196,7 @@ static const tl_config_field LOOP_FIELDS[] = {
     { "publish_every_labels", TL_CONFIG_UINT32, L(publish_every_labels), 1, 1000000, NULL, NULL,
       NULL, "The slow learner offers its weights that often." },
     { "cold_labels", TL_CONFIG_UINT32, L(cold_labels), 0, 1000000000, NULL, NULL, NULL,
-      "Everything is put up for review until there are so many labels." },
+      "Everything is put up for review until there are so many labels and defects are found." },
     { "audit_rate", TL_CONFIG_DOUBLE, L(audit_rate), 0, 1, NULL, NULL, NULL,
       "Share of passed items that is put up for review all the same." },
     { "target_precision", TL_CONFIG_DOUBLE, L(target_precision), 0, 1, NULL, NULL, NULL,

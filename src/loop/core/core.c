@@ -181,9 +181,26 @@ void tl_core_chain(tl_core *core, const void *data, size_t bytes)
     core->digest = tl_hash64(data, bytes, core->digest);
 }
 
+/* A loop that flags nothing yet would be shown a few audits, and with rare defects never learn. So it
+ * stays cold until it finds some of them; not for ever, because a line may have none. */
+enum { FINDS_ONE_OF = 5, COLD_AT_MOST = 10 };
+
+static bool finds_defects(const tl_core *core)
+{
+    tl_window_counts counts;
+    tl_threshold_counts(core->threshold, &counts);
+    return counts.flagged_defects > 0 && FINDS_ONE_OF * counts.flagged_defects >= counts.defects;
+}
+
+bool tl_core_warms_up(const tl_core *core)
+{
+    uint64_t enough = core->config.cold_labels;
+    return core->labels >= COLD_AT_MOST * enough || (core->labels >= enough && finds_defects(core));
+}
+
 bool tl_core_is_cold(const tl_core *core)
 {
-    return core->labels < core->config.cold_labels;
+    return !core->review.warm || core->labels < core->config.cold_labels;
 }
 
 float tl_core_threshold(tl_core *core)

@@ -32,7 +32,8 @@ typedef enum tl_op_code {
     TL_TRAIN_CLASSES,   /* key: how many classes there are */
     TL_TRAIN_CONFIGURE, /* the knobs changed; key: position of the event */
     TL_TRAIN_PARENT,    /* key: version that serves now, made by the trainer before */
-    TL_TRAIN_REMEMBER   /* key, label: too much waits; to be replayed, without a step of its own */
+    TL_TRAIN_REMEMBER,  /* key, label: too much waits; to be replayed, without a step of its own */
+    TL_TRAIN_WARM /* the loop has found its first defects: versions have to prove themselves */
 } tl_op_code;
 
 typedef struct tl_train_op {

@@ -59,7 +59,7 @@ typedef struct tl_core_review {
     tl_selective estimates;
     uint64_t since;    /* of items after this position */
     tl_keymap counted; /* position -> label: drawn items whose answers are in the estimates */
-    bool warm;         /* while the loop was cold, it was another one with each label */
+    bool warm;         /* the loop was cold no more; before, what served changed with each label */
     tl_zones *zones;
     tl_zone_unit units[TL_ZONE_UNIT_MAX]; /* oldest first */
     size_t unit_count;
@@ -165,6 +165,8 @@ tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uin
 
 /* core.c */
 bool tl_core_is_cold(const tl_core *core);
+/* It need not be cold any longer: there are labels enough, and it finds defects. */
+bool tl_core_warms_up(const tl_core *core);
 float tl_core_threshold(tl_core *core);
 
 /* core_event.c */

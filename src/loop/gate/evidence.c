@@ -41,14 +41,18 @@ static bool is_wanted(const tl_core *core, const tl_gate_verdict *verdict)
     return !core->frozen || verdict->kind == TL_GATE_ALARM;
 }
 
+static tl_status warm_up(tl_core *core, tl_error *err)
+{
+    core->review.warm = true;
+    tl_core_review_restart(core);
+    return tl_core_push_op(core, (tl_train_op){ .code = TL_TRAIN_WARM }, err);
+}
+
 tl_status tl_core_gate_settle(tl_core *core, tl_error *err)
 {
     tl_status status = TL_OK;
-    if (!core->review.warm && !tl_core_is_cold(core)) {
-        core->review.warm = true;
-        tl_core_review_restart(core);
-    }
-    if (tl_core_proves(core) && core->champion != 0 && !tl_core_is_cold(core)) {
+    if (!core->review.warm && tl_core_warms_up(core)) status = warm_up(core, err);
+    if (status == TL_OK && tl_core_proves(core) && core->champion != 0 && !tl_core_is_cold(core)) {
         if (tl_core_find_watched(core, TL_WATCH_BASELINE) == NULL)
             status = tl_core_take_baseline(core, err);
         if (status == TL_OK) status = tl_core_start_waiting(core, err);

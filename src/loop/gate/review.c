@@ -55,6 +55,7 @@ tl_status tl_core_review_create(tl_core *core, tl_error *err)
         return tl_fail(err, TL_ENOMEM, "state of the review");
     tl_suspects_init(&review->suspects, (uint32_t)core->config.info.class_count);
     tl_conformal_init(&review->drift, 0.0, 1.0, core->config.seed);
+    review->warm = core->config.cold_labels == 0;
     tl_core_review_restart(core);
     return TL_OK;
 }

@@ -30,15 +30,45 @@ static void a_label_changes_the_next_answer(void **state)
     assert_true(second.epoch >= result.epoch);
 }
 
+static void label_while_cold(fixture *f, int count, const char *label)
+{
+    float x[FEATURES] = { 0 };
+    for (int i = 0; i < count; i++) {
+        tl_prediction prediction = predict(f, x, NO_ID);
+        assert_true(prediction.review && prediction.propensity == 1.0f);
+        label_as(f, prediction.id, label, NULL);
+    }
+}
+
 static void a_cold_loop_asks_about_everything(void **state)
 {
     fixture *f = *state;
-    float x[FEATURES] = { 0 };
-    for (int i = 0; i < 20; i++) {
-        tl_prediction prediction = predict(f, x, NO_ID);
-        assert_true(prediction.review && prediction.propensity == 1.0f);
-        label_as(f, prediction.id, "ok", NULL);
+    tl_rng rng;
+    tl_rng_seed(&rng, 6, 0);
+    label_some(f, &rng, 19);
+    assert_true(status_of(f).cold);
+    for (int i = 0; i < 20 && status_of(f).cold; i++) label_some(f, &rng, 1);
+    assert_false(status_of(f).cold); /* defects are found by now */
+}
+
+static void a_loop_that_finds_no_defects_stays_cold(void **state)
+{
+    fixture *f = *state;
+    for (int i = 0; i < 10; i++) { /* nothing tells defects apart, and most items are good */
+        label_while_cold(f, 4, "ok");
+        label_while_cold(f, 1, "dent");
     }
+    assert_true(status_of(f).cold);
+    tl_rng rng;
+    tl_rng_seed(&rng, 6, 0);
+    for (int i = 0; i < 100 && status_of(f).cold; i++) label_some(f, &rng, 1);
+    assert_false(status_of(f).cold);
+}
+
+static void without_any_defect_a_loop_is_not_cold_for_ever(void **state)
+{
+    fixture *f = *state;
+    label_while_cold(f, 200, "ok");
     assert_false(status_of(f).cold);
 }
 
@@ -297,6 +327,8 @@ int main(void)
         LOOP_TEST(it_learns_from_the_first_labels_on),
         LOOP_TEST(a_label_changes_the_next_answer),
         LOOP_TEST(a_cold_loop_asks_about_everything),
+        LOOP_TEST(a_loop_that_finds_no_defects_stays_cold),
+        LOOP_TEST(without_any_defect_a_loop_is_not_cold_for_ever),
         LOOP_TEST(feedback_has_the_effect_that_is_stated),
         LOOP_TEST(verdicts_name_the_class_where_they_can),
         LOOP_TEST(feedback_may_come_before_its_prediction),

@@ -110,7 +110,7 @@ static tl_status warm(tl_trainer *trainer, tl_version *version, tl_error *err)
 /* A cold loop takes what does no worse: its labels are few, and a person sees every item. */
 static bool must_prove(const tl_trainer *trainer)
 {
-    return trainer->config.gate.promotion == TL_PROMOTION_PROVEN &&
+    return trainer->config.gate.promotion == TL_PROMOTION_PROVEN && trainer->warm &&
            tl_trainer_labels(trainer) >= trainer->config.cold_labels;
 }
 

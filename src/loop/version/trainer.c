@@ -5,8 +5,8 @@
 #include <string.h>
 
 enum {
-    STATE_VERSION = 5,       /* of continuous learning */
-    CAMPAIGNS_VERSION = 6,   /* of campaigns */
+    STATE_VERSION = 7,       /* of continuous learning */
+    CAMPAIGNS_VERSION = 8,   /* of campaigns */
     KEPT_CONTINUOUSLY = 128, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
 };
@@ -41,6 +41,7 @@ tl_status tl_trainer_create(const tl_trainer_options *options, tl_trainer **out,
     trainer->ops = options->start_ops;
     trainer->parent = options->start->number;
     trainer->next_version = options->start->number + 1;
+    trainer->warm = options->config->cold_labels == 0;
     trainer->parent_weights = options->start->weights;
     tl_weights_retain(trainer->parent_weights);
     tl_status status =
@@ -203,6 +204,7 @@ tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_ver
     case TL_TRAIN_PARENT: tl_trainer_take_parent(trainer, restart); break;
     case TL_TRAIN_CLASSES: status = do_classes(trainer, op->key, err); break;
     case TL_TRAIN_CONFIGURE: status = do_configure(trainer, configure, err); break;
+    case TL_TRAIN_WARM: trainer->warm = true; break;
     default: status = tl_fail(err, TL_ECORRUPT, "unknown training operation %u", op->code);
     }
     if (status != TL_OK) return status;
@@ -249,6 +251,7 @@ tl_status tl_trainer_save(const tl_trainer *trainer, tl_blob *blob, tl_error *er
     tl_blob_u32(blob, trainer->config.publish_every_labels);
     tl_blob_u32(blob, trainer->config.cold_labels);
     tl_blob_u8(blob, (uint8_t)trainer->config.gate.promotion);
+    tl_blob_u8(blob, trainer->warm);
     tl_blob_f64(blob, trainer->champion_loss);
     tl_blob_f64(blob, trainer->candidate_loss);
     tl_blob_u32(blob, trainer->window_count);
@@ -304,6 +307,7 @@ static tl_status load_config(tl_trainer *trainer, tl_blob_reader *body, tl_error
     trainer->config.cold_labels = tl_blob_read_u32(body);
     trainer->config.gate.promotion =
         tl_blob_read_u8(body) == 0 ? TL_PROMOTION_PROVEN : TL_PROMOTION_NO_WORSE;
+    trainer->warm = tl_blob_read_u8(body) != 0;
     trainer->config.info.class_count = class_count;
     if (class_count < 2 || class_count > TL_CLASS_COUNT_MAX || replay > 1024 ||
         trainer->config.publish_every_labels == 0)

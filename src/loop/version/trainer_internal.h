@@ -22,6 +22,7 @@ struct tl_trainer {
     tl_learner *learner; /* NULL unless learning is continuous */
     tl_campaigns campaigns;
     uint64_t ops, next_version;
+    bool warm; /* versions have to prove themselves, once there are labels enough */
     /* The version that serves as far as the trainer knows: the parent of the next one. */
     uint64_t parent;
     tl_weights *parent_weights;

@@ -11,7 +11,7 @@ typedef struct tl_demo_score {
     tl_share precision, recall, decisions;          /* 95 % intervals; decisions: right of boards */
 } tl_demo_score;
 
-enum { TL_DEMO_CURVE_MAX = 64 };
+enum { TL_DEMO_CURVE_MAX = 64, TL_DEMO_VERDICT_MAX = 64 };
 
 typedef struct tl_demo_point {
     double at_s;
@@ -34,6 +34,8 @@ typedef struct tl_demo_picture {
     double review_share; /* of the boards in the last seconds */
     tl_demo_point curve[TL_DEMO_CURVE_MAX];
     size_t curve_count;
+    tl_verdict_info verdicts[TL_DEMO_VERDICT_MAX]; /* at the end: the newest, newest first */
+    size_t verdict_count;
 } tl_demo_picture;
 
 /* Intervals from the counts. */

@@ -1,5 +1,5 @@
 /* demo.c - `tightloop demo`: a simulated plant, its people, and the real server between them. */
-#include "cli/commands/demo.h"
+#include "cli/demo/demo.h"
 #include "cli/folder.h"
 
 #include "base/env.h"
@@ -112,7 +112,7 @@ static tl_status open_loop(demo *d, tl_error *err)
     loop_options.class_count = TL_SIM_CLASS_COUNT;
     loop_options.seed = values.seed;
     /* A minute is short: versions that do no worse serve for most of it, then they must prove it. */
-    loop_options.cold_labels = 600;
+    loop_options.cold_labels = 420;
     return tl_loop_open(d->runtime, &loop_options, &d->loop, err);
 }
 
@@ -266,6 +266,8 @@ static void work(demo *d)
     }
     measure(d);
     add_point(d);
+    tl_demo_picture *p = &d->picture;
+    p->verdict_count = tl_loop_verdicts(d->loop, 0, p->verdicts, TL_DEMO_VERDICT_MAX);
     if (live) show(d, &screen, true, &logged_s);
 }
 
