@@ -42,12 +42,13 @@ static void tell_proof(const tl_verdict_info *verdict, tl_text *out)
     tl_text_printf(
         out,
         "%s: over %" PRIu64 " boards, on %" PRIu64 " of which people settled who was right, an "
-        "item costs %.4f less (95 %% interval %.4f to %.4f); evidence %.0f to 1, where %.0f to 1 "
-        "was asked for.",
+        "error less is made every %.0f boards (95 %% interval %.4f to %.4f errors a board); "
+        "evidence "
+        "%.0f to 1, where %.0f to 1 was asked for.",
         strcmp(verdict->kind, "promote") == 0 ? "A version was proven better, and took over"
                                               : "What answers, learning all the time, was proven "
                                                 "better than its own snapshot of before",
-        verdict->units, verdict->disagreements, verdict->gain, verdict->gain_low,
+        verdict->units, verdict->disagreements, 1.0 / verdict->gain, verdict->gain_low,
         verdict->gain_high, exp(verdict->log_e), exp(verdict->log_needed));
     if (!isnan(verdict->tti_seconds))
         tl_text_printf(out, " The time to this improvement: %.0f s, %" PRIu64 " labels.",
