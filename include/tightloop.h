@@ -237,10 +237,11 @@ typedef struct tl_loop_options {
     uint64_t seed;              /* of weights, sampling and audit; default 1 */
     uint32_t replay_per_label;  /* images replayed for each new label; default 16 */
     uint32_t publish_every_labels; /* slow learner offers its weights that often; default 32 */
-    uint32_t cold_labels; /* everything is put up for review until there are so many, and a fifth of the
+    uint32_t
+        cold_labels; /* everything is put up for review until there are so many, and a fifth of the
                              defects is found, or ten times as many; default 400 */
-    double audit_rate;             /* share of passed items put up for review; default 0.02 */
-    double target_precision;       /* flags aim at this precision; default 0.994 */
+    double audit_rate;       /* share of passed items put up for review; default 0.02 */
+    double target_precision; /* flags aim at this precision; default 0.994 */
     tl_gate_options gate;
     tl_review_options review;
 } tl_loop_options;
