@@ -6,7 +6,7 @@
 
 enum { NOVELTY_WINDOW = 256, STEP_ITEMS = 32 };
 
-static const double LN_C_MIN = -16.0, LN_C_MAX = 4.0, STEP = 0.05, RATE_DECAY = 1.0 / 2048;
+static const double LN_C_MIN = -16.0, LN_C_MAX = 12.0, STEP = 0.05, RATE_DECAY = 1.0 / 2048;
 
 struct tl_reviewer {
     tl_reviewer_policy policy;
@@ -124,10 +124,18 @@ static double clamp_unit(double x)
     return x > 0.0 ? fmin(x, 1.0) : 0.0; /* NaN: 0 */
 }
 
+/* Most of a rank must come from the few newest: the rank itself would spend the budget on everything
+ * that is a little newer than the middle. */
+static double rank_weight(double rank)
+{
+    double square = rank * rank, fourth = square * square, eighth = fourth * fourth;
+    return eighth * eighth * eighth * eighth;
+}
+
 static double teaches(tl_reviewer *r, const tl_review_signals *s)
 {
     double p = clamp_unit((double)s->p);
-    return 0.5 * 4.0 * p * (1.0 - p) + 0.3 * novelty_rank(r, s->novelty) +
+    return 0.5 * 4.0 * p * (1.0 - p) + 0.3 * rank_weight(novelty_rank(r, s->novelty)) +
            0.2 * clamp_unit((double)s->value);
 }
 

@@ -7,7 +7,7 @@
  *                     constant probability where these would be too many
  *   band              its score lies where a certificate is to be proven (zones.h): at `band_rate`
  *   others            min(1, q + c u): q the audit rate, u how much the item would teach,
- *                     u = 0.5 * 4 p (1 - p) + 0.3 * rank of its novelty + 0.2 * its value
+ *                     u = 0.5 * 4 p (1 - p) + 0.3 * (rank of its novelty)^32 + 0.2 * its value
  * c follows the budget: ln c += 0.05 (B - r) / B every 32 items, r the mean probability of these.
  * With budget 0 there is nothing but flagged items and audits.
  *
@@ -74,7 +74,7 @@ typedef struct tl_review_signals {
     bool band;         /* in the band below a threshold that is to be certified */
     float p;           /* calibrated probability of a defect, 0..1; NaN: not known */
     float novelty;     /* raw score of any scale, higher is newer; NaN: none */
-    float value;       /* for the verdict that is pending, 0..1; 0: none */
+    float value;       /* whatever else speaks for asking, 0..1; 0: nothing */
     float alarm;       /* factor on audits while a drift alarm stands, 4; else 1 */
 } tl_review_signals;
 

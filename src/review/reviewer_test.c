@@ -252,6 +252,42 @@ static void missing_signals_count_nothing(void **state)
     tl_reviewer_destroy(&r);
 }
 
+/* What is a little newer than the middle is hardly asked about, what is newest is. */
+static void the_newest_is_asked_about(void **state)
+{
+    (void)state;
+    tl_reviewer_policy policy = tl_reviewer_policy_default();
+    policy.budget = 0.1;
+    tl_reviewer *r = make(policy);
+    tl_review_signals s = passed((tl_id){ .bytes = { 3 } });
+    s.p = 0.0f;
+    for (int i = 1; i <= 256; i++) {
+        s.novelty = (float)i;
+        tl_reviewer_choose(r, &s);
+    }
+    s.novelty = 180.5f;
+    float common = tl_reviewer_choose(r, &s).propensity;
+    s.novelty = 300.0f;
+    float newest = tl_reviewer_choose(r, &s).propensity;
+    assert_true(common < 0.02f + 1e-4f && newest > 0.04f);
+    tl_reviewer_destroy(&r);
+}
+
+/* Also where everything seems certain, what may be asked is asked. */
+static void the_budget_is_used_where_little_is_uncertain(void **state)
+{
+    (void)state;
+    tl_reviewer_policy policy = tl_reviewer_policy_default();
+    policy.budget = 0.2;
+    tl_reviewer *r = make(policy);
+    tl_review_signals s = passed((tl_id){ .bytes = { 4 } });
+    s.p = 1e-4f;
+    for (int i = 0; i < 20000; i++) tl_reviewer_choose(r, &s);
+    float propensity = tl_reviewer_choose(r, &s).propensity;
+    assert_true(propensity > 0.18f && propensity < 0.22f);
+    tl_reviewer_destroy(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +299,8 @@ int main(void)
         cmocka_unit_test(two_draws_have_a_marginal_probability),
         cmocka_unit_test(policies_are_checked),
         cmocka_unit_test(missing_signals_count_nothing),
+        cmocka_unit_test(the_newest_is_asked_about),
+        cmocka_unit_test(the_budget_is_used_where_little_is_uncertain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

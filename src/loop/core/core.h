@@ -17,6 +17,7 @@
 #include "loop/item/items.h"
 #include "loop/version/model.h"
 #include "loop/version/version.h"
+#include "stats/score/calibrator.h"
 
 typedef struct tl_core tl_core;
 
@@ -116,6 +117,9 @@ typedef struct tl_core_zones {
 tl_core_zones tl_core_zones_of(const tl_core *core);
 /* How much denser than usual audits are to be: after an alarm that items look different. */
 double tl_core_audit_factor(const tl_core *core);
+/* What scores mean as probabilities, by the answers on drawn items; borrowed until the next step.
+ * NULL: there is no budget of review, and nobody asks. */
+const tl_calibrator *tl_core_calibrator(const tl_core *core);
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 

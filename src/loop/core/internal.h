@@ -9,6 +9,7 @@
 #include "review/labels/suspects.h"
 #include "review/zones.h"
 #include "stats/estimate/selective.h"
+#include "stats/score/calibrator.h"
 #include "stats/score/conformal.h"
 
 enum {
@@ -69,6 +70,7 @@ typedef struct tl_core_review {
     size_t drawn_begin, drawn_count;
     tl_review_check *check;
     tl_suspects suspects;
+    tl_calibrator calibrator; /* of what serves; learns only with a budget of review */
     tl_conformal drift;
     uint64_t drift_alarms, drift_left; /* items for which audits are still denser */
 } tl_core_review;

@@ -29,6 +29,7 @@ void tl_core_review_restart(tl_core *core)
     if (core->config.audit_rate > 0.0) options.passed_propensity_min = core->config.audit_rate;
     (void)tl_selective_init(&review->estimates, &options, NULL); /* the rate was checked */
     tl_conformal_reset(&review->drift);
+    tl_calibrator_halve(&review->calibrator); /* another score, but not a wholly other one */
     review->since = core->now_position;
     tl_keymap_clear(&review->counted);
     review->unit_count = 0;
@@ -55,6 +56,7 @@ tl_status tl_core_review_create(tl_core *core, tl_error *err)
         return tl_fail(err, TL_ENOMEM, "state of the review");
     tl_suspects_init(&review->suspects, (uint32_t)core->config.info.class_count);
     tl_conformal_init(&review->drift, 0.0, 1.0, core->config.seed);
+    tl_calibrator_init(&review->calibrator);
     review->warm = core->config.cold_labels == 0;
     tl_core_review_restart(core);
     return TL_OK;
@@ -267,6 +269,8 @@ tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32
     open->answered = true;
     tl_review_check_outcome(review->check, drawn.reason, TL_REVIEW_ANSWERED, source);
     learn_zone(core, &drawn, true, label != 0);
+    if (core->config.review.budget > 0.0)
+        tl_calibrator_add(&review->calibrator, drawn.score, label != 0, drawn.propensity);
     return status;
 }
 
@@ -285,6 +289,11 @@ tl_core_zones tl_core_zones_of(const tl_core *core)
         out.band_high = zones.band_high;
     }
     return out;
+}
+
+const tl_calibrator *tl_core_calibrator(const tl_core *core)
+{
+    return core->config.review.budget > 0.0 ? &core->review.calibrator : NULL;
 }
 
 double tl_core_audit_factor(const tl_core *core)

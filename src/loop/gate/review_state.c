@@ -35,6 +35,7 @@ tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err)
     tl_blob_u32(blob, review->largest);
     tl_conformal_save(&review->drift, blob);
     tl_suspects_save(&review->suspects, blob);
+    tl_calibrator_save(&review->calibrator, blob);
     tl_review_check_save(review->check, blob);
     for (size_t i = 0; i < review->drawn_count; i++) {
         const tl_drawn *drawn = tl_drawn_at(review, i);
@@ -118,6 +119,7 @@ tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err
     review->largest = tl_blob_read_u32(body);
     if (status == TL_OK) status = tl_conformal_load(body, &review->drift, err);
     if (status == TL_OK) status = tl_suspects_load(body, &review->suspects, err);
+    if (status == TL_OK) status = tl_calibrator_load(body, &review->calibrator, err);
     if (status == TL_OK) status = tl_review_check_load(body, &check, err);
     if (status != TL_OK) return status;
     tl_review_check_destroy(&review->check);

@@ -224,12 +224,51 @@ static void drift_is_told(void **state)
     assert_true(tl_core_audit_factor(f->loop->core) == TL_REVIEW_ALARM_FACTOR);
 }
 
+/* With a budget answers teach what scores mean, and the reviewer is told; without one nothing of it is
+ * kept. Both come back from the checkpoint and from the journal. */
+static void a_budget_calibrates_what_the_reviewer_is_told(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 4, 0);
+    uint64_t defects = 0, found = 0;
+    answer_drawn(f, &rng, 100, &defects, &found);
+    settle(f);
+    assert_null(tl_core_calibrator(f->loop->core));
+    assert_null(f->loop->novelty);
+    assert_int_equal(f->loop->core->review.calibrator.labels, 0);
+    f->options.review.budget = 0.8;
+    reopen(f);
+    answer_drawn(f, &rng, 300, &defects, &found);
+    settle(f);
+    const tl_calibrator before = *tl_core_calibrator(f->loop->core);
+    assert_true(before.labels > 100 && before.defects > 50);
+    assert_non_null(f->loop->novelty);
+    float x[FEATURES] = { 0 };
+    predict(f, x, NO_ID); /* the batcher looks at what was shared before it answers */
+    settle(f);
+    assert_true(f->loop->calibrator.fitted_at == before.fitted_at);
+    assert_true(f->loop->calibrator.a == before.a && f->loop->calibrator.b == before.b);
+    assert_true(before.a != 1.0);
+    reopen(f);
+    settle(f);
+    assert_memory_equal(tl_core_calibrator(f->loop->core), &before, sizeof before);
+    predict(f, x, NO_ID);
+    settle(f);
+    assert_true(f->loop->calibrator.fitted_at == before.fitted_at);
+    verify(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WARM_TEST(estimates_hold_the_truth),           WARM_TEST(corrections_leave_no_trace),
-        WARM_TEST(late_answers_leave_no_trace),        WARM_TEST(what_nobody_answers_is_told),
-        WARM_TEST(a_frozen_line_gets_its_certificate), WARM_TEST(drift_is_told),
+        WARM_TEST(estimates_hold_the_truth),
+        WARM_TEST(corrections_leave_no_trace),
+        WARM_TEST(late_answers_leave_no_trace),
+        WARM_TEST(what_nobody_answers_is_told),
+        WARM_TEST(a_frozen_line_gets_its_certificate),
+        WARM_TEST(drift_is_told),
+        WARM_TEST(a_budget_calibrates_what_the_reviewer_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

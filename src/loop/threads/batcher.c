@@ -134,9 +134,11 @@ typedef struct batch {
     double audit_factor;
     tl_core_zones zones;
     uint32_t rows, row_max;
+    uint64_t champion;
     struct {
         tl_predict_op *op;
         size_t item;
+        float novelty;
     } row[256];
 } batch;
 
@@ -161,7 +163,7 @@ static void op_submit(tl_predict_op *op)
 }
 
 /* What the network said of one row, to the record that will be journaled. */
-static tl_status score_row(const batch *b, uint32_t index, tl_error *err)
+static tl_status score_row(batch *b, uint32_t index, tl_error *err)
 {
     tl_prediction_record *p = record_of(b, index);
     tl_plan *plan = b->loop->serving_plan;
@@ -183,6 +185,11 @@ static tl_status score_row(const batch *b, uint32_t index, tl_error *err)
     p->label = tl_model_most_likely(scores, class_count);
     p->threshold = b->model->threshold;
     p->flagged = 1.0f - scores[0] >= p->threshold;
+    /* Among what passes it; what is flagged is reviewed anyway. */
+    bool asked = b->loop->novelty != NULL && !p->flagged && p->version == b->champion;
+    b->row[index].novelty = asked ? tl_novelty_see(b->loop->novelty, p->version,
+                                                   tl_plan_features(plan) + index * features)
+                                  : NAN;
     return TL_OK;
 }
 
@@ -257,15 +264,25 @@ static void choose_for_review(const batch *b, uint32_t index)
                                   .cold = b->model->cold,
                                   .zone = score >= b->zones.accept_below,
                                   .band = score >= b->zones.band_low && score < b->zones.band_high,
-                                  .p = 1.0f - p->scores[0],
-                                  .novelty = NAN,
+                                  .novelty = b->row[index].novelty,
                                   .alarm = (float)b->audit_factor };
     for (uint32_t i = 0; i < p->shadow_count; i++)
         signals.disagreement = signals.disagreement || p->shadows[i].flagged != p->flagged;
+    if (b->loop->review.budget > 0.0)
+        signals.p = (float)tl_calibrator_read(&b->loop->calibrator, score);
     tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);
     p->review = choice.review;
     p->propensity = choice.propensity;
     p->reason = tl_review_log(choice.rule, choice.blind);
+}
+
+static void take_review_policy(tl_loop *loop, const tl_reviewer_policy *review)
+{
+    loop->review = *review;
+    tl_reviewer_set_policy(loop->reviewer, &loop->review);
+    if (review->budget > 0.0 && loop->novelty == NULL)
+        loop->novelty = tl_novelty_create((uint32_t)tl_graph_feature_count(loop->graph));
+    if (review->budget <= 0.0) tl_novelty_destroy(&loop->novelty);
 }
 
 /* What is in force for this batch. */
@@ -276,15 +293,18 @@ static void batch_begin(batch *b)
     tl_reviewer_policy review = loop->shared.review;
     b->audit_factor = loop->shared.audit_factor;
     b->zones = loop->shared.zones;
+    b->champion = loop->shared.state.champion;
+    if (loop->calibrator_number != loop->shared.calibrator_number) {
+        loop->calibrator = loop->shared.calibrator;
+        loop->calibrator_number = loop->shared.calibrator_number;
+    }
     b->shadow_count = loop->shared.shadow_count;
     for (size_t i = 0; i < b->shadow_count; i++) {
         b->shadows[i] = loop->shared.shadows[i];
         tl_model_retain(b->shadows[i]);
     }
     pthread_mutex_unlock(&loop->mutex);
-    if (memcmp(&review, &loop->review, sizeof review) == 0) return;
-    loop->review = review;
-    tl_reviewer_set_policy(loop->reviewer, &loop->review);
+    if (memcmp(&review, &loop->review, sizeof review) != 0) take_review_policy(loop, &review);
 }
 
 static void batch_end(batch *b)

@@ -70,6 +70,18 @@ static void share_shadows(tl_loop *loop)
     for (size_t i = 0; i < before_count; i++) tl_model_release(&before[i]);
 }
 
+/* What scores mean, for the batcher; a fit comes after each sixteenth more answers. */
+static void share_calibrator(tl_loop *loop)
+{
+    const tl_calibrator *now = tl_core_calibrator(loop->core);
+    if (now == NULL || now->fitted_at == loop->calibrator_fitted_at) return;
+    loop->calibrator_fitted_at = now->fitted_at;
+    pthread_mutex_lock(&loop->mutex);
+    loop->shared.calibrator = *now;
+    loop->shared.calibrator_number++;
+    pthread_mutex_unlock(&loop->mutex);
+}
+
 tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
 {
     tl_status status = TL_OK;
@@ -85,6 +97,7 @@ tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
     }
     if (tl_core_shadows_changed(loop->core)) share_shadows(loop);
     share_state(loop);
+    share_calibrator(loop);
     tl_status fed = tl_training_feed(loop, err);
     return status == TL_OK ? fed : status;
 }

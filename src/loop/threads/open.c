@@ -300,6 +300,9 @@ static tl_status compile(tl_loop *loop, tl_error *err)
 static tl_status make_reviewer(tl_loop *loop, tl_error *err)
 {
     tl_loop_review_policy(&loop->config, &loop->review);
+    tl_calibrator_init(&loop->calibrator);
+    if (loop->review.budget > 0.0) /* none: without novelty then */
+        loop->novelty = tl_novelty_create((uint32_t)tl_graph_feature_count(loop->graph));
     loop->reviewer = tl_reviewer_create(&loop->review);
     return loop->reviewer != NULL ? TL_OK : tl_fail(err, TL_ENOMEM, "reviewer");
 }
@@ -366,6 +369,7 @@ static void loop_free(tl_loop *loop)
     for (size_t i = 0; i < loop->shared.shadow_count; i++)
         tl_model_release(&loop->shared.shadows[i]);
     tl_reviewer_destroy(&loop->reviewer);
+    tl_novelty_destroy(&loop->novelty);
     free(loop->shared.golden);
     tl_model_slot_destroy(&loop->model);
     tl_plan_destroy(&loop->serving_plan);

@@ -17,6 +17,7 @@
 #include "base/queue.h"
 #include "format/json.h"
 #include "loop/core/core.h"
+#include "loop/item/novelty.h"
 #include "loop/threads/waiter.h"
 #include "loop/version/network.h"
 #include "loop/version/trainer.h"
@@ -81,7 +82,9 @@ struct tl_loop {
         tl_reviewer_policy review;
         tl_promotion promotion;
         tl_core_zones zones;
-        double audit_factor; /* 1, or more after an alarm that items look different */
+        double audit_factor;        /* 1, or more after an alarm that items look different */
+        tl_calibrator calibrator;   /* for the reviewer, while it has a budget */
+        uint64_t calibrator_number; /* rises when it changes */
         uint64_t kept[TL_PAST_LIMIT], previous;
         size_t kept_count;
         uint64_t *golden; /* positions */
@@ -100,6 +103,9 @@ struct tl_loop {
     tl_plan *serving_plan;
     tl_reviewer *reviewer;
     tl_reviewer_policy review;
+    tl_novelty *novelty; /* while there is a budget of review; NULL: none, or out of memory */
+    tl_calibrator calibrator;
+    uint64_t calibrator_number;
 
     /* The learner's thread. */
     tl_core *core;
@@ -110,10 +116,11 @@ struct tl_loop {
     uint64_t checkpoint_position;
     int64_t checkpoint_ns;
     bool checkpoint_wanted;
-    int64_t checkpoint_retry_ns; /* after a failure: not before */
-    uint64_t verdict_number;     /* of the newest verdict that was handed to the journal */
-    bool broken;                 /* a step failed: the core must be rebuilt before it goes on */
-    int64_t rebuild_ns;          /* not before */
+    int64_t checkpoint_retry_ns;   /* after a failure: not before */
+    uint64_t calibrator_fitted_at; /* of the calibrator that was shared */
+    uint64_t verdict_number;       /* of the newest verdict that was handed to the journal */
+    bool broken;                   /* a step failed: the core must be rebuilt before it goes on */
+    int64_t rebuild_ns;            /* not before */
 
     uint64_t droppable[TL_CORE_EVICTED_MAX]; /* versions that only the older checkpoint needs */
     size_t droppable_count;
