@@ -190,7 +190,8 @@ typedef struct tl_gate_options {
     double cost_false_alarm; /* of a good item that is flagged, 0..1; default 1 */
     double noise;            /* labels that are wrong at random, at most, 0..0.4; default 0 */
     double hostile;        /* share of the evidence that one hostile source may give, and the cap on
-                                each source; 0: sources are trusted; default 0 */
+                                each source; whoever contradicts far more often than the others is not
+                                learned from; 0: sources are trusted; default 0 */
     double promised_error; /* share of wrong calls that is promised; 0: nothing; default 0 */
     uint32_t alarm_days;   /* mean days between alarms without a cause; default 90 */
     uint32_t take_back_days; /* the same for taking back; default 90 */
@@ -537,7 +538,7 @@ TL_API tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *e
 /* What the gate did. */
 typedef struct tl_gate_event {
     const char *kind; /* "baseline", "challenge", "waits", "set_aside", "promoted", "certified",
-                         "taken_back", "alarm", "drift". Static */
+                         "taken_back", "alarm", "drift", "distrusted", "trusted". Static */
     uint64_t position, version;
     int64_t time_us;
     char words[256];

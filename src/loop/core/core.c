@@ -22,6 +22,7 @@ static tl_status create_parts(tl_core *core, tl_error *err)
     tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
     if (status == TL_OK) status = tl_gate_create(&gate, &core->gate, err);
     if (status == TL_OK) status = tl_core_review_create(core, err);
+    if (status == TL_OK) status = tl_core_trust_create(core, err);
     return status;
 }
 
@@ -59,6 +60,7 @@ void tl_core_destroy(tl_core **core_pointer)
     tl_version_destroy(&core->candidate);
     tl_gate_destroy(&core->gate);
     tl_core_review_destroy(core);
+    tl_core_trust_destroy(core);
     tl_weights_release(&core->weights);
     tl_head_release(&core->head);
     tl_head_stats_destroy(&core->stats);

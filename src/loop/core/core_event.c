@@ -145,7 +145,7 @@ static tl_status correct_members(tl_core *core, uint64_t position, tl_error *err
         status = tl_journal_read_prediction(core->items->journal, core->items->loop, keys[i], false,
                                             &core->arena, &prediction, err);
         if (status == TL_OK)
-            status = tl_core_standing_label(core, &prediction, position, &label, err);
+            status = tl_core_standing_label(core, &prediction, position, &label, NULL, err);
         if (status == TL_ENOTFOUND) { /* its features are in no statistics either */
             status = TL_OK;
             continue;
@@ -356,7 +356,8 @@ static tl_status step_golden_add(tl_core *core, uint64_t event, uint64_t key, tl
     tl_status status = tl_journal_read_prediction(core->items->journal, core->items->loop, key,
                                                   false, &core->arena, &prediction, err);
     if (status == TL_ENOTFOUND) return TL_OK; /* pruned between the request and the event */
-    if (status == TL_OK) status = tl_core_standing_label(core, &prediction, event, &label, err);
+    if (status == TL_OK)
+        status = tl_core_standing_label(core, &prediction, event, &label, NULL, err);
     if (status != TL_OK || label < 0) return status;
     if (tl_keymap_set(&core->golden, key, (uint32_t)label) != TL_OK)
         return tl_fail(err, TL_ENOMEM, "golden set");
@@ -392,6 +393,7 @@ static tl_status step_configure(tl_core *core, const tl_record *record, tl_error
     tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
     tl_gate_set_policy(core->gate, &gate);
     tl_core_review_restart(core);
+    if (core->config.gate.hostile <= 0.0) tl_trust_init(&core->trust->sources);
     core->dirty = true;
     tl_train_op op = { .code = TL_TRAIN_CONFIGURE, .key = record->position };
     return tl_core_push_op(core, op, err);

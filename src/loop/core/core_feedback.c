@@ -1,19 +1,11 @@
 /* How feedback joins its prediction, and what a change of the label that stands does. */
 #include "loop/core/internal.h"
-#include "loop/core/standing.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- The label that stands ------------------------------------------------------------------- */
-
-static int32_t fold(const tl_core *core, const tl_prediction_record *prediction,
-                    const tl_record *statements, size_t count)
-{
-    return tl_standing_fold(prediction, statements, count, core->config.info.class_count,
-                            core->third_class_at);
-}
 
 /* The label that stood before the feedback at `record`, and the one after it. */
 static tl_status join(tl_core *core, const tl_record *record, tl_label_change *out, tl_error *err)
@@ -24,15 +16,21 @@ static tl_status join(tl_core *core, const tl_record *record, tl_label_change *o
 }
 
 tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uint64_t upto,
-                                 int32_t *label, tl_error *err)
+                                 int32_t *label, const char **by, tl_error *err)
 {
     tl_record *statements;
     size_t count;
     tl_status status = tl_journal_list_feedback(core->items->journal, core->items->loop,
                                                 prediction->as.prediction.id, upto, &core->arena,
                                                 &statements, &count, err);
-    if (status == TL_OK) *label = fold(core, &prediction->as.prediction, statements, count);
-    return status;
+    if (status != TL_OK) return status;
+    const tl_prediction_record *p = &prediction->as.prediction;
+    *label =
+        tl_standing_fold(p, statements, count, core->config.info.class_count, core->third_class_at);
+    if (by != NULL)
+        *by = tl_standing_source(p, statements, count, core->config.info.class_count,
+                                 core->third_class_at);
+    return TL_OK;
 }
 
 static tl_feedback_state outcome_of(const tl_label_change *change,
@@ -197,10 +195,15 @@ static tl_status apply(tl_core *core, const tl_label_change *change, const char 
                        tl_error *err)
 {
     uint64_t key = change->prediction.position;
+    tl_trust_way way = TL_TRUST_AS_IT_IS;
     tl_status status = tl_core_gate_label(core, &change->prediction, change->after, source, err);
+    if (status == TL_OK) status = tl_core_trust_label(core, change, err);
+    if (status == TL_OK)
+        status = tl_core_trust_filter(core, key, change->after, change->by, &way, err);
     if (status != TL_OK) return status;
+    bool learns = way == TL_TRUST_AS_IT_IS || way == TL_TRUST_NEW;
     if (change->before >= 0) tl_threshold_forget(core->threshold, key);
-    if (change->after >= 0) measure(core, &change->prediction, (uint32_t)change->after);
+    if (change->after >= 0 && learns) measure(core, &change->prediction, (uint32_t)change->after);
     if (change->before < 0) {
         core->labels++;
         core->label_events++;
@@ -212,7 +215,9 @@ static tl_status apply(tl_core *core, const tl_label_change *change, const char 
     if (tl_keymap_get(&core->golden, key, NULL))
         return change_golden(core, key, change->after, err);
     if (change->pruned) return TL_OK; /* a tombstone counts, but has nothing to learn from */
-    if (change->before >= 0) return relearn(core, &change->prediction, change->after, err);
+    bool was_learned = change->before >= 0 && way != TL_TRUST_NEW && way != TL_TRUST_NOTHING;
+    if (was_learned) return relearn(core, &change->prediction, learns ? change->after : -1, err);
+    if (!learns) return TL_OK;
     if (!core->learning) return defer(core, key, change->after, err);
     return learn(core, &change->prediction, (uint32_t)change->after, err);
 }
@@ -258,7 +263,8 @@ tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_err
 {
     if (!tl_idset_remove(&core->pending, record->as.prediction.id)) return TL_OK;
     tl_label_change change = { .prediction = *record, .known = true, .before = -1, .after = -1 };
-    tl_status status = tl_core_standing_label(core, record, record->position, &change.after, err);
+    tl_status status =
+        tl_core_standing_label(core, record, record->position, &change.after, &change.by, err);
     if (status != TL_OK) return status;
     core->epoch = record->position;
     core->dirty = true;

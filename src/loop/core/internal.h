@@ -4,9 +4,11 @@
 
 #include "format/json.h"
 #include "loop/core/core.h"
+#include "loop/core/standing.h"
 #include "loop/gate/shadow.h"
 #include "review/check.h"
 #include "review/labels/suspects.h"
+#include "review/labels/trust.h"
 #include "review/zones.h"
 #include "stats/estimate/selective.h"
 #include "stats/score/calibrator.h"
@@ -80,6 +82,22 @@ static inline tl_drawn *tl_drawn_at(const tl_core_review *review, size_t index)
     return &review->drawn[(review->drawn_begin + index) % TL_DRAWN_MAX];
 }
 
+/* A label that was learned, and from whom. */
+typedef struct tl_learned {
+    uint64_t key, source;
+    uint32_t label;
+} tl_learned;
+
+enum { TL_LEARNED_MAX = 8192, TL_HELD_MAX = 1 << 27 };
+
+/* Whom not to learn from (gate/trust.c). */
+typedef struct tl_core_trust {
+    tl_trust sources;
+    tl_keymap held;                     /* position -> label: it stands, and is not learned from */
+    tl_learned learned[TL_LEARNED_MAX]; /* ring: what may have to be taken out again */
+    uint32_t learned_at, learned_count;
+} tl_core_trust;
+
 struct tl_core {
     tl_loop_config config; /* knobs and classes as of now */
     tl_graph *graph;
@@ -138,6 +156,7 @@ struct tl_core {
     uint64_t now_position;
     int64_t now_us;
     tl_core_review review;
+    tl_core_trust *trust;
 
     /* Work for the slow learner: operations ops_base .. ops_base + op_count - 1. */
     tl_train_op *ops;
@@ -161,9 +180,9 @@ tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_err
 tl_status tl_core_learn_deferred(tl_core *core, tl_error *err);
 tl_status tl_core_stats_change(tl_core *core, uint64_t key, int32_t to, const float *features,
                                tl_error *err);
-/* Standing label of a prediction by feedback up to `upto`, -1: none. Uses the step's arena. */
+/* Standing label of a prediction by feedback up to `upto`, -1: none, and by whose word (or NULL). Uses the step's arena. */
 tl_status tl_core_standing_label(tl_core *core, const tl_record *prediction, uint64_t upto,
-                                 int32_t *label, tl_error *err);
+                                 int32_t *label, const char **by, tl_error *err);
 
 /* core.c */
 bool tl_core_is_cold(const tl_core *core);
@@ -233,6 +252,22 @@ void tl_core_review_classes(tl_core *core); /* there is one more */
 void tl_core_review_prediction(tl_core *core, const tl_record *record);
 tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
                                uint64_t source, tl_error *err);
+/* gate/trust.c */
+typedef enum tl_trust_way {
+    TL_TRUST_AS_IT_IS, /* what changed is learned */
+    TL_TRUST_NEW,      /* it is learned as a first label: the one before was not */
+    TL_TRUST_TAKE_OUT, /* it is not learned, and neither is the one before any more */
+    TL_TRUST_NOTHING   /* it is not learned, and neither was the one before */
+} tl_trust_way;
+tl_status tl_core_trust_create(tl_core *core, tl_error *err);
+void tl_core_trust_destroy(tl_core *core);
+/* Who gives that label, and whether trust changes with it. */
+tl_status tl_core_trust_label(tl_core *core, const tl_label_change *change, tl_error *err);
+/* What is learned of a label (-1: none any more) that stands by somebody's word. */
+tl_status tl_core_trust_filter(tl_core *core, uint64_t key, int32_t label, const char *by,
+                               tl_trust_way *way, tl_error *err);
+tl_status tl_core_trust_save(const tl_core *core, tl_blob *blob, tl_error *err);
+tl_status tl_core_trust_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 /* gate/review_state.c */
 tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err);

@@ -24,8 +24,10 @@ static int32_t statement_label(const tl_prediction_record *prediction, const tl_
     }
 }
 
-int32_t tl_standing_fold(const tl_prediction_record *prediction, const tl_record *statements,
-                         size_t count, size_t class_count, uint64_t third_class_at)
+/* The statement by which a label stands, and that label; NULL and -1: none does. */
+static const tl_record *standing(const tl_prediction_record *prediction,
+                                 const tl_record *statements, size_t count, size_t class_count,
+                                 uint64_t third_class_at, int32_t *label)
 {
     if (count > STATEMENT_MAX) {
         statements += count - STATEMENT_MAX;
@@ -36,12 +38,30 @@ int32_t tl_standing_fold(const tl_prediction_record *prediction, const tl_record
         bool superseded = false;
         for (size_t later = i + 1; later < count && !superseded; later++)
             superseded = strcmp(statements[later].as.feedback.source, source) == 0;
-        int32_t label =
-            superseded ? -1
-                       : statement_label(prediction, &statements[i], class_count, third_class_at);
-        if (label >= 0) return label;
+        *label = superseded
+                     ? -1
+                     : statement_label(prediction, &statements[i], class_count, third_class_at);
+        if (*label >= 0) return &statements[i];
     }
-    return -1;
+    *label = -1;
+    return NULL;
+}
+
+int32_t tl_standing_fold(const tl_prediction_record *prediction, const tl_record *statements,
+                         size_t count, size_t class_count, uint64_t third_class_at)
+{
+    int32_t label;
+    (void)standing(prediction, statements, count, class_count, third_class_at, &label);
+    return label;
+}
+
+const char *tl_standing_source(const tl_prediction_record *prediction, const tl_record *statements,
+                               size_t count, size_t class_count, uint64_t third_class_at)
+{
+    int32_t label;
+    const tl_record *by =
+        standing(prediction, statements, count, class_count, third_class_at, &label);
+    return by == NULL ? NULL : by->as.feedback.source;
 }
 
 tl_status tl_standing_join(tl_journal_reader *reader, uint32_t loop, const tl_record *feedback,
@@ -68,5 +88,6 @@ tl_status tl_standing_join(tl_journal_reader *reader, uint32_t loop, const tl_re
     const tl_prediction_record *p = &out->prediction.as.prediction;
     out->before = tl_standing_fold(p, statements, count - 1, class_count, third_class_at);
     out->after = tl_standing_fold(p, statements, count, class_count, third_class_at);
+    out->by = tl_standing_source(p, statements, count, class_count, third_class_at);
     return TL_OK;
 }

@@ -14,12 +14,16 @@
  * The class index, or -1: none stands. */
 int32_t tl_standing_fold(const tl_prediction_record *prediction, const tl_record *statements,
                          size_t count, size_t class_count, uint64_t third_class_at);
+/* Whose word that is: of one of the statements, borrowed; NULL: none stands. */
+const char *tl_standing_source(const tl_prediction_record *prediction, const tl_record *statements,
+                               size_t count, size_t class_count, uint64_t third_class_at);
 
 /* What feedback changes. */
 typedef struct tl_label_change {
     tl_record prediction; /* in the arena */
     bool known, pruned;   /* not known: the prediction is still to come */
     int32_t before, after;
+    const char *by; /* by whose word `after` stands, in the arena; NULL: nobody's */
 } tl_label_change;
 
 /* The label that stood before the feedback at `feedback`, and the one after it. Errors: those of

@@ -52,15 +52,14 @@ size_t tl_core_standings(tl_core *core, tl_standing *out, size_t capacity)
 
 size_t tl_core_gate_events(const tl_core *core, tl_gate_event *out, size_t capacity)
 {
-    static const char *const KINDS[] = { [TL_NOTE_BASELINE] = "baseline",
-                                         [TL_NOTE_CHALLENGE] = "challenge",
-                                         [TL_NOTE_WAITS] = "waits",
-                                         [TL_NOTE_SET_ASIDE] = "set_aside",
-                                         [TL_NOTE_PROMOTED] = "promoted",
-                                         [TL_NOTE_CERTIFIED] = "certified",
-                                         [TL_NOTE_TAKEN_BACK] = "taken_back",
-                                         [TL_NOTE_ALARM] = "alarm",
-                                         [TL_NOTE_DRIFT] = "drift" };
+    static const char *const KINDS[] = {
+        [TL_NOTE_BASELINE] = "baseline",     [TL_NOTE_CHALLENGE] = "challenge",
+        [TL_NOTE_WAITS] = "waits",           [TL_NOTE_SET_ASIDE] = "set_aside",
+        [TL_NOTE_PROMOTED] = "promoted",     [TL_NOTE_CERTIFIED] = "certified",
+        [TL_NOTE_TAKEN_BACK] = "taken_back", [TL_NOTE_ALARM] = "alarm",
+        [TL_NOTE_DRIFT] = "drift",           [TL_NOTE_DISTRUSTED] = "distrusted",
+        [TL_NOTE_TRUSTED] = "trusted"
+    };
     _Static_assert(TL_COUNT_OF(KINDS) == TL_NOTE_KIND_COUNT, "a name for each kind");
     size_t count = 0;
     for (size_t i = core->note_count; i-- > 0 && count < capacity; count++) {

@@ -39,6 +39,11 @@ uint64_t tl_shadow_unit(const tl_prediction_record *p, tl_evidence_unit unit)
     return hash_text(name, hash_text(p->line, hash_text(p->site, 1)));
 }
 
+uint64_t tl_shadow_site(const tl_prediction_record *p)
+{
+    return hash_text(p->site, 0);
+}
+
 uint64_t tl_shadow_source(const char *source)
 {
     return hash_text(source, 1);
@@ -53,7 +58,7 @@ tl_gate_item tl_shadow_item(const tl_record *prediction, tl_evidence_unit unit)
     return (tl_gate_item){ .position = prediction->position,
                            .time_us = p->time_us,
                            .unit = tl_shadow_unit(p, unit),
-                           .site = hash_text(p->site, 0),
+                           .site = tl_shadow_site(p),
                            .flagged = p->flagged,
                            .drawn = p->review && propensity > 0.0,
                            .propensity = propensity };

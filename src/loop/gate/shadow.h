@@ -32,6 +32,8 @@ tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count);
 
 /* Hash of the unit of evidence that an item belongs to; 0: a unit of its own. */
 uint64_t tl_shadow_unit(const tl_prediction_record *prediction, tl_evidence_unit unit);
+/* Hash of where it is; 0: nobody said. */
+uint64_t tl_shadow_site(const tl_prediction_record *prediction);
 /* Hash of who gives a label; NULL: nobody knows. */
 uint64_t tl_shadow_source(const char *source);
 /* A prediction as the gate takes it, without what the shadows decided. */
@@ -46,8 +48,10 @@ typedef enum tl_gate_note_kind {
     TL_NOTE_PROMOTED,
     TL_NOTE_CERTIFIED, /* what answers is proven better than its baseline */
     TL_NOTE_TAKEN_BACK,
-    TL_NOTE_ALARM, /* the promised error rate is broken */
-    TL_NOTE_DRIFT, /* items look different, whatever their labels */
+    TL_NOTE_ALARM,      /* the promised error rate is broken */
+    TL_NOTE_DRIFT,      /* items look different, whatever their labels */
+    TL_NOTE_DISTRUSTED, /* a source is not learned from any more, */
+    TL_NOTE_TRUSTED,    /* or again */
     TL_NOTE_KIND_COUNT
 } tl_gate_note_kind;
 
