@@ -6,11 +6,19 @@
 
 enum { THRESHOLD_VERSION = 1, WINDOW_MAX = 100000 };
 
+/* What the rule sees of an entry. */
+typedef struct ranked {
+    float score;
+    uint32_t defect;
+} ranked;
+
 struct tl_threshold {
     tl_threshold_options options;
     tl_threshold_entry *ring; /* [window], oldest first from `begin` */
-    tl_threshold_entry *sorted;
+    ranked *sorted;           /* [count], if `in_order`: then a change moves a few bytes */
     uint32_t begin, count;
+    tl_window_counts counts;
+    bool in_order;
     bool fresh; /* `value` is that of the ring */
     float value;
 };
@@ -72,14 +80,82 @@ void tl_threshold_set_target(tl_threshold *threshold, double target_precision)
     threshold->fresh = false;
 }
 
+/* ---- The window in order --------------------------------------------------------------------- */
+
+/* A score that is no number, of a damaged journal, is below all others. */
+static ranked rank_of(const tl_threshold_entry *entry)
+{
+    return (ranked){ isnan(entry->score) ? -INFINITY : entry->score, entry->defect };
+}
+
+/* Highest score first; defects first among equals, so that the order is the same everywhere. */
+static int by_score(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    return (int)y->defect - (int)x->defect;
+}
+
+static void put_in_order(tl_threshold *threshold)
+{
+    if (threshold->in_order) return;
+    for (uint32_t i = 0; i < threshold->count; i++)
+        threshold->sorted[i] = rank_of(ring_at(threshold, i));
+    qsort(threshold->sorted, threshold->count, sizeof *threshold->sorted, by_score);
+    threshold->in_order = true;
+}
+
+/* Where it is among the first `count`, or would be. */
+static uint32_t find_rank(const tl_threshold *threshold, uint32_t count, const ranked *rank)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (by_score(&threshold->sorted[middle], rank) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void count_entry(tl_window_counts *counts, const tl_threshold_entry *entry, int sign)
+{
+    uint64_t one = (uint64_t)sign; /* 1, or what takes 1 away */
+    if (entry->defect) counts->defects += one;
+    if (entry->flagged) counts->flagged += one;
+    if (entry->flagged && entry->defect) counts->flagged_defects += one;
+    if (entry->correct) counts->correct += one;
+    counts->items += one;
+}
+
+static void drop_oldest(tl_threshold *threshold)
+{
+    const tl_threshold_entry *oldest = ring_at(threshold, 0);
+    count_entry(&threshold->counts, oldest, -1);
+    if (threshold->in_order) {
+        ranked rank = rank_of(oldest);
+        ranked *at = &threshold->sorted[find_rank(threshold, threshold->count, &rank)];
+        size_t behind = (size_t)(threshold->sorted + threshold->count - (at + 1));
+        memmove(at, at + 1, behind * sizeof *at);
+    }
+    threshold->begin = (threshold->begin + 1) % threshold->options.window;
+    threshold->count--;
+}
+
 void tl_threshold_learn(tl_threshold *threshold, const tl_threshold_entry *entry)
 {
     threshold->fresh = false;
-    if (threshold->count == threshold->options.window) {
-        threshold->begin = (threshold->begin + 1) % threshold->options.window;
-        threshold->count--;
+    if (threshold->count == threshold->options.window) drop_oldest(threshold);
+    if (threshold->in_order) {
+        ranked rank = rank_of(entry);
+        uint32_t place = find_rank(threshold, threshold->count, &rank);
+        ranked *at = &threshold->sorted[place];
+        memmove(at + 1, at, (threshold->count - place) * sizeof *at);
+        *at = rank;
     }
     *ring_at(threshold, threshold->count++) = *entry;
+    count_entry(&threshold->counts, entry, 1);
 }
 
 void tl_threshold_forget(tl_threshold *threshold, uint64_t key)
@@ -87,24 +163,22 @@ void tl_threshold_forget(tl_threshold *threshold, uint64_t key)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < threshold->count; i++) {
         tl_threshold_entry entry = *ring_at(threshold, i);
-        if (entry.key != key) *ring_at(threshold, kept++) = entry;
+        if (entry.key == key)
+            count_entry(&threshold->counts, &entry, -1);
+        else
+            *ring_at(threshold, kept++) = entry;
     }
-    threshold->fresh = threshold->fresh && kept == threshold->count;
+    if (kept == threshold->count) return;
+    threshold->fresh = threshold->in_order = false;
     threshold->count = kept;
 }
 
-/* Highest score first; defects first among equals, so that the order is the same everywhere. */
-static int by_score(const void *a, const void *b)
-{
-    const tl_threshold_entry *x = a, *y = b;
-    if (x->score != y->score) return x->score < y->score ? 1 : -1;
-    return (int)y->defect - (int)x->defect;
-}
+/* ---- The rule -------------------------------------------------------------------------------- */
 
 /* The lowest threshold at which the precision of `sorted` would have reached the target, one more
  * false alarm counted in: just above
  * the highest score left out. Without any such threshold: above all scores. */
-static float precise(const tl_threshold_entry *sorted, uint32_t count, double target)
+static float precise(const ranked *sorted, uint32_t count, double target)
 {
     float lowest = count > 0 ? nextafterf(sorted[0].score, INFINITY) : 0.0f;
     uint32_t defects = 0;
@@ -118,8 +192,7 @@ static float precise(const tl_threshold_entry *sorted, uint32_t count, double ta
 }
 
 /* The highest threshold at which enough of the defects would still have been flagged. */
-static float sensitive(const tl_threshold_entry *sorted, uint32_t count, uint32_t defects,
-                       double recall_min)
+static float sensitive(const ranked *sorted, uint32_t count, uint32_t defects, double recall_min)
 {
     uint32_t wanted = (uint32_t)ceil(recall_min * (double)defects), seen = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -133,16 +206,12 @@ float tl_threshold_value(tl_threshold *threshold)
 {
     if (threshold->fresh) return threshold->value;
     const tl_threshold_options *options = &threshold->options;
-    uint32_t defects = 0;
-    for (uint32_t i = 0; i < threshold->count; i++) {
-        threshold->sorted[i] = *ring_at(threshold, i);
-        defects += threshold->sorted[i].defect;
-    }
+    uint32_t count = threshold->count, defects = (uint32_t)threshold->counts.defects;
     float value = options->early;
-    if (threshold->count >= options->labels_min && defects >= options->defects_min) {
-        qsort(threshold->sorted, threshold->count, sizeof *threshold->sorted, by_score);
-        value = fminf(precise(threshold->sorted, threshold->count, options->target_precision),
-                      sensitive(threshold->sorted, threshold->count, defects, options->recall_min));
+    if (count >= options->labels_min && defects >= options->defects_min) {
+        put_in_order(threshold);
+        value = fminf(precise(threshold->sorted, count, options->target_precision),
+                      sensitive(threshold->sorted, count, defects, options->recall_min));
         value = fminf(fmaxf(value, options->low), options->high);
     }
     threshold->value = value;
@@ -152,19 +221,10 @@ float tl_threshold_value(tl_threshold *threshold)
 
 void tl_threshold_counts(const tl_threshold *threshold, tl_window_counts *out)
 {
-    tl_window_counts counts = { .items = threshold->count };
-    double loss = 0.0;
-    for (uint32_t i = 0; i < threshold->count; i++) {
-        const tl_threshold_entry *entry = ring_at(threshold, i);
-        counts.defects += entry->defect;
-        counts.flagged += entry->flagged;
-        counts.flagged_defects += entry->flagged && entry->defect;
-        counts.correct += entry->correct;
-        loss += (double)entry->loss;
-    }
-    if (counts.items > 0) counts.loss_mean = loss / (double)counts.items;
-    *out = counts;
+    *out = threshold->counts;
 }
+
+/* ---- Saving ---------------------------------------------------------------------------------- */
 
 tl_status tl_threshold_save(const tl_threshold *threshold, tl_blob *blob, tl_error *err)
 {

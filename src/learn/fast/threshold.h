@@ -43,7 +43,7 @@ void tl_threshold_set_target(tl_threshold *threshold, double target_precision);
 void tl_threshold_learn(tl_threshold *threshold, const tl_threshold_entry *entry);
 /* A withdrawn or corrected label: drop its entry, if it is still in the ring. */
 void tl_threshold_forget(tl_threshold *threshold, uint64_t key);
-/* For the next item. Computed on demand, O(window log window) after a change. */
+/* For the next item. Computed on demand, O(window) after a change. */
 float tl_threshold_value(tl_threshold *threshold);
 
 /* Hits and counts over the ring, of the answers as they were given. */
@@ -51,7 +51,6 @@ typedef struct tl_window_counts {
     uint64_t items, defects, flagged;
     uint64_t flagged_defects; /* precision: of flagged; recall: of defects */
     uint64_t correct;         /* accuracy: of items */
-    double loss_mean;         /* nats; 0 without items */
 } tl_window_counts;
 
 void tl_threshold_counts(const tl_threshold *threshold, tl_window_counts *out);

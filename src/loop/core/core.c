@@ -35,7 +35,7 @@ tl_status tl_core_create(const tl_core_options *options, tl_core **out, tl_error
     tl_graph_retain(core->graph);
     core->items = options->items;
     tl_arena_init(&core->arena, TL_JOIN_ARENA_BYTES);
-    core->learning = true;
+    core->learning = core->golden_changed = true;
     core->third_class_at = core->config.info.class_count > 2 ? 0 : UINT64_MAX;
     core->direct_features =
         core->config.info.input == TL_INPUT_FEATURES &&
@@ -264,7 +264,6 @@ void tl_core_describe(tl_core *core, tl_loop_state *out)
     out->learning = core->learning;
     out->frozen = core->frozen;
     out->alarms = core->alarms;
-    tl_core_describe_tti(core, out);
     out->cold = tl_core_is_cold(core);
     out->threshold = tl_core_threshold(core);
     out->precision = (tl_share){ .hits = counts.flagged_defects, .count = counts.flagged };
@@ -303,9 +302,15 @@ size_t tl_core_golden_count(const tl_core *core)
     return core->golden.count;
 }
 
-void tl_core_golden(const tl_core *core, uint64_t *out)
+void tl_core_golden(tl_core *core, uint64_t *out)
 {
     tl_keymap_sorted_keys(&core->golden, out);
+    core->golden_changed = false;
+}
+
+bool tl_core_golden_changed(const tl_core *core)
+{
+    return core->golden_changed;
 }
 
 size_t tl_core_kept(const tl_core *core, uint64_t out[TL_PAST_LIMIT])

@@ -107,6 +107,18 @@ void tl_core_write_verdict(tl_core *core, tl_text *out);
 size_t tl_core_standings(tl_core *core, tl_standing *out, size_t capacity);
 size_t tl_core_gate_events(const tl_core *core, tl_gate_event *out, size_t capacity);
 
+/* From a baseline to its first proven improvement, or to when it was given up. */
+enum { TL_TTI_MAX = 64, TL_TTI_LIMIT = TL_TTI_MAX + TL_GATE_SHADOW_MAX };
+typedef struct tl_tti {
+    double seconds;
+    uint64_t labels;
+    bool proven; /* else censored */
+} tl_tti;
+/* Those of the newest baselines, and of the open one up to now; returns how many. */
+size_t tl_core_ttis(const tl_core *core, tl_tti out[TL_TTI_LIMIT]);
+/* Their medians; a pure function, on any thread. */
+void tl_tti_describe(const tl_tti *ttis, size_t count, tl_loop_state *out);
+
 /* Estimates from the items that were drawn for review. Errors: TL_ECONFLICT. */
 tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err);
 /* Where people look at what is not flagged, on the score; of a line that is not frozen nowhere. */
@@ -123,7 +135,9 @@ const tl_calibrator *tl_core_calibrator(const tl_core *core);
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 
-void tl_core_describe(tl_core *core, tl_loop_state *out);  /* the parts that the core knows */
+/* The parts that the core knows, cheap enough for each round: of shares hits and counts only, and no
+ * times to improvement. */
+void tl_core_describe(tl_core *core, tl_loop_state *out);
 const tl_loop_config *tl_core_config(const tl_core *core); /* knobs and classes as of now */
 uint64_t tl_core_champion(const tl_core *core);
 uint64_t tl_core_previous_champion(const tl_core *core); /* 0: none */
@@ -141,7 +155,8 @@ size_t tl_core_take_evicted(tl_core *core, uint64_t out[TL_CORE_EVICTED_MAX]);
 void tl_core_put_evicted(tl_core *core, const uint64_t *numbers, size_t count);
 size_t tl_core_evicted_count(const tl_core *core);
 /* Positions of golden items in ascending order; out [tl_core_golden_count]. */
-void tl_core_golden(const tl_core *core, uint64_t *out);
+void tl_core_golden(tl_core *core, uint64_t *out);
+bool tl_core_golden_changed(const tl_core *core); /* since the call above */
 /* Of the fast head's statistics: equal for equal labelled items, in whatever order. */
 uint64_t tl_core_stats_digest(const tl_core *core);
 uint64_t tl_core_stats_total(const tl_core *core); /* examples in them */

@@ -361,6 +361,7 @@ static tl_status step_golden_add(tl_core *core, uint64_t event, uint64_t key, tl
     if (status != TL_OK || label < 0) return status;
     if (tl_keymap_set(&core->golden, key, (uint32_t)label) != TL_OK)
         return tl_fail(err, TL_ENOMEM, "golden set");
+    core->golden_changed = true;
     tl_keymap_remove(&core->deferred, key);
     status = tl_core_stats_change(core, key, -1, prediction.as.prediction.features, err);
     tl_train_op op = { .code = TL_TRAIN_EXCLUDE, .label = (uint32_t)label, .key = key };
@@ -373,6 +374,7 @@ static tl_status step_golden_remove(tl_core *core, uint64_t key, tl_error *err)
     tl_record prediction;
     if (!tl_keymap_get(&core->golden, key, &label)) return TL_OK;
     tl_keymap_remove(&core->golden, key);
+    core->golden_changed = true;
     tl_train_op op = { .code = TL_TRAIN_INCLUDE, .key = key };
     tl_status status = tl_core_push_op(core, op, err);
     if (status == TL_OK)

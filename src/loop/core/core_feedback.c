@@ -182,6 +182,7 @@ static tl_status change_golden(tl_core *core, uint64_t key, int32_t label, tl_er
     tl_train_op golden = { .code = label >= 0 ? TL_TRAIN_EXCLUDE : TL_TRAIN_INCLUDE,
                            .label = change.label,
                            .key = key };
+    core->golden_changed = true;
     if (label < 0)
         tl_keymap_remove(&core->golden, key);
     else if (tl_keymap_set(&core->golden, key, (uint32_t)label) != TL_OK)

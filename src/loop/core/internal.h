@@ -143,7 +143,7 @@ struct tl_core {
     tl_gate *gate;
     tl_shadow shadows[TL_GATE_SHADOW_MAX];
     size_t shadow_count;
-    bool shadows_changed;
+    bool shadows_changed, golden_changed;
     tl_version *candidate; /* waits, until the backbone in shadow gives way; or NULL */
     bool has_verdict;      /* reached, and not yet an event */
     uint64_t verdict_number;
@@ -271,8 +271,6 @@ tl_status tl_core_trust_load(tl_core *core, tl_blob_reader *body, tl_error *err)
 /* gate/review_state.c */
 tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err);
-/* gate/look.c */
-void tl_core_describe_tti(const tl_core *core, tl_loop_state *out);
 /* gate/state.c */
 tl_status tl_core_gate_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_gate_load(tl_core *core, tl_blob_reader *body, tl_error *err);

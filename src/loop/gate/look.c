@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *role_of(unsigned watch)
 {
@@ -73,28 +74,32 @@ size_t tl_core_gate_events(const tl_core *core, tl_gate_event *out, size_t capac
     return count;
 }
 
-/* The newest baselines and the one that is open, by seconds or by labels. */
-static tl_median median_of(const tl_core *core, bool by_labels)
+size_t tl_core_ttis(const tl_core *core, tl_tti out[TL_TTI_LIMIT])
 {
-    tl_duration d[TL_TTI_MAX + TL_GATE_SHADOW_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < core->tti_count; i++) {
-        const tl_tti *tti = &core->tti[i];
-        d[count++] = (tl_duration){ by_labels ? (double)tti->labels : tti->seconds, tti->proven };
-    }
+    size_t count = core->tti_count;
+    memcpy(out, core->tti, count * sizeof *out);
     for (size_t i = 0; i < core->shadow_count; i++) {
         const tl_shadow *shadow = &core->shadows[i];
         if ((shadow->watch & TL_GATE_GAIN) == 0) continue;
-        double labels = (double)(core->label_events - shadow->since_labels);
-        double seconds = fmax(0.0, (double)(core->now_us - shadow->since_us) / 1e6);
-        d[count++] = (tl_duration){ by_labels ? labels : seconds, false };
+        out[count++] =
+            (tl_tti){ .seconds = fmax(0.0, (double)(core->now_us - shadow->since_us) / 1e6),
+                      .labels = core->label_events - shadow->since_labels };
     }
+    return count;
+}
+
+static tl_median median_of(const tl_tti *ttis, size_t count, bool by_labels)
+{
+    tl_duration d[TL_TTI_LIMIT];
+    for (size_t i = 0; i < count; i++)
+        d[i] =
+            (tl_duration){ by_labels ? (double)ttis[i].labels : ttis[i].seconds, ttis[i].proven };
     return tl_survival_median(d, count, 0.95);
 }
 
-void tl_core_describe_tti(const tl_core *core, tl_loop_state *out)
+void tl_tti_describe(const tl_tti *ttis, size_t count, tl_loop_state *out)
 {
-    tl_median seconds = median_of(core, false), labels = median_of(core, true);
+    tl_median seconds = median_of(ttis, count, false), labels = median_of(ttis, count, true);
     out->tti_seconds_p50 = seconds.value;
     out->tti_seconds_low = seconds.low;
     out->tti_seconds_high = seconds.high;

@@ -55,7 +55,7 @@ typedef enum tl_gate_note_kind {
     TL_NOTE_KIND_COUNT
 } tl_gate_note_kind;
 
-enum { TL_GATE_NOTE_MAX = 128, TL_TTI_MAX = 64 };
+enum { TL_GATE_NOTE_MAX = 128 };
 
 typedef struct tl_gate_note {
     tl_gate_note_kind kind;
@@ -63,12 +63,5 @@ typedef struct tl_gate_note {
     int64_t time_us;
     char words[TL_GATE_WORDS_BYTES];
 } tl_gate_note;
-
-/* From a baseline to its first proven improvement, or to when it was given up. */
-typedef struct tl_tti {
-    double seconds;
-    uint64_t labels;
-    bool proven; /* else censored */
-} tl_tti;
 
 #endif

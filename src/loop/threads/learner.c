@@ -3,8 +3,6 @@
 #include "base/log.h"
 #include "loop/threads/runtime.h"
 
-#include "stats/interval.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,24 +10,25 @@ enum { MESSAGES_A_ROUND = 256, REBUILD_NS = 500000000 };
 
 /* ---- Settling -------------------------------------------------------------------------------- */
 
-static void fill_share(tl_share *share)
+static void share_golden(tl_loop *loop)
 {
-    tl_interval interval = tl_interval_wilson(share->hits, share->count, 0.95);
-    share->low = interval.low;
-    share->high = interval.high;
-    share->value = share->count == 0 ? 0.0 : (double)share->hits / (double)share->count;
+    size_t count = tl_core_golden_count(loop->core);
+    uint64_t *golden = malloc((count + 1) * sizeof *golden), *before;
+    if (golden == NULL) return; /* with the next round */
+    tl_core_golden(loop->core, golden);
+    pthread_mutex_lock(&loop->mutex);
+    before = loop->shared.golden;
+    loop->shared.golden = golden;
+    loop->shared.golden_count = count;
+    pthread_mutex_unlock(&loop->mutex);
+    free(before);
 }
 
+/* Each round pays for this: what takes more than copying is worked out by those who read it. */
 static void share_state(tl_loop *loop)
 {
     tl_loop_state state = { 0 };
     tl_core_describe(loop->core, &state);
-    fill_share(&state.precision);
-    fill_share(&state.recall);
-    fill_share(&state.accuracy);
-    size_t golden_count = tl_core_golden_count(loop->core);
-    uint64_t *golden = malloc((golden_count + 1) * sizeof *golden);
-    if (golden != NULL) tl_core_golden(loop->core, golden);
     const tl_loop_config *config = tl_core_config(loop->core);
     tl_core_zones zones = tl_core_zones_of(loop->core);
 
@@ -42,13 +41,8 @@ static void share_state(tl_loop *loop)
     loop->shared.state = state;
     loop->shared.previous = tl_core_previous_champion(loop->core);
     loop->shared.kept_count = tl_core_kept(loop->core, loop->shared.kept);
-    uint64_t *before = loop->shared.golden;
-    if (golden != NULL) {
-        loop->shared.golden = golden;
-        loop->shared.golden_count = golden_count;
-    }
+    loop->shared.tti_count = tl_core_ttis(loop->core, loop->shared.ttis);
     pthread_mutex_unlock(&loop->mutex);
-    if (golden != NULL) free(before);
     atomic_store(&loop->pending, tl_core_pending_count(loop->core));
     atomic_store(&loop->decided_ops, tl_core_decided_ops(loop->core));
     if (atomic_exchange(&loop->paused, !state.learning) != !state.learning) tl_training_wake(loop);
@@ -96,6 +90,7 @@ tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
             tl_model_release(&model);
     }
     if (tl_core_shadows_changed(loop->core)) share_shadows(loop);
+    if (tl_core_golden_changed(loop->core)) share_golden(loop);
     share_state(loop);
     share_calibrator(loop);
     tl_status fed = tl_training_feed(loop, err);

@@ -78,7 +78,9 @@ struct tl_loop {
     struct {
         tl_seen seen;
         tl_loop_info info;   /* classes grow */
-        tl_loop_state state; /* as of the last step */
+        tl_loop_state state; /* as of the last step; shares and times are worked out by readers */
+        tl_tti ttis[TL_TTI_LIMIT];
+        size_t tti_count;
         tl_reviewer_policy review;
         tl_promotion promotion;
         tl_core_zones zones;

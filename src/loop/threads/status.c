@@ -1,5 +1,6 @@
 /* What a loop tells of itself: its state, its versions, its events. */
 #include "loop/threads/runtime.h"
+#include "stats/interval.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,14 +30,29 @@ static void describe_network(tl_loop *loop, tl_loop_state *out)
     pthread_mutex_unlock(&loop->train_mutex);
 }
 
+static void fill_share(tl_share *share)
+{
+    tl_interval interval = tl_interval_wilson(share->hits, share->count, 0.95);
+    share->low = interval.low;
+    share->high = interval.high;
+    share->value = share->count == 0 ? 0.0 : (double)share->hits / (double)share->count;
+}
+
 void tl_loop_status(tl_loop *loop, tl_loop_state *out)
 {
+    tl_tti ttis[TL_TTI_LIMIT];
     pthread_mutex_lock(&loop->mutex);
     *out = loop->shared.state;
+    size_t tti_count = loop->shared.tti_count;
+    memcpy(ttis, loop->shared.ttis, tti_count * sizeof *ttis);
     out->predictions = loop->shared.seen.predictions;
     out->flagged = loop->shared.seen.flagged;
     out->reviews_wanted = loop->shared.seen.reviews;
     pthread_mutex_unlock(&loop->mutex);
+    fill_share(&out->precision);
+    fill_share(&out->recall);
+    fill_share(&out->accuracy);
+    tl_tti_describe(ttis, tti_count, out);
     describe_network(loop, out);
     out->trained_labels = atomic_load(&loop->trained_labels);
     out->label_to_served_ms_p50 = tl_histogram_quantile_ns(&loop->applied_ns, 0.50) / 1e6;
