@@ -160,6 +160,7 @@ static uint64_t needed_ops(const tl_core *core)
         needed = core->candidate->op_count;
     for (size_t i = 0; i < core->shadow_count; i++) {
         const tl_version *made = core->shadows[i].made;
+        if (core->shadows[i].follows) continue; /* it knows them */
         if (made != NULL && made->op_count < needed) needed = made->op_count;
     }
     return needed;

@@ -100,33 +100,40 @@ static uint64_t catch_up_start(const tl_core *core, uint64_t from)
     return number;
 }
 
+tl_catch_up tl_core_catch_up_from(const tl_core *core, uint64_t from)
+{
+    uint64_t first = from < core->ops_base ? core->ops_base : from;
+    return (tl_catch_up){ .number = first, .learn_from = catch_up_start(core, first) };
+}
+
+bool tl_core_catch_up_next(const tl_core *core, tl_catch_up *way, tl_catch_up_op *out)
+{
+    while (way->number < tl_core_op_count(core)) {
+        uint64_t number = way->number++;
+        tl_train_op op = core->ops[number - core->ops_base];
+        *out = (tl_catch_up_op){ .key = op.key, .to = (int32_t)op.label };
+        switch (op.code) {
+        case TL_TRAIN_LEARN:
+        case TL_TRAIN_REMEMBER: out->members_only = number < way->learn_from; return true;
+        case TL_TRAIN_RELABEL: out->members_only = true; return true;
+        case TL_TRAIN_REMOVE:
+        case TL_TRAIN_EXCLUDE: out->to = -1; return true;
+        default: continue;
+        }
+    }
+    return false;
+}
+
 /* Labels that came, changed or went after the version's statistics were made. */
 static tl_status catch_up(tl_core *core, uint64_t from, tl_error *err)
 {
-    uint64_t first = from < core->ops_base ? core->ops_base : from;
-    uint64_t learn_from = catch_up_start(core, first);
-    for (uint64_t number = first; number < tl_core_op_count(core); number++) {
-        tl_train_op op = core->ops[number - core->ops_base];
-        bool member = tl_keymap_get(&core->members, op.key, NULL);
-        int32_t to = -1;
-        switch (op.code) {
-        case TL_TRAIN_LEARN:
-        case TL_TRAIN_REMEMBER:
-            if (!member && number < learn_from) continue;
-            to = (int32_t)op.label;
-            break;
-        case TL_TRAIN_RELABEL:
-            if (!member) continue;
-            to = (int32_t)op.label;
-            break;
-        case TL_TRAIN_REMOVE:
-        case TL_TRAIN_EXCLUDE: break;
-        default: continue;
-        }
-        tl_status status = tl_core_stats_change(core, op.key, to, NULL, err);
-        if (status != TL_OK) return status;
-    }
-    return TL_OK;
+    tl_status status = TL_OK;
+    tl_catch_up_op op;
+    for (tl_catch_up way = tl_core_catch_up_from(core, from);
+         status == TL_OK && tl_core_catch_up_next(core, &way, &op);)
+        if (!op.members_only || tl_keymap_get(&core->members, op.key, NULL))
+            status = tl_core_stats_change(core, op.key, op.to, NULL, err);
+    return status;
 }
 
 /* A version that somebody returns to starts its fast head from items whose labels may have changed

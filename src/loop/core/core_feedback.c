@@ -61,6 +61,8 @@ tl_status tl_core_stats_change(tl_core *core, uint64_t key, int32_t to, const fl
 {
     uint32_t from = 0;
     bool member = tl_keymap_get(&core->members, key, &from);
+    tl_status followed = tl_core_follow(core, key, to, false, err);
+    if (followed != TL_OK) return followed;
     if (!member && to < 0) return TL_OK;
     if (member && to >= 0 && (uint32_t)to == from) return TL_OK;
 
@@ -164,10 +166,12 @@ static tl_status relearn(tl_core *core, const tl_record *prediction, int32_t lab
                        .label = label >= 0 ? (uint32_t)label : 0,
                        .key = prediction->position };
     tl_status status = tl_core_push_op(core, op, err);
-    uint32_t learned;
-    if (status == TL_OK && tl_keymap_get(&core->members, prediction->position, &learned))
+    bool member = tl_keymap_get(&core->members, prediction->position, NULL);
+    if (status == TL_OK && member)
         status = tl_core_stats_change(core, prediction->position, label,
                                       prediction->as.prediction.features, err);
+    else if (status == TL_OK)
+        status = tl_core_follow(core, prediction->position, label, true, err);
     core->dirty = true;
     return status;
 }

@@ -190,6 +190,18 @@ bool tl_core_is_cold(const tl_core *core);
 bool tl_core_warms_up(const tl_core *core);
 float tl_core_threshold(tl_core *core);
 
+/* What a version has to learn that was made some operations ago. */
+typedef struct tl_catch_up {
+    uint64_t number, learn_from; /* the next operation; before this one only members change */
+} tl_catch_up;
+typedef struct tl_catch_up_op {
+    uint64_t key;
+    int32_t to;        /* class, or -1 */
+    bool members_only; /* nothing to do for other items */
+} tl_catch_up_op;
+tl_catch_up tl_core_catch_up_from(const tl_core *core, uint64_t from);
+bool tl_core_catch_up_next(const tl_core *core, tl_catch_up *way, tl_catch_up_op *out);
+
 /* core_event.c */
 /* *candidate when it is that version, else read from the journal. */
 tl_status tl_core_take_version(tl_core *core, uint64_t number, tl_version **candidate,
@@ -228,6 +240,15 @@ void tl_core_end_baseline(tl_core *core, const tl_shadow *shadow, bool proven);
 tl_status tl_core_start_waiting(tl_core *core, tl_error *err);
 void tl_core_end_baselines(tl_core *core, bool proven);
 
+/* gate/follow.c */
+/* From here on a new challenger learns along, where that can be paid for. */
+tl_status tl_core_follow_begin(tl_core *core, tl_shadow *shadow, tl_error *err);
+/* A label, or none (-1), of what answers learned it; `members_only`: where it was known before. */
+tl_status tl_core_follow(tl_core *core, uint64_t key, int32_t to, bool members_only, tl_error *err);
+/* Its version goes into service with what it learned meanwhile. */
+tl_status tl_core_follow_end(tl_core *core, tl_shadow *shadow, tl_error *err);
+/* What a shadow decides with now; borrows from both, no reference is taken. */
+tl_status tl_core_follow_policy(tl_core *core, tl_shadow *shadow, tl_shadow *out, tl_error *err);
 /* gate/evidence.c */
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
 tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,

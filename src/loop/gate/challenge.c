@@ -7,7 +7,8 @@ enum {
     GUARD_LABELS = 128,  /* an old champion is shadowed for so many labels after its promotion, */
     ASIDE_REVIEWED = 12, /* a challenger that is behind after so many reviewed disagreements is set
                            aside for a newer one, */
-    ASIDE_LABELS = 256   /* and after so many labels one whose proof is not in sight */
+    ASIDE_LABELS = 256,  /* and after so many labels one whose proof is not in sight, which is so */
+    ASIDE_TIMES = 8      /* if it takes more than so many times the disagreements seen so far */
 };
 /* ... but not for longer than this when labels are few. */
 static const int64_t GUARD_US = 86400000000;
@@ -46,7 +47,11 @@ static tl_status start_challenger(tl_core *core, tl_version **version, tl_error 
     shadow.watch = TL_WATCH_CHALLENGER;
     shadow.made = *version;
     *version = NULL;
-    status = tl_core_add_shadow(core, &shadow, err);
+    status = tl_core_follow_begin(core, &shadow, err);
+    if (status == TL_OK)
+        status = tl_core_add_shadow(core, &shadow, err);
+    else
+        tl_shadow_clear(&shadow);
     if (status == TL_OK)
         tl_core_note(core, TL_NOTE_CHALLENGE, number, "decides in shadow of what answers");
     return status;
@@ -68,7 +73,8 @@ static bool is_hopeless(const tl_core *core, const tl_shadow *challenger)
     if (!tl_gate_describe(core->gate, challenger->key, &s)) return false;
     if (s.counts.disagreements >= ASIDE_REVIEWED && s.log_e_better < 0.0) return true;
     if (core->label_events - challenger->since_labels < ASIDE_LABELS) return false;
-    return !(s.needed <= 2.0 * (double)(s.counts.disagreements + ASIDE_REVIEWED)); /* or nan */
+    uint64_t in_sight = ASIDE_TIMES * (s.counts.disagreements + ASIDE_REVIEWED);
+    return !(s.needed <= (double)in_sight); /* or nan */
 }
 
 /* A guard that has watched for long enough, or a challenger that gets nowhere, gives way. */

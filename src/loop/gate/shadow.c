@@ -7,6 +7,7 @@ void tl_shadow_clear(tl_shadow *shadow)
     tl_weights_release(&shadow->weights);
     tl_head_release(&shadow->head);
     tl_version_destroy(&shadow->made);
+    tl_keymap_destroy(&shadow->members);
 }
 
 tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count)

@@ -1,7 +1,8 @@
 /* shadow.h - policies that decide beside what answers, and what became of them. Layer: loop.
  * One owner thread.
  *
- * A shadow is frozen: weights, fast head, mixture, threshold. It is known by its key, the position
+ * A baseline and a guard are frozen: weights, fast head, mixture, threshold. A challenger's weights are;
+ * where it follows (follow.c) the rest is as if it served. A shadow is known by its key, the position
  * of the record that put it there; each prediction's record says what the shadows would have
  * decided, under their keys. So evidence is a function of the journal, whenever a thread learned of
  * a change. */
@@ -9,6 +10,7 @@
 #define TL_LOOP_SHADOW_H
 
 #include "gate/gate.h"
+#include "loop/core/keymap.h"
 #include "loop/version/model.h"
 #include "loop/version/version.h"
 
@@ -23,7 +25,10 @@ typedef struct tl_shadow {
     tl_head *head;       /* one reference, or NULL: the fast head knows nothing */
     tl_mixture mixture;
     float threshold;
-    tl_version *made; /* of a challenger: what is put into service; owned */
+    tl_version *made;  /* of a challenger: what is put into service; owned */
+    bool follows;      /* its fast head learns along */
+    bool head_stale;   /* of one that follows with features of its own: */
+    tl_keymap members; /* position -> label: exactly the items in made->stats */
 } tl_shadow;
 
 void tl_shadow_clear(tl_shadow *shadow);

@@ -121,7 +121,9 @@ size_t tl_core_shadows(tl_core *core, tl_model *out[TL_GATE_SHADOW_MAX])
 {
     size_t count = 0;
     for (size_t i = 0; i < core->shadow_count; i++) {
-        out[count] = tl_shadow_model(&core->shadows[i], (uint32_t)core->config.info.class_count);
+        tl_shadow policy;
+        if (tl_core_follow_policy(core, &core->shadows[i], &policy, NULL) != TL_OK) continue;
+        out[count] = tl_shadow_model(&policy, (uint32_t)core->config.info.class_count);
         if (out[count] != NULL) count++; /* out of memory: no evidence meanwhile */
     }
     core->shadows_changed = count < core->shadow_count;

@@ -13,11 +13,16 @@ static tl_status save_shadow(const tl_shadow *s, tl_blob *blob, tl_error *err)
     tl_blob_u32(blob, s->watch);
     tl_blob_u8(blob, s->own_backbone);
     tl_blob_u8(blob, s->made != NULL);
+    tl_blob_u8(blob, s->follows);
     tl_blob_u64(blob, (uint64_t)s->since_us);
     tl_blob_u64(blob, s->since_labels);
     tl_blob_f32s(blob, &s->threshold, 1);
     tl_status status = tl_mixture_save(&s->mixture, blob, err);
-    return status == TL_OK ? tl_core_save_head(s->head, blob, err) : status;
+    if (status != TL_OK || !s->follows) /* the head of one that follows is worked out anew */
+        return status == TL_OK ? tl_core_save_head(s->head, blob, err) : status;
+    if (!s->own_backbone) return TL_OK;
+    status = tl_head_stats_save(s->made->stats, blob, err);
+    return status == TL_OK ? tl_keymap_save(&s->members, blob, err) : status;
 }
 
 static void save_notes(const tl_core *core, tl_blob *blob)
@@ -85,11 +90,26 @@ static tl_status load_shadow(tl_blob_reader *body, tl_shadow *s, bool *made, tl_
     s->watch = tl_blob_read_u32(body);
     s->own_backbone = tl_blob_read_u8(body) != 0;
     *made = tl_blob_read_u8(body) != 0;
+    s->follows = tl_blob_read_u8(body) != 0;
     s->since_us = (int64_t)tl_blob_read_u64(body);
     s->since_labels = tl_blob_read_u64(body);
     tl_blob_read_f32s(body, &s->threshold, 1);
     tl_status status = tl_mixture_load(body, &s->mixture, err);
-    return status == TL_OK ? tl_core_load_head(body, &s->head, err) : status;
+    if (status == TL_OK && !s->follows) status = tl_core_load_head(body, &s->head, err);
+    return status;
+}
+
+/* Once its version is there: what one that follows has learned. */
+static tl_status load_followed(tl_blob_reader *body, tl_shadow *s, tl_error *err)
+{
+    if (!s->follows) return TL_OK;
+    if (s->made == NULL)
+        return tl_fail(err, TL_ECORRUPT, "a checkpoint has a challenger without a version");
+    if (!s->own_backbone) return TL_OK;
+    s->head_stale = true;
+    tl_head_stats_destroy(&s->made->stats);
+    tl_status status = tl_head_stats_load(body, &s->made->stats, err);
+    return status == TL_OK ? tl_keymap_load(&s->members, body, TL_HELD_MAX, err) : status;
 }
 
 /* What answers shares its weights with the policies that were frozen from it; those of others are
@@ -124,6 +144,7 @@ static tl_status load_shadows(tl_core *core, tl_blob_reader *body, tl_error *err
         bool made = false;
         status = load_shadow(body, &shadow, &made, err);
         if (status == TL_OK) status = find_weights(core, &shadow, made, err);
+        if (status == TL_OK) status = load_followed(body, &shadow, err);
         if (status == TL_OK)
             core->shadows[core->shadow_count++] = shadow;
         else

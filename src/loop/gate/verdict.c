@@ -60,6 +60,11 @@ static tl_status promote(tl_core *core, tl_shadow *challenger, tl_error *err)
     tl_shadow guard;
     tl_status status = tl_core_freeze_policy(core, &guard, err);
     if (status != TL_OK) return status;
+    status = tl_core_follow_end(core, challenger, err);
+    if (status != TL_OK) {
+        tl_shadow_clear(&guard);
+        return status;
+    }
     guard.watch = TL_WATCH_GUARD;
     guard.own_backbone = challenger->own_backbone;
     tl_version *version = challenger->made, *waiting = core->candidate;
