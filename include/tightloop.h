@@ -535,6 +535,36 @@ typedef struct tl_estimates {
 /* Waits for the learner's round. */
 TL_API tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *err);
 
+/* ---- What people are asked ------------------------------------------------------------------- */
+
+enum { TL_REVIEW_LIST_MAX = 256 }; /* reviews in one answer */
+
+/* An item that waits for a person's answer. */
+typedef struct tl_review_item {
+    tl_id id;
+    uint64_t position; /* of the prediction in the journal */
+    int64_t time_us;   /* of the prediction */
+    int64_t until_us;  /* then it is timed out; Unix microseconds */
+    bool blind;        /* to be judged without the model's word: none of the next four is told */
+    bool flagged;
+    uint32_t label;     /* as answered */
+    float defect_score; /* NaN when blind */
+    const char *why;    /* the rule: "disagreement", "flagged", "cold"; "blind" when blind. Static */
+    const char *words;  /* the same for people. Static */
+    /* "" where nothing was told. */
+    char site[TL_TEXT_BYTES_MAX], line[TL_TEXT_BYTES_MAX], part[TL_TEXT_BYTES_MAX];
+    char board[TL_TEXT_BYTES_MAX], lot[TL_TEXT_BYTES_MAX];
+} tl_review_item;
+
+/* The open reviews, the most valuable first; the place of a blind one does not tell what the model
+ * says of it.
+ *   out       [capacity]; capacity 1..TL_REVIEW_LIST_MAX
+ *   count     how many were written
+ *   open      how many there are
+ * Waits for the learner's round. Errors: TL_EINVAL (capacity), TL_ENOMEM, TL_EIO. */
+TL_API tl_status tl_loop_reviews(tl_loop *loop, tl_review_item *out, size_t capacity, size_t *count,
+                                 uint64_t *open, tl_error *err);
+
 /* What the gate did. */
 typedef struct tl_gate_event {
     const char *kind; /* "baseline", "challenge", "waits", "set_aside", "promoted", "certified",

@@ -13,13 +13,13 @@ enum { DOCUMENT_BYTES_MAX = 64 << 20 };
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const tl_command *const commands[] = {
-    &tl_command_demo,       &tl_command_init,     &tl_command_serve,     &tl_command_status,
-    &tl_command_versions,   &tl_command_explain,  &tl_command_challenge, &tl_command_promote,
-    &tl_command_rollback,   &tl_command_learning, &tl_command_freeze,    &tl_command_unfreeze,
-    &tl_command_replay,     &tl_command_train,    &tl_command_models,    &tl_command_backup,
-    &tl_command_report,     &tl_command_record,   &tl_command_agreement, &tl_command_plan,
-    &tl_command_export,     &tl_command_doctor,   &tl_command_token,     &tl_command_bench,
-    &tl_command_completion, &tl_command_version,  &tl_command_help,
+    &tl_command_demo,     &tl_command_init,       &tl_command_serve,     &tl_command_status,
+    &tl_command_versions, &tl_command_explain,    &tl_command_challenge, &tl_command_promote,
+    &tl_command_rollback, &tl_command_learning,   &tl_command_freeze,    &tl_command_unfreeze,
+    &tl_command_replay,   &tl_command_train,      &tl_command_models,    &tl_command_backup,
+    &tl_command_review,   &tl_command_report,     &tl_command_record,    &tl_command_agreement,
+    &tl_command_plan,     &tl_command_export,     &tl_command_doctor,    &tl_command_token,
+    &tl_command_bench,    &tl_command_completion, &tl_command_version,   &tl_command_help,
 };
 
 const tl_command *tl_command_at(size_t index)

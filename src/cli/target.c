@@ -210,6 +210,17 @@ tl_status tl_target_explain(tl_target *target, uint64_t version, tl_target_answe
     return status == TL_OK ? give_text(target, out, err) : status;
 }
 
+tl_status tl_target_reviews(tl_target *target, uint32_t limit, tl_target_answer *out, tl_error *err)
+{
+    if (target->client != NULL)
+        return ask_server(target, "GET", NULL, out, err, "/review?limit=%" PRIu32, limit);
+    tl_json_writer w;
+    tl_text_clear(&target->text);
+    tl_json_begin(&w, &target->text);
+    tl_status status = tl_reviews_write(&w, target->handle, limit, err);
+    return status == TL_OK ? give_text(target, out, err) : status;
+}
+
 tl_status tl_target_report(tl_target *target, const char *by, const char *query,
                            tl_target_answer *out, tl_error *err)
 {

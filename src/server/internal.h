@@ -286,6 +286,10 @@ tl_status tl_loop_state_handle(tl_request *request, tl_error *err);
 tl_status tl_versions_handle(tl_request *request, tl_error *err);
 tl_status tl_explain_handle(tl_request *request, tl_error *err);
 tl_status tl_report_handle(tl_request *request, tl_error *err);
+tl_status tl_reviews_handle(tl_request *request, tl_error *err);
+/* ?limit=N, 1..maximum; `preset` without one. TL_EINVAL. */
+tl_status tl_limit_read(const tl_request *request, size_t preset, size_t maximum, size_t *out,
+                        tl_error *err);
 tl_status tl_promote_handle(tl_request *request, tl_error *err);
 tl_status tl_challenge_handle(tl_request *request, tl_error *err);
 tl_status tl_rollback_handle(tl_request *request, tl_error *err);

@@ -22,6 +22,8 @@ void tl_share_write(tl_json_writer *w, const char *key, const tl_share *share);
 /* {"versions": [...], "refused": [...]}: up to `limit` of each, newest first. TL_ENOMEM: nothing was
  * written. */
 tl_status tl_versions_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err);
+/* What GET .../review answers. Errors: those of tl_loop_reviews; nothing was written. */
+tl_status tl_reviews_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err);
 
 /* What GET .../report answers. */
 void tl_report_write(tl_json_writer *w, const char *name, const tl_report *report, tl_report_by by);

@@ -352,6 +352,28 @@ tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *err)
     return TL_OK;
 }
 
+tl_status tl_loop_reviews(tl_loop *loop, tl_review_item *out, size_t capacity, size_t *count,
+                          uint64_t *open, tl_error *err)
+{
+    (void)loop, (void)err;
+    out[0] = (tl_review_item){ .id = { { 1 } },
+                               .time_us = 1500000,
+                               .until_us = 2500000,
+                               .flagged = true,
+                               .label = 1,
+                               .defect_score = 0.75f,
+                               .why = "flagged",
+                               .words = "the model calls it a defect",
+                               .board = "SN-1" };
+    if (capacity > 1)
+        out[1] = (tl_review_item){
+            .id = { { 2 } }, .blind = true, .defect_score = NAN, .why = "blind", .words = "blind"
+        };
+    *count = capacity > 1 ? 2 : 1;
+    *open = 7;
+    return TL_OK;
+}
+
 size_t tl_loop_standings(tl_loop *loop, tl_standing *out, size_t capacity)
 {
     (void)loop;

@@ -13,6 +13,7 @@
 #include "learn/fast/threshold.h"
 #include "loop/config.h"
 #include "loop/core/keymap.h"
+#include "loop/gate/queue.h"
 #include "loop/item/featurizer.h"
 #include "loop/item/items.h"
 #include "loop/version/model.h"
@@ -132,6 +133,9 @@ double tl_core_audit_factor(const tl_core *core);
 /* What scores mean as probabilities, by the answers on drawn items; borrowed until the next step.
  * NULL: there is no budget of review, and nobody asks. */
 const tl_calibrator *tl_core_calibrator(const tl_core *core);
+
+/* The open reviews, the most valuable first (gate/queue.h); *out is malloc'ed. TL_ENOMEM. */
+tl_status tl_core_reviews(const tl_core *core, tl_queue_entry **out, size_t *count, tl_error *err);
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 

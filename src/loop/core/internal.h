@@ -39,7 +39,8 @@ typedef struct tl_drawn {
     uint64_t unit; /* of evidence; 0: its own */
     float score, propensity;
     uint8_t reason; /* a tl_review_reason */
-    bool flagged, answered;
+    bool flagged, answered, blind;
+    bool disputed; /* a policy in shadow decided otherwise */
 } tl_drawn;
 
 enum { TL_DRAWN_MAX = 16384, TL_ZONE_UNIT_MAX = 64, TL_ZONE_ITEM_MAX = 16 };

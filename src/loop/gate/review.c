@@ -143,6 +143,13 @@ static void learn_zone(tl_core *core, const tl_drawn *drawn, bool answered, bool
 
 /* ---- Drawn items ----------------------------------------------------------------------------- */
 
+static bool is_disputed(const tl_prediction_record *p)
+{
+    for (uint32_t i = 0; i < p->shadow_count; i++)
+        if ((p->shadows[i].flagged != 0) != p->flagged) return true;
+    return false;
+}
+
 static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_record *p)
 {
     return (tl_drawn){ .key = key,
@@ -151,7 +158,9 @@ static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_
                        .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
                        .propensity = p->propensity,
                        .reason = (uint8_t)tl_review_logged_rule(p->reason),
-                       .flagged = p->flagged };
+                       .flagged = p->flagged,
+                       .blind = tl_review_logged_blind(p->reason),
+                       .disputed = is_disputed(p) };
 }
 
 /* An item that nobody answered counts as the model's error: a bound, not an estimate. */

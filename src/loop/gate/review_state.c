@@ -45,7 +45,8 @@ tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err)
         tl_blob_f32s(blob, &drawn->score, 1);
         tl_blob_f32s(blob, &drawn->propensity, 1);
         tl_blob_u8(blob, drawn->reason);
-        tl_blob_u8(blob, (uint8_t)(drawn->flagged | drawn->answered << 1));
+        tl_blob_u8(blob, (uint8_t)(drawn->flagged | drawn->answered << 1 | drawn->blind << 2 |
+                                   drawn->disputed << 3));
     }
     return tl_keymap_save(&review->counted, blob, err);
 }
@@ -91,6 +92,8 @@ static tl_status load_drawn(tl_core_review *review, uint64_t count, tl_blob_read
         drawn->reason = (uint8_t)tl_review_logged_rule(reason);
         drawn->flagged = (bits & 1) != 0;
         drawn->answered = (bits & 2) != 0;
+        drawn->blind = (bits & 4) != 0;
+        drawn->disputed = (bits & 8) != 0;
     }
     return body->failed ? tl_fail(err, TL_ECORRUPT, "a checkpoint is cut short") : TL_OK;
 }

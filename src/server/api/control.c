@@ -43,15 +43,9 @@ tl_status tl_explain_handle(tl_request *request, tl_error *err)
 
 tl_status tl_versions_handle(tl_request *request, tl_error *err)
 {
-    size_t capacity = VERSIONS_DEFAULT;
-    const char *limit =
-        MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "limit");
-    if (limit != NULL) {
-        long wanted = strtol(limit, NULL, 10);
-        if (wanted < 1 || wanted > VERSIONS_MAX)
-            return tl_fail(err, TL_EINVAL, "limit must be 1 to %d", VERSIONS_MAX);
-        capacity = (size_t)wanted;
-    }
+    size_t capacity;
+    tl_status status = tl_limit_read(request, VERSIONS_DEFAULT, VERSIONS_MAX, &capacity, err);
+    if (status != TL_OK) return status;
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
     return tl_versions_write(&w, request->loop, capacity, err);

@@ -32,6 +32,8 @@ static const tl_route routes[] = {
       tl_versions_handle, NULL },
     { TL_METHOD_GET, MODEL "/versions/{version}/explain", "explain", TL_ACCESS_TOKEN, TL_ROUTE_READ,
       tl_explain_handle, NULL },
+    { TL_METHOD_GET, MODEL "/review", "review", TL_ACCESS_TOKEN, TL_ROUTE_READ, tl_reviews_handle,
+      NULL },
     /* Reads the whole journal: not on the worker that others wait for. */
     { TL_METHOD_GET, MODEL "/report", "report", TL_ACCESS_TOKEN, TL_ROUTE_CONTROL, tl_report_handle,
       NULL },
