@@ -3,7 +3,7 @@ _tightloop() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local command=${COMP_WORDS[1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W 'demo init serve status versions explain challenge promote rollback learning freeze unfreeze replay train models backup report record agreement plan export doctor token bench completion version help' -- "$word"))
+        COMPREPLY=($(compgen -W 'demo init serve status versions explain challenge promote rollback learning freeze unfreeze replay train models backup review report record agreement plan export doctor token bench completion version help' -- "$word"))
         return
     fi
     case $command:$before in
@@ -124,6 +124,12 @@ _tightloop() {
         backup:--journal|backup:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         backup:--config|backup:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         backup:--to|backup:-t) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        review:--url|review:-u) COMPREPLY=(); return ;;
+        review:--token) COMPREPLY=(); return ;;
+        review:--journal|review:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
+        review:--config|review:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
+        review:--loop|review:-l) COMPREPLY=(); return ;;
+        review:--limit|review:-n) COMPREPLY=(); return ;;
         report:--url|report:-u) COMPREPLY=(); return ;;
         report:--token) COMPREPLY=(); return ;;
         report:--journal|report:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -189,6 +195,7 @@ _tightloop() {
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
+        review) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --limit --json --help' -- "$word")) ;;
         report) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --by --days --field --study --good --json --help' -- "$word")) ;;
         record) COMPREPLY=($(compgen -W '--journal --config --loop --json --help' -- "$word")) ;;
         agreement) COMPREPLY=($(compgen -W '--table --good --journal --config --loop --json --help' -- "$word")) ;;

@@ -46,7 +46,7 @@ static double chance_of(const census *c, bool flagged)
 static void fill_group(const uint8_t key[TL_DRAW_KEY_BYTES], tl_queue_entry *entries, size_t count,
                        int group)
 {
-    census c = { { 0 } };
+    census c = { { 0 }, { 0 } };
     for (size_t i = 0; i < count; i++) {
         const tl_queue_entry *e = &entries[i];
         if (!e->blind || e->place < group) continue;
