@@ -492,6 +492,16 @@ typedef struct tl_version_info {
 TL_API size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity);
 
 /* A policy that decides in shadow of what answers, and how its evidence stands. */
+enum { TL_STANDING_SITE_MAX = 16 };
+
+/* The same at one site. */
+typedef struct tl_site_standing {
+    char name[TL_TEXT_BYTES_MAX];
+    uint64_t units, items, disagreements, wins, losses, timeouts;
+    double gain, gain_low, gain_high;
+    bool worse; /* proven, at 5 % over all sites */
+} tl_site_standing;
+
 typedef struct tl_standing {
     uint64_t version;
     const char *role;         /* "challenger", "baseline", "guard" (the champion before). Static */
@@ -509,6 +519,9 @@ typedef struct tl_standing {
     double needed;        /* about so many more reviewed disagreements; NaN: not foreseeable */
     bool blocked_by_site; /* better over all, and proven worse at one site */
     char words[256];
+    char site_words[512]; /* at which site it loses, and how much; "": at none */
+    tl_site_standing sites[TL_STANDING_SITE_MAX]; /* the first that had evidence */
+    size_t site_count;
 } tl_standing;
 
 /* Copy up to `capacity` of them; returns how many were written. Waits for the learner's round. */

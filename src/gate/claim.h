@@ -17,14 +17,28 @@
 
 #include "gate/sources.h"
 
-typedef struct tl_claim {
-    tl_bettor decided;
-    tl_doubt doubt;                                          /* of what is decided */
+/* The limit by itself: it holds beside any decision, or none. */
+typedef struct tl_limit {
     tl_bettor free;                                          /* bets z */
     double slope[TL_BETTOR_STAKES], curve[TL_BETTOR_STAKES]; /* sums of n/(1+lambda z), squared */
     double reach[TL_BETTOR_STAKES];                          /* the largest n/(1+lambda z) */
     /* The same of units with z = 0, which are most: alike for all stakes. */
     double still_slope, still_curve, still_reach;
+} tl_limit;
+
+void tl_limit_init(tl_limit *limit);
+/* A unit: its gain and its items. */
+void tl_limit_bet(tl_limit *limit, double z, double n);
+/* The gain an item is above this, at level exp(-log_threshold), at any time. In -widest..widest. */
+double tl_limit_low(const tl_limit *limit, double log_threshold, double widest);
+/* Load: untrusted; what *limit holds after an error is of no use. */
+void tl_limit_save(const tl_limit *limit, tl_blob *blob);
+tl_status tl_limit_load(tl_limit *limit, tl_blob_reader *reader, tl_error *err);
+
+typedef struct tl_claim {
+    tl_bettor decided;
+    tl_doubt doubt; /* of what is decided */
+    tl_limit limit;
 } tl_claim;
 
 void tl_claim_init(tl_claim *claim);
@@ -34,8 +48,6 @@ void tl_claim_bet(tl_claim *claim, double payoff, double z, double n);
 double tl_claim_log_e(const tl_claim *claim);
 /* Whether it is at least that; cheap when it is far from it. */
 bool tl_claim_reaches(const tl_claim *claim, double log_threshold);
-/* The gain an item is above this, at level exp(-log_threshold), at any time. In -limit..limit. */
-double tl_claim_gain_low(const tl_claim *claim, double log_threshold, double limit);
 /* Expected growth of the evidence a disagreement after so many, nats; <= 0: it does not grow. */
 double tl_claim_growth(const tl_claim *claim, uint64_t disagreements);
 

@@ -28,7 +28,7 @@ static void the_limit_is_safe_and_tight(void **state)
         z[i] = u < 0.12 ? 0.9 : u < 0.15 ? -0.9 : 0;
         tl_claim_bet(claim, z[i], z[i], N);
     }
-    double limit = tl_claim_gain_low(claim, log(40), 1), exact = -1;
+    double limit = tl_limit_low(&claim->limit, log(40), 1), exact = -1;
     for (double gain = -1; gain < 1; gain += 0.001) { /* the largest that the bets reject */
         tl_bettor bettor;
         tl_bettor_init(&bettor);
@@ -66,8 +66,8 @@ static void the_truth_is_covered_at_all_times(void **state)
             tl_claim_bet(worse, -z, -z, N);
             if (i % 10 != 9) continue;
             double truth = 0.08 / N;
-            miss = miss || tl_claim_gain_low(better, log(40), 4) > truth ||
-                   -tl_claim_gain_low(worse, log(40), 4) < truth;
+            miss = miss || tl_limit_low(&better->limit, log(40), 4) > truth ||
+                   -tl_limit_low(&worse->limit, log(40), 4) < truth;
         }
         missed += miss;
     }
@@ -82,7 +82,7 @@ static void without_evidence_everything_is_possible(void **state)
     tl_claim *claim = malloc(sizeof *claim);
     assert_non_null(claim);
     tl_claim_init(claim);
-    assert_true(tl_claim_gain_low(claim, log(40), 1) == -1);
+    assert_true(tl_limit_low(&claim->limit, log(40), 1) == -1);
     assert_true(tl_claim_growth(claim, 0) == 0);
     free(claim);
 }

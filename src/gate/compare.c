@@ -148,13 +148,21 @@ static tl_gate_place *place_of(tl_shadow *shadow, uint64_t site)
     tl_gate_place *place = &shadow->place[shadow->place_count++];
     *place = (tl_gate_place){ .site = site };
     tl_bettor_init(&place->worse);
+    tl_limit_init(&place->better);
+    tl_limit_init(&place->gain);
     return place;
 }
 
-static void bet_at_site(tl_shadow *shadow, uint64_t site, const tally *sums)
+/* Whether it is worse there is asked of the labels as they are; only the interval allows for lies. */
+static void bet_at_site(const tl_gate *gate, tl_shadow *shadow, uint64_t site, const tally *sums)
 {
     tl_gate_place *place = place_of(shadow, site);
     if (place == NULL) return;
+    double lies = hostile_margin(&gate->policy);
+    double wide = shadow->bound * (1 + lies / tl_gate_worst_loss(&gate->policy));
+    double items = (double)sums->counts.items / wide, doubt = lies * sums->weight;
+    tl_limit_bet(&place->better, (sums->better - doubt) / wide, items);
+    tl_limit_bet(&place->gain, (sums->gain - doubt) / wide, items);
     add_counts(&place->counts, &sums->counts);
     place->saved += sums->answered - sums->against;
     tl_bettor_bet(&place->worse, sums->gain / shadow->bound);
@@ -196,8 +204,8 @@ static void tell(tl_gate *gate, const tl_shadow *shadow, tl_gate_kind kind, doub
                  double log_threshold)
 {
     double items = (double)shadow->counts.items, limit = tl_gate_worst_loss(&gate->policy);
-    double low = tl_claim_gain_low(&shadow->better, tl_gate_interval_threshold(), limit);
-    double high = -tl_claim_gain_low(&shadow->gain, tl_gate_interval_threshold(), limit);
+    double low = tl_limit_low(&shadow->better.limit, tl_gate_interval_threshold(), limit);
+    double high = -tl_limit_low(&shadow->gain.limit, tl_gate_interval_threshold(), limit);
     bool certify = kind == TL_GATE_CERTIFY;
     double saved =
         certify ? -shadow->answered - shadow->other_against : shadow->answered - shadow->against;
@@ -300,7 +308,7 @@ static void bet_shadow(tl_gate *gate, const tl_open_unit *unit, unsigned slot)
     shadow->against += sums.against;
     shadow->other_against += sums.other_against;
     shadow->last = unit->last;
-    if (unit->site != 0) bet_at_site(shadow, unit->site, &sums);
+    if (unit->site != 0) bet_at_site(gate, shadow, unit->site, &sums);
     judge(gate, shadow, &sums);
 }
 

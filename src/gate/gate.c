@@ -212,16 +212,20 @@ static double needed(const tl_shadow *shadow)
     return growth > 0 ? fmax(1, ceil(missing / growth)) : NAN;
 }
 
-static void describe_sites(const tl_shadow *shadow, tl_gate_standing *out)
+static void describe_sites(const tl_gate *gate, const tl_shadow *shadow, tl_gate_standing *out)
 {
+    double widest = tl_gate_worst_loss(&gate->policy), level = tl_gate_interval_threshold();
     out->site_count = shadow->place_count;
     for (size_t i = 0; i < shadow->place_count; i++) {
         const tl_gate_place *place = &shadow->place[i];
-        out->site[i] = (tl_gate_site_standing){ .site = place->site,
-                                                .counts = place->counts,
-                                                .gain = mean(place->saved, place->counts.items),
-                                                .log_e = tl_bettor_log_e(&place->worse),
-                                                .worse = place->proven };
+        out->site[i] =
+            (tl_gate_site_standing){ .site = place->site,
+                                     .counts = place->counts,
+                                     .gain = mean(place->saved, place->counts.items),
+                                     .gain_low = tl_limit_low(&place->better, level, widest),
+                                     .gain_high = -tl_limit_low(&place->gain, level, widest),
+                                     .log_e = tl_bettor_log_e(&place->worse),
+                                     .worse = place->proven };
     }
 }
 
@@ -243,14 +247,14 @@ bool tl_gate_describe(const tl_gate *gate, uint64_t version, tl_gate_standing *o
         .counts = shadow->counts,
         .over_cap = shadow->over_cap,
         .gain = mean(shadow->answered - shadow->against, shadow->counts.items),
-        .gain_low = tl_claim_gain_low(&shadow->better, level, limit),
-        .gain_high = -tl_claim_gain_low(&shadow->gain, level, limit),
+        .gain_low = tl_limit_low(&shadow->better.limit, level, limit),
+        .gain_high = -tl_limit_low(&shadow->gain.limit, level, limit),
         .needed = needed(shadow),
         .promoted = shadow->promoted,
         .certified = shadow->certified,
         .blocked_by_site = shadow->blocked,
     };
-    describe_sites(shadow, &standing);
+    describe_sites(gate, shadow, &standing);
     tl_gate_standing_words(gate, &standing);
     *out = standing;
     return true;

@@ -163,9 +163,10 @@ bool tl_gate_take_verdict(tl_gate *gate, tl_gate_verdict *out);
 typedef struct tl_gate_site_standing {
     uint64_t site;
     tl_gate_counts counts;
-    double gain;  /* cost an item that the shadow saves there */
-    double log_e; /* nats, that it is worse there */
-    bool worse;   /* proven, at .05 over all sites of this shadow */
+    double gain;                /* cost an item that the shadow saves there */
+    double gain_low, gain_high; /* its 95 % anytime interval */
+    double log_e;               /* nats, that it is worse there */
+    bool worse;                 /* proven, at .05 over all sites of this shadow */
 } tl_gate_site_standing;
 
 typedef struct tl_gate_standing {

@@ -80,8 +80,9 @@ typedef struct tl_open {
 typedef struct tl_gate_place {
     uint64_t site;
     tl_gate_counts counts;
-    double saved;    /* sum of weighted loss differences */
-    tl_bettor worse; /* that the shadow costs more here */
+    double saved;          /* sum of weighted loss differences */
+    tl_bettor worse;       /* that the shadow costs more here */
+    tl_limit better, gain; /* how much less it costs, and what answers, at least */
     bool proven;
 } tl_gate_place;
 

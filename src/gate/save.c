@@ -3,7 +3,7 @@
 
 #include "gate/reading.h"
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 /* ---- Small parts ----------------------------------------------------------------------------- */
 
@@ -64,6 +64,8 @@ static void save_places(const tl_shadow *shadow, tl_blob *blob)
         tl_blob_f64(blob, place->saved);
         tl_blob_u8(blob, place->proven);
         tl_bettor_save(&place->worse, blob);
+        tl_limit_save(&place->better, blob);
+        tl_limit_save(&place->gain, blob);
     }
 }
 
@@ -80,6 +82,8 @@ static tl_status load_places(tl_shadow *shadow, tl_blob_reader *reader, tl_error
         place->saved = read_finite(reader);
         place->proven = read_flag(reader);
         status = tl_bettor_load(&place->worse, reader, err);
+        if (status == TL_OK) status = tl_limit_load(&place->better, reader, err);
+        if (status == TL_OK) status = tl_limit_load(&place->gain, reader, err);
     }
     return status;
 }
@@ -235,8 +239,12 @@ tl_status tl_gate_load(tl_blob_reader *reader, tl_gate **out, tl_error *err)
     tl_blob_reader body;
     tl_gate_policy policy;
     tl_gate *gate = NULL;
-    tl_status status = tl_blob_read_section(reader, "GATE", VERSION, &body, NULL, err);
+    uint32_t version;
+    tl_status status = tl_blob_read_section(reader, "GATE", VERSION, &body, &version, err);
     if (status != TL_OK) return status;
+    if (version != VERSION)
+        return tl_fail(err, TL_EVERSION, "a saved gate of format %u; this program reads %d",
+                       version, VERSION);
     load_policy(&policy, &body);
     if (body.failed) return tl_fail(err, TL_ECORRUPT, "saved gate has a policy that cannot be");
     status = tl_gate_create(&policy, &gate, err);

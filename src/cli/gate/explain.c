@@ -114,6 +114,16 @@ static void print_evidence(const tl_json *evidence)
 
 /* ---- How things stand ------------------------------------------------------------------------ */
 
+static void print_sites(const tl_json *sites)
+{
+    for (const tl_json *s = tl_json_first(sites); s != NULL; s = s->next)
+        printf("    at site      %s: %.5f cost an item saved (95 %% interval %.5f to %.5f), right "
+               "in %" PRIu64 " of %" PRIu64 " reviewed disagreements%s\n",
+               text_of(s, "site"), number_of(s, "gain"), number_of(s, "gain_low"),
+               number_of(s, "gain_high"), count_of(s, "wins"), count_of(s, "disagreements"),
+               flag_of(s, "worse") ? "; proven worse" : "");
+}
+
 static void print_shadow(const tl_json *s, bool details)
 {
     char text[32], have[32], need[32];
@@ -126,12 +136,17 @@ static void print_shadow(const tl_json *s, bool details)
                : "guard: it answered before, and takes over again if it does better");
     printf("  %s\n", text_of(s, "words"));
     if (details) print_evidence(s);
+    if (details) print_sites(tl_json_get(s, "sites"));
     if (number_of(s, "log_harm_needed") > 0)
         printf("    taking back  the detector stands at %s and acts at %s\n",
                odds(number_of(s, "log_harm"), have), odds(number_of(s, "log_harm_needed"), need));
     if (flag_of(s, "blocked_by_site"))
-        printf("    blocked      better over all, but proven worse at one site: it is not promoted "
-               "for all. See 'tightloop report --by site'\n");
+        printf(
+            "    blocked      %s: it is not promoted for all. See 'tightloop report --by site'\n",
+            *text_of(s, "site_words") == '\0' ? "better over all, but proven worse at one site"
+                                              : text_of(s, "site_words"));
+    else if (*text_of(s, "site_words") != '\0')
+        printf("    note         %s: so it would not be promoted\n", text_of(s, "site_words"));
 }
 
 static void print_median(const tl_json *median, const char *unit)

@@ -106,6 +106,12 @@ static void better_overall_and_worse_somewhere_is_not_promoted(void **state)
     assert_false(standing.site[1].worse);
     assert_true(standing.site[0].gain < 0);
     assert_true(standing.site[1].gain > 0);
+    for (size_t i = 0; i < 2; i++) {
+        const tl_gate_site_standing *site = &standing.site[i];
+        assert_true(site->gain_low <= site->gain && site->gain <= site->gain_high);
+    }
+    assert_true(standing.site[0].gain_high < 0); /* told apart from nothing, both */
+    assert_true(standing.site[1].gain_low > 0);
     assert_non_null(strstr(standing.words, "wins overall, loses at one site"));
     line_end(&l);
 }

@@ -99,6 +99,14 @@ typedef struct tl_core_trust {
     uint32_t learned_at, learned_count;
 } tl_core_trust;
 
+/* A site by its hash, and as people call it (gate/sites.c). */
+typedef struct tl_site_name {
+    uint64_t hash;
+    char name[TL_TEXT_BYTES_MAX];
+} tl_site_name;
+
+enum { TL_SITE_NAME_MAX = 64 };
+
 struct tl_core {
     tl_loop_config config; /* knobs and classes as of now */
     tl_graph *graph;
@@ -154,6 +162,8 @@ struct tl_core {
     tl_gate_note notes[TL_GATE_NOTE_MAX]; /* oldest first */
     tl_tti tti[TL_TTI_MAX];
     size_t note_count, tti_count;
+    tl_site_name sites[TL_SITE_NAME_MAX]; /* the first of them; others have no name */
+    size_t site_count;
     uint64_t now_position;
     int64_t now_us;
     tl_core_review review;
@@ -274,6 +284,12 @@ void tl_core_review_classes(tl_core *core); /* there is one more */
 void tl_core_review_prediction(tl_core *core, const tl_record *record);
 tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
                                uint64_t source, tl_error *err);
+/* gate/sites.c */
+void tl_core_site_note(tl_core *core, const char *name, uint64_t hash);
+/* Never NULL. Borrowed from the core, for ever. */
+const char *tl_core_site_name(const tl_core *core, uint64_t hash);
+void tl_core_sites_save(const tl_core *core, tl_blob *blob);
+tl_status tl_core_sites_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 /* gate/trust.c */
 typedef enum tl_trust_way {
     TL_TRUST_AS_IT_IS, /* what changed is learned */

@@ -13,6 +13,7 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
     if (p->version != core->champion) return TL_OK; /* another version was asked for */
     tl_core_review_prediction(core, record);
     tl_gate_item item = tl_shadow_item(record, core->config.gate.unit);
+    tl_core_site_note(core, p->site, item.site);
     for (uint32_t i = 0; i < p->shadow_count; i++) {
         if (tl_core_find_shadow(core, p->shadows[i].version) == NULL) continue;
         item.shadow[item.shadow_count].version = p->shadows[i].version;

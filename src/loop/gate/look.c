@@ -13,7 +13,44 @@ static const char *role_of(unsigned watch)
     return watch & TL_GATE_GAIN ? "baseline" : "guard";
 }
 
-static void describe_standing(const tl_shadow *shadow, const tl_gate_standing *s, tl_standing *out)
+_Static_assert((int)TL_STANDING_SITE_MAX == (int)TL_GATE_SITE_MAX, "each site is told");
+
+static void put_losing_site(const tl_site_standing *site, bool wins, tl_standing *out)
+{
+    size_t used = strlen(out->site_words), room = sizeof out->site_words - used;
+    const char *head = used > 0 ? ", and" : wins ? "better over all, but" : "";
+    int length = snprintf(out->site_words + used, room,
+                          "%s%sproven worse at site %s: a cost an item %.4f higher [%.4f, %.4f], "
+                          "right in %llu of %llu reviewed disagreements",
+                          head, *head == '\0' ? "" : " ", site->name, -site->gain, -site->gain_high,
+                          -site->gain_low, (unsigned long long)site->wins,
+                          (unsigned long long)site->disagreements);
+    if ((size_t)length >= room) out->site_words[used] = '\0'; /* those told are enough */
+}
+
+static void describe_sites(const tl_core *core, const tl_gate_standing *s, tl_standing *out)
+{
+    out->site_count = s->site_count;
+    for (size_t i = 0; i < s->site_count; i++) {
+        const tl_gate_site_standing *from = &s->site[i];
+        out->sites[i] = (tl_site_standing){ .units = from->counts.units,
+                                            .items = from->counts.items,
+                                            .disagreements = from->counts.disagreements,
+                                            .wins = from->counts.wins,
+                                            .losses = from->counts.losses,
+                                            .timeouts = from->counts.timeouts,
+                                            .gain = from->gain,
+                                            .gain_low = from->gain_low,
+                                            .gain_high = from->gain_high,
+                                            .worse = from->worse };
+        snprintf(out->sites[i].name, sizeof out->sites[i].name, "%s",
+                 tl_core_site_name(core, from->site));
+        if (from->worse) put_losing_site(&out->sites[i], s->blocked_by_site, out);
+    }
+}
+
+static void describe_standing(const tl_core *core, const tl_shadow *shadow,
+                              const tl_gate_standing *s, tl_standing *out)
 {
     bool challenges = (shadow->watch & TL_GATE_BETTER) != 0;
     *out = (tl_standing){ .version = shadow->version,
@@ -38,6 +75,7 @@ static void describe_standing(const tl_shadow *shadow, const tl_gate_standing *s
                           .needed = s->needed,
                           .blocked_by_site = s->blocked_by_site };
     snprintf(out->words, sizeof out->words, "%s", s->words);
+    if (challenges) describe_sites(core, s, out);
 }
 
 size_t tl_core_standings(tl_core *core, tl_standing *out, size_t capacity)
@@ -46,7 +84,7 @@ size_t tl_core_standings(tl_core *core, tl_standing *out, size_t capacity)
     for (size_t i = 0; i < core->shadow_count && count < capacity; i++) {
         tl_gate_standing standing;
         if (!tl_gate_describe(core->gate, core->shadows[i].key, &standing)) continue;
-        describe_standing(&core->shadows[i], &standing, &out[count++]);
+        describe_standing(core, &core->shadows[i], &standing, &out[count++]);
     }
     return count;
 }

@@ -42,7 +42,12 @@ uint64_t tl_shadow_unit(const tl_prediction_record *p, tl_evidence_unit unit)
 
 uint64_t tl_shadow_site(const tl_prediction_record *p)
 {
-    return hash_text(p->site, 0);
+    return tl_shadow_site_of(p->site);
+}
+
+uint64_t tl_shadow_site_of(const char *name)
+{
+    return hash_text(name, 0);
 }
 
 uint64_t tl_shadow_source(const char *source)

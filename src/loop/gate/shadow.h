@@ -39,6 +39,7 @@ tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count);
 uint64_t tl_shadow_unit(const tl_prediction_record *prediction, tl_evidence_unit unit);
 /* Hash of where it is; 0: nobody said. */
 uint64_t tl_shadow_site(const tl_prediction_record *prediction);
+uint64_t tl_shadow_site_of(const char *name);
 /* Hash of who gives a label; NULL: nobody knows. */
 uint64_t tl_shadow_source(const char *source);
 /* A prediction as the gate takes it, without what the shadows decided. */

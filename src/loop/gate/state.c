@@ -77,6 +77,7 @@ tl_status tl_core_gate_save(const tl_core *core, tl_blob *blob, tl_error *err)
         status = save_shadow(&core->shadows[i], blob, err);
     tl_blob_u64(blob, core->candidate == NULL ? 0 : core->candidate->number);
     save_notes(core, blob);
+    tl_core_sites_save(core, blob);
     if (status == TL_OK) status = tl_core_review_save(core, blob, err);
     return status == TL_OK ? tl_core_trust_save(core, blob, err) : status;
 }
@@ -222,6 +223,7 @@ tl_status tl_core_gate_load(tl_core *core, tl_blob_reader *body, tl_error *err)
     if (status == TL_OK && waiting != 0)
         status = tl_version_read(core->graph, core->items, waiting, &core->candidate, err);
     if (status == TL_OK) status = load_notes(core, body, err);
+    if (status == TL_OK) status = tl_core_sites_load(core, body, err);
     if (status == TL_OK) status = tl_core_review_load(core, body, err);
     return status == TL_OK ? tl_core_trust_load(core, body, err) : status;
 }

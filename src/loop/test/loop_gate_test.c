@@ -66,6 +66,67 @@ static void a_cold_loop_publishes_and_a_warm_one_has_a_baseline(void **state)
     verify(f);
 }
 
+static void predict_at(fixture *f, const char *site, int count)
+{
+    tl_error err = { 0 };
+    float x[FEATURES] = { 0 };
+    for (int i = 0; i < count; i++) {
+        tl_prediction prediction;
+        tl_item item = { .features = x, .feature_count = FEATURES, .site = site };
+        ok(tl_loop_predict(f->loop, &item, &prediction, &err), &err);
+    }
+}
+
+/* The gate is told of items that the challenger calls otherwise: first of some at south, where it is
+ * wrong, then of north, where it is right, until it wins over all. */
+static void disagree_by_site(tl_core *core, uint64_t key)
+{
+    tl_error err = { 0 };
+    for (uint64_t i = 1; i <= 200; i++) {
+        bool south = i <= 20, flags = i % 3 == 0;
+        tl_gate_item item = { .position = core->position + i,
+                              .time_us = core->now_us,
+                              .site = tl_shadow_site_of(south ? "south" : "north"),
+                              .flagged = !flags,
+                              .drawn = true,
+                              .propensity = 1,
+                              .shadow = { { key, flags } },
+                              .shadow_count = 1 };
+        ok(tl_gate_item_add(core->gate, &item, &err), &err);
+        (void)tl_gate_label(core->gate, item.position, flags != south, 1);
+    }
+}
+
+static void a_site_that_loses_is_called_by_its_name(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 3, 0);
+    label_some(f, &rng, 120);
+    predict_at(f, "north", 2);
+    predict_at(f, "south", 1);
+    settle(f);
+    reopen(f); /* names outlive a restart */
+    assert_true(shadows_of(f) >= 1);
+    tl_core *core = f->loop->core;
+    const tl_shadow *challenger = tl_core_find_watched(core, TL_WATCH_CHALLENGER);
+    assert_non_null(challenger);
+    disagree_by_site(core, challenger->key);
+    tl_standing standings[TL_GATE_SHADOW_MAX];
+    size_t at = 0, count = tl_core_standings(core, standings, TL_COUNT_OF(standings));
+    while (at < count && strcmp(standings[at].role, "challenger") != 0) at++;
+    assert_true(at < count);
+    const tl_standing *s = &standings[at];
+    assert_true(s->blocked_by_site);
+    assert_non_null(strstr(s->site_words, "better over all, but proven worse at site south: "));
+    assert_non_null(strstr(s->site_words, "right in 0 of 20 reviewed disagreements"));
+    assert_null(strstr(s->site_words, "north"));
+    bool south_second = strcmp(s->sites[1].name, "south") == 0;
+    assert_int_equal(s->site_count, 2);
+    assert_string_equal(s->sites[!south_second].name, "north");
+    assert_true(s->sites[south_second].worse && !s->sites[!south_second].worse);
+}
+
 /* Nobody disagrees, so nothing can be proven: a newer version gets its turn. */
 static void a_challenger_that_gets_nowhere_gives_way(void **state)
 {
@@ -284,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PROVEN_TEST(a_cold_loop_publishes_and_a_warm_one_has_a_baseline),
         PROVEN_TEST(a_challenger_that_gets_nowhere_gives_way),
+        PROVEN_TEST(a_site_that_loses_is_called_by_its_name),
         PROVEN_TEST(learning_is_certified_when_it_is_proven),
         PROVEN_TEST(a_journal_tells_what_another_policy_would_have_said),
         PROVEN_TEST(harm_is_taken_back),

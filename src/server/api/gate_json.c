@@ -32,6 +32,23 @@ static void write_text(tl_json_writer *w, const char *key, const char *text)
 
 /* ---- Standings and events -------------------------------------------------------------------- */
 
+static void write_site(tl_json_writer *w, const tl_site_standing *s)
+{
+    tl_json_object(w);
+    write_text(w, "site", s->name);
+    write_uint(w, "units", s->units);
+    write_uint(w, "items", s->items);
+    write_uint(w, "disagreements", s->disagreements);
+    write_uint(w, "wins", s->wins);
+    write_uint(w, "losses", s->losses);
+    write_uint(w, "timeouts", s->timeouts);
+    write_double(w, "gain", s->gain);
+    write_double(w, "gain_low", s->gain_low);
+    write_double(w, "gain_high", s->gain_high);
+    write_bool(w, "worse", s->worse);
+    tl_json_object_end(w);
+}
+
 static void write_standing(tl_json_writer *w, const tl_standing *s)
 {
     tl_json_object(w);
@@ -56,6 +73,11 @@ static void write_standing(tl_json_writer *w, const tl_standing *s)
     write_double(w, "needed", s->needed);
     write_bool(w, "blocked_by_site", s->blocked_by_site);
     write_text(w, "words", s->words);
+    write_text(w, "site_words", s->site_words);
+    tl_json_key(w, "sites");
+    tl_json_array(w);
+    for (size_t i = 0; i < s->site_count; i++) write_site(w, &s->sites[i]);
+    tl_json_array_end(w);
     tl_json_object_end(w);
 }
 
