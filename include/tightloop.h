@@ -212,9 +212,12 @@ typedef struct tl_review_options {
     double
         band; /* probability of an audit just below the threshold that is to be certified, while the
                     line is frozen; below audit_rate: no denser there; default 0 */
-    double escapes;    /* of the defects, missed at most below the accepting threshold, to be
+    double escapes;       /* of the defects, missed at most below the accepting threshold, to be
                           certified while the line is frozen; default 0.01 */
-    double confidence; /* of that certificate; default 0.95 */
+    double confidence;    /* of that certificate; default 0.95 */
+    double disagreements; /* share of all items that people are asked about only because versions in
+                             the shadow disagree; beyond, not all of these are asked about. 1: all;
+                             default 0.05 */
 } tl_review_options;
 
 typedef struct tl_loop_options {

@@ -41,6 +41,7 @@ void tl_loop_review_policy(const tl_loop_config *config, tl_reviewer_policy *out
     out->budget = config->review.budget;
     out->blind_rate = config->review.blind;
     out->band_rate = config->review.band;
+    out->disagreements = config->review.disagreements;
 }
 
 tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_options *review,
@@ -58,11 +59,11 @@ tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_o
     if (!(review->budget >= 0.0 && review->budget <= 1.0 && review->blind >= 0.0 &&
           review->band >= 0.0 && review->band <= 1.0 && review->blind <= 1.0 &&
           review->escapes > 0.0 && review->escapes <= 0.5 && review->confidence > 0.5 &&
-          review->confidence < 1.0))
-        return tl_fail(
-            err, TL_EINVAL,
-            "review: budget, band and blind must be 0 to 1, escapes above 0 to 0.5, confidence "
-            "above 0.5 and below 1");
+          review->confidence < 1.0 && review->disagreements > 0.0 && review->disagreements <= 1.0))
+        return tl_fail(err, TL_EINVAL,
+                       "review: budget, band and blind must be 0 to 1, disagreements above 0 to 1, "
+                       "escapes above "
+                       "0 to 0.5, confidence above 0.5 and below 1");
     tl_gate_policy policy = tl_loop_config_gate(options);
     const char *problem = tl_gate_policy_check(&policy);
     return problem == NULL ? TL_OK : tl_fail(err, TL_EINVAL, "gate: %s", problem);
@@ -79,14 +80,15 @@ typedef struct policy_number {
 #member, offsetof(tl_loop_config, part.member), whole                                      \
     }
 static const policy_number NUMBERS[] = {
-    NUMBER(gate, alpha, false),          NUMBER(gate, effect, false),
-    NUMBER(gate, cost_miss, false),      NUMBER(gate, cost_false_alarm, false),
-    NUMBER(gate, noise, false),          NUMBER(gate, hostile, false),
-    NUMBER(gate, promised_error, false), NUMBER(gate, alarm_days, true),
-    NUMBER(gate, take_back_days, true),  NUMBER(gate, timeout_s, true),
-    NUMBER(gate, drift_items, true),     NUMBER(review, budget, false),
-    NUMBER(review, band, false),         NUMBER(review, blind, false),
-    NUMBER(review, escapes, false),      NUMBER(review, confidence, false),
+    NUMBER(gate, alpha, false),           NUMBER(gate, effect, false),
+    NUMBER(gate, cost_miss, false),       NUMBER(gate, cost_false_alarm, false),
+    NUMBER(gate, noise, false),           NUMBER(gate, hostile, false),
+    NUMBER(gate, promised_error, false),  NUMBER(gate, alarm_days, true),
+    NUMBER(gate, take_back_days, true),   NUMBER(gate, timeout_s, true),
+    NUMBER(gate, drift_items, true),      NUMBER(review, budget, false),
+    NUMBER(review, band, false),          NUMBER(review, blind, false),
+    NUMBER(review, escapes, false),       NUMBER(review, confidence, false),
+    NUMBER(review, disagreements, false),
 };
 
 void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w)
@@ -149,6 +151,7 @@ bool tl_loop_policy_read(const tl_json *section, tl_loop_config *config)
     for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
         char *at = (char *)config + NUMBERS[i].offset;
         const char *key = NUMBERS[i].key;
+        if (tl_json_get(section, key) == NULL) continue; /* a knob that came later */
         if (NUMBERS[i].whole ? !read_whole(section, key, (uint32_t *)at)
                              : !tl_json_number(tl_json_get(section, key), (double *)at))
             return false;

@@ -10,6 +10,7 @@ static const double LN_C_MIN = -16.0, LN_C_MAX = 12.0, STEP = 0.05, RATE_DECAY =
 
 struct tl_reviewer {
     tl_reviewer_policy policy;
+    tl_rivals rivals;
     double ln_c;
     double step_sum; /* of probabilities since ln_c last moved */
     uint32_t step_items;
@@ -22,7 +23,7 @@ struct tl_reviewer {
 
 tl_reviewer_policy tl_reviewer_policy_default(void)
 {
-    return (tl_reviewer_policy){ .audit_rate = 0.02, .disagreement_rate = 1.0 };
+    return (tl_reviewer_policy){ .audit_rate = 0.02, .disagreements = 0.05 };
 }
 
 static bool is_share(double x)
@@ -36,8 +37,8 @@ const char *tl_reviewer_policy_check(const tl_reviewer_policy *policy)
     if (!is_share(policy->budget)) return "the review budget must be 0 to 1";
     if (!is_share(policy->band_rate)) return "the rate of audits in the band must be 0 to 1";
     if (!is_share(policy->blind_rate)) return "the share of blind reviews must be 0 to 1";
-    if (!(policy->disagreement_rate > 0.0 && policy->disagreement_rate <= 1.0))
-        return "the share of disagreements to review must be above 0, up to 1";
+    if (!(policy->disagreements > 0.0 && policy->disagreements <= 1.0))
+        return "the share of items to ask about for disagreements must be above 0, up to 1";
     return NULL;
 }
 
@@ -92,6 +93,8 @@ void tl_reviewer_set_policy(tl_reviewer *reviewer, const tl_reviewer_policy *pol
     TL_ASSERT(tl_reviewer_policy_check(policy) == NULL);
     if (policy->budget != reviewer->policy.budget && policy->budget > 0.0)
         reviewer->ln_c = log(policy->budget); /* a start below the budget, as mean u is below 1 */
+    if (policy->disagreements != reviewer->policy.disagreements)
+        tl_rivals_init(&reviewer->rivals, policy->disagreements);
     reviewer->policy = *policy;
 }
 
@@ -171,11 +174,11 @@ static odds odds_of(tl_reviewer *r, const tl_review_signals *s)
     double audit = fmin(p->audit_rate * alarm, 1.0);
     double u = p->budget > 0.0 ? teaches(r, s) : 0.0;
     if (s->cold) return (odds){ 1.0, 0.0, TL_REVIEW_COLD };
+    double asked = tl_rivals_step(&r->rivals, &s->rivals, !s->flagged && !s->zone);
     if (s->flagged) return (odds){ 1.0, 0.0, TL_REVIEW_FLAGGED };
     if (s->zone) return (odds){ 1.0, 0.0, TL_REVIEW_ZONE };
-    /* One constant for all of them, whatever else speaks for an item: bets on disagreements then
-     * need no weights. */
-    if (s->disagreement) return (odds){ p->disagreement_rate, 0.0, TL_REVIEW_DISAGREEMENT };
+    /* Whatever else speaks for an item, so that it stays one constant as long as it can. */
+    if (asked > 0.0) return (odds){ fmax(asked, audit), 0.0, TL_REVIEW_DISAGREEMENT };
     odds out = { audit, audit, TL_REVIEW_AUDIT };
     double band = s->band ? fmin(p->band_rate * alarm, 1.0) : 0.0;
     double worth = p->budget > 0.0 ? fmin(audit + exp(r->ln_c) * u, 1.0) : 0.0;

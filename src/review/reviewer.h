@@ -4,7 +4,7 @@
  * The rules, from the strongest:
  *   cold or flagged   always (probability 1); so is what lies in the zone of review (zones.h)
  *   disagreement      some version in the shadow calls a passed item otherwise: always, or with one
- *                     constant probability where these would be too many
+ *                     constant probability where these would be too many (rivals.h)
  *   band              its score lies where a certificate is to be proven (zones.h): at `band_rate`
  *   others            min(1, q + c u): q the audit rate, u how much the item would teach,
  *                     u = 0.5 * 4 p (1 - p) + 0.3 * (rank of its novelty)^32 + 0.2 * its value
@@ -23,13 +23,15 @@
 #define TL_REVIEW_REVIEWER_H
 
 #include "review/draw.h"
+#include "review/rivals.h"
 
 typedef struct tl_reviewer_policy {
     uint8_t key[TL_DRAW_KEY_BYTES]; /* secret, one a loop */
     double audit_rate;              /* q: of what passed, 0..1; 0.02 */
     double budget;                  /* B: share of all items put before people, flagged ones and
                                        audits included; 0: nothing beyond these; 0 */
-    double disagreement_rate;       /* of passed items that a shadow calls otherwise, (0, 1]; 1 */
+    double disagreements;           /* share of all items that people are asked about because only
+                                       challengers, or only snapshots, disagree, (0, 1]; 0.05 */
     double band_rate;               /* in the band; at or below the audit rate: no denser; 0 */
     double blind_rate;              /* of the flagged items, shown without the verdict, so that a
                                        missing verdict does not tell that the item passed; 0 */
@@ -69,13 +71,13 @@ const char *tl_review_reason_text(tl_review_reason reason);
 typedef struct tl_review_signals {
     tl_id id;
     bool flagged, cold;
-    bool disagreement; /* some version in the shadow decides otherwise */
-    bool zone;         /* in the zone of review: above what is accepted unseen */
-    bool band;         /* in the band below a threshold that is to be certified */
-    float p;           /* calibrated probability of a defect, 0..1; NaN: not known */
-    float novelty;     /* raw score of any scale, higher is newer; NaN: none */
-    float value;       /* whatever else speaks for asking, 0..1; 0: nothing */
-    float alarm;       /* factor on audits while a drift alarm stands, 4; else 1 */
+    tl_rival_calls rivals; /* what versions in the shadow make of it */
+    bool zone;             /* in the zone of review: above what is accepted unseen */
+    bool band;             /* in the band below a threshold that is to be certified */
+    float p;               /* calibrated probability of a defect, 0..1; NaN: not known */
+    float novelty;         /* raw score of any scale, higher is newer; NaN: none */
+    float value;           /* whatever else speaks for asking, 0..1; 0: nothing */
+    float alarm;           /* factor on audits while a drift alarm stands, 4; else 1 */
 } tl_review_signals;
 
 enum { TL_REVIEW_ALARM_FACTOR = 4 };

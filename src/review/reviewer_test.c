@@ -35,14 +35,14 @@ static tl_reviewer *make(tl_reviewer_policy policy)
 static void strong_rules_are_certain(void **state)
 {
     (void)state;
-    tl_reviewer *r = make((tl_reviewer_policy){ .disagreement_rate = 1.0 });
+    tl_reviewer *r = make((tl_reviewer_policy){ .disagreements = 1.0 });
     tl_review_signals s = passed((tl_id){ .bytes = { 1 } });
     assert_false(tl_reviewer_choose(r, &s).review);
     assert_true(tl_reviewer_choose(r, &s).propensity == 0.0f);
     static const tl_review_reason wanted[] = { TL_REVIEW_DISAGREEMENT, TL_REVIEW_FLAGGED,
                                                TL_REVIEW_COLD };
     for (int i = 0; i < 3; i++) { /* each is stronger than those before it */
-        s.disagreement = true;
+        s.rivals.disagrees[TL_RIVAL_SNAPSHOT] = true;
         s.flagged = i >= 1;
         s.cold = i >= 2;
         tl_review_choice choice = tl_reviewer_choose(r, &s);
@@ -87,17 +87,22 @@ static void rates_follow_their_rule(void **state)
 {
     (void)state;
     tl_reviewer_policy policy = tl_reviewer_policy_default();
-    policy.disagreement_rate = 0.25;
+    policy.disagreements = 0.07; /* a quarter of a quarter of all items, and a bit */
     policy.band_rate = 0.125;
     policy.blind_rate = 0.5;
     tl_reviewer *r = make(policy);
     tl_rng rng;
     tl_rng_seed(&rng, 2, 0);
-    enum { N = 40000 };
+    enum { N = 40000, SETTLED = 400 };
+    for (int i = 0; i < SETTLED; i++) {
+        tl_review_signals s = passed(make_id(&rng));
+        s.rivals.disagrees[TL_RIVAL_CHALLENGER] = i % 4 == 0;
+        tl_reviewer_choose(r, &s);
+    }
     int count[4] = { 0 }, blind[4] = { 0 }, plain = 0;
     for (int i = 0; i < N; i++) {
         tl_review_signals s = passed(make_id(&rng));
-        s.disagreement = i % 4 == 0;
+        s.rivals.disagrees[TL_RIVAL_CHALLENGER] = i % 4 == 0;
         s.band = i % 4 == 1;
         s.alarm = i % 4 == 2 ? TL_REVIEW_ALARM_FACTOR : 1.0f;
         s.flagged = i % 4 == 3;
@@ -231,7 +236,7 @@ static void policies_are_checked(void **state)
     bad[1].budget = NAN;
     bad[2].band_rate = -0.1;
     bad[3].blind_rate = 2;
-    bad[4].disagreement_rate = 0;
+    bad[4].disagreements = 0;
     for (int i = 0; i < 5; i++) assert_non_null(tl_reviewer_policy_check(&bad[i]));
 }
 

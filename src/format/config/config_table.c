@@ -158,6 +158,9 @@ static const tl_config_field REVIEW_FIELDS[] = {
       "line is frozen." },
     { "confidence", TL_CONFIG_DOUBLE, V(confidence), 0.51, 0.9999, NULL, NULL, NULL,
       "Of that certificate." },
+    { "disagreements", TL_CONFIG_DOUBLE, V(disagreements), 0.001, 1, NULL, NULL, NULL,
+      "Share of all items that people are asked about only because versions in the shadow call "
+      "them otherwise; beyond, not all of these are asked about. 1: all." },
 };
 static const tl_config_table REVIEW = TABLE(REVIEW_FIELDS);
 

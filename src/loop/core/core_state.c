@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 6, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 7, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@ tl_model *tl_shadow_model(const tl_shadow *shadow, uint32_t class_count)
 {
     tl_model from = { .version = shadow->version,
                       .key = shadow->key,
+                      .challenges = shadow->watch == TL_GATE_BETTER,
                       .class_count = class_count,
                       .weights = shadow->weights,
                       .head = shadow->head,

@@ -255,6 +255,18 @@ static void make_room_for_shadows(const batch *b)
             tl_arena_alloc(&b->row[i].op->arena, b->shadow_count * sizeof(tl_shadow_record));
 }
 
+static void note_rivals(const batch *b, const tl_prediction_record *p, tl_rival_calls *out)
+{
+    for (size_t s = 0; s < b->shadow_count; s++) {
+        tl_rival sort = b->shadows[s]->challenges ? TL_RIVAL_CHALLENGER : TL_RIVAL_SNAPSHOT;
+        uint64_t key = b->shadows[s]->key;
+        if (key > out->newest[sort]) out->newest[sort] = key;
+        for (uint32_t i = 0; i < p->shadow_count; i++)
+            if (p->shadows[i].version == key && p->shadows[i].flagged != p->flagged)
+                out->disagrees[sort] = true;
+    }
+}
+
 static void choose_for_review(const batch *b, uint32_t index)
 {
     tl_prediction_record *p = record_of(b, index);
@@ -266,8 +278,7 @@ static void choose_for_review(const batch *b, uint32_t index)
                                   .band = score >= b->zones.band_low && score < b->zones.band_high,
                                   .novelty = b->row[index].novelty,
                                   .alarm = (float)b->audit_factor };
-    for (uint32_t i = 0; i < p->shadow_count; i++)
-        signals.disagreement = signals.disagreement || p->shadows[i].flagged != p->flagged;
+    note_rivals(b, p, &signals.rivals);
     if (b->loop->review.budget > 0.0)
         signals.p = (float)tl_calibrator_read(&b->loop->calibrator, score);
     tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);

@@ -14,7 +14,8 @@ enum { TL_MODEL_NETWORK, TL_MODEL_FAST, TL_MODEL_HEAD_COUNT }; /* order in head_
 typedef struct tl_model {
     _Atomic uint32_t references;
     uint64_t version, epoch;
-    uint64_t key; /* of a policy in shadow, see gate/shadow.h; else 0 */
+    uint64_t key;    /* of a policy in shadow, see gate/shadow.h; else 0 */
+    bool challenges; /* of one in shadow: it may be promoted */
     uint32_t class_count;
     tl_weights *weights;
     tl_head *head; /* NULL: the fast head knows nothing yet and says so (equal scores) */
