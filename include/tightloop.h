@@ -467,14 +467,18 @@ TL_API void tl_loop_status(tl_loop *loop, tl_loop_state *out);
 /* How long a stage of the loop takes, since the process began. */
 typedef struct tl_loop_stage {
     const char
-        *name; /* "answer" (arrival to durable answer), "commit" (feedback to durable), "update"
-                         (a round's records applied), "publish" (a round's new model swapped in),
-                         "label_to_served" (feedback to the model that knows it). Static */
+        *name; /* of each request: "answer" (arrival to durable answer); of each label: "commit"
+                         (feedback to durable), "update" (a round's records applied), "publish" (a
+                         round's new model swapped in), "label_to_served" (all three: feedback to
+                         the model that knows it); of each version: "candidate" (the newest of its
+                         labels applied, until its judgement is durable), "verdict" (from then until
+                         it answers), "first_answer" (until the first durable answer by it); of
+                         versions that never answered only the first. Static */
     uint64_t count;
     double sum_seconds, p50_seconds, p99_seconds;
 } tl_loop_stage;
 
-enum { TL_LOOP_STAGE_COUNT = 5 };
+enum { TL_LOOP_STAGE_COUNT = 8 };
 TL_API void tl_loop_stages(tl_loop *loop, tl_loop_stage out[TL_LOOP_STAGE_COUNT]);
 
 typedef struct tl_version_info {
@@ -493,6 +497,9 @@ typedef struct tl_version_info {
 
 /* Copy up to `capacity` of the newest versions, newest first; returns how many were written. */
 TL_API size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity);
+/* One of them, however old. TL_ENOTFOUND. */
+TL_API tl_status tl_loop_version(tl_loop *loop, uint64_t number, tl_version_info *out,
+                                 tl_error *err);
 
 /* A policy that decides in shadow of what answers, and how its evidence stands. */
 enum { TL_STANDING_SITE_MAX = 16 };
@@ -565,8 +572,8 @@ typedef struct tl_review_item {
     bool flagged;
     uint32_t label;     /* as answered */
     float defect_score; /* NaN when blind */
-    const char *why;    /* the rule: "disagreement", "flagged", "cold"; "blind" when blind. Static */
-    const char *words;  /* the same for people. Static */
+    const char *why;   /* the rule: "disagreement", "flagged", "cold"; "blind" when blind. Static */
+    const char *words; /* the same for people. Static */
     /* "" where nothing was told. */
     char site[TL_TEXT_BYTES_MAX], line[TL_TEXT_BYTES_MAX], part[TL_TEXT_BYTES_MAX];
     char board[TL_TEXT_BYTES_MAX], lot[TL_TEXT_BYTES_MAX];
@@ -596,9 +603,11 @@ TL_API size_t tl_loop_gate_events(tl_loop *loop, tl_gate_event *out, size_t capa
 /* A change of what answers, or a verdict on it, as the journal keeps it, with its evidence. */
 typedef struct tl_verdict_info {
     char kind[16]; /* "publish", "promote", "certify", "take_back", "rollback", "alarm",
-                                    "freeze", "unfreeze" */
+                                    "freeze", "unfreeze"; of one version also "challenge" (it was
+                                    made, and decides in shadow or waits), "try" (by hand) */
     char who[TL_TEXT_BYTES_MAX]; /* "gate", or who did it by hand; "": the rule of publishing */
     uint64_t position, version;
+    uint64_t champion; /* what answered then, as far as it is told; take_back: what gave way */
     int64_t time_us;
     bool dry_run;             /* it was only said */
     bool judged;              /* by the gate: what follows is known */
@@ -606,12 +615,14 @@ typedef struct tl_verdict_info {
     double log_e, log_needed; /* evidence, and what it took, nats */
     uint64_t units, items, disagreements, wins, losses, timeouts;
     double gain, gain_low, gain_high; /* as in tl_standing */
-    double tti_seconds;               /* since what it is held against was frozen; NaN: not known */
+    double tti_seconds; /* since the baseline was frozen that ended with it; NaN: none did */
     uint64_t tti_labels;
+    bool tti_proven; /* improved upon; else given up: it would have taken longer */
     char words[256];
 } tl_verdict_info;
 
-/* The newest of them, newest first, as above; `version` 0: of all versions. Reads the journal. */
+/* The newest of them, newest first, as above; `version` 0: of all versions. Reads the journal, all of
+ * it: however old they are. */
 TL_API size_t tl_loop_verdicts(tl_loop *loop, uint64_t version, tl_verdict_info *out,
                                size_t capacity);
 

@@ -419,6 +419,18 @@ void tl_loop_stages(tl_loop *loop, tl_loop_stage out[TL_LOOP_STAGE_COUNT])
         out[i] = (tl_loop_stage){ .name = i == 0 ? "commit" : "x", .p50_seconds = 0.25 };
 }
 
+tl_status tl_loop_version(tl_loop *loop, uint64_t number, tl_version_info *out, tl_error *err)
+{
+    tl_version_info versions[4];
+    size_t count = tl_loop_versions(loop, versions, 4);
+    for (size_t i = 0; i < count; i++) {
+        if (versions[i].number != number) continue;
+        *out = versions[i];
+        return TL_OK;
+    }
+    return tl_fail(err, TL_ENOTFOUND, "no version %llu", (unsigned long long)number);
+}
+
 size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
 {
     size_t count = capacity < 2 ? capacity : 2;

@@ -247,19 +247,31 @@ static const char *verdict_words(const char *kind)
         { "alarm", "broke the promised error rate" },
         { "freeze", "was frozen" },
         { "unfreeze", "was unfrozen" },
+        { "challenge", "was made to challenge what answers: in shadow, or waiting for it" },
+        { "try", "was put up for shadow by hand" },
     };
     for (size_t i = 0; i < TL_COUNT_OF(kinds); i++)
         if (strcmp(kinds[i].kind, kind) == 0) return kinds[i].words;
     return kind;
 }
 
-static void print_verdict(const tl_json *v)
+/* The version explained gave way: the event is about the one that came back for it. */
+static bool gave_way(const tl_json *v, uint64_t version)
 {
-    char text[32];
+    return strcmp(text_of(v, "kind"), "take_back") == 0 && count_of(v, "champion") == version &&
+           count_of(v, "version") != version;
+}
+
+static void print_verdict(const tl_json *v, uint64_t version)
+{
+    char text[32], back[64];
     const char *who = text_of(v, "who");
+    snprintf(back, sizeof back, "was taken back: version %" PRIu64 " answers for it",
+             count_of(v, "version"));
     const tl_json *evidence = tl_json_get(v, "evidence");
     printf("\n%s  %s%s, by %s (position %" PRIu64 ")\n", when(number_of(v, "time"), text),
-           verdict_words(text_of(v, "kind")), flag_of(v, "dry_run") ? " - not done: dry run" : "",
+           gave_way(v, version) ? back : verdict_words(text_of(v, "kind")),
+           flag_of(v, "dry_run") ? " - not done: dry run" : "",
            *who == '\0'               ? "the rule of publishing"
            : strcmp(who, "gate") == 0 ? "the gate"
                                       : who,
@@ -268,8 +280,11 @@ static void print_verdict(const tl_json *v)
     if (evidence == NULL) return;
     print_evidence(evidence);
     if (!isnan(number_of(evidence, "tti_seconds")))
-        printf("    it took      %" PRIu64 " labels, %s\n", count_of(evidence, "tti_labels"),
-               span(number_of(evidence, "tti_seconds"), text));
+        printf("    %s%" PRIu64 " labels, %s\n",
+               flag_of(evidence, "tti_proven")
+                   ? "it took      "
+                   : "given up     nothing was proven better than the baseline in ",
+               count_of(evidence, "tti_labels"), span(number_of(evidence, "tti_seconds"), text));
 }
 
 static void print_needed(const tl_json *shadow)
@@ -297,7 +312,7 @@ static void print_version(const tl_json *answer)
     for (const tl_json *s = tl_json_first(shadows); s != NULL; s = s->next) print_needed(s);
     for (const tl_json *s = tl_json_first(shadows); s != NULL; s = s->next) print_shadow(s, true);
     const tl_json *verdict = tl_json_first(tl_json_get(answer, "verdicts"));
-    for (; verdict != NULL; verdict = verdict->next) print_verdict(verdict);
+    for (; verdict != NULL; verdict = verdict->next) print_verdict(verdict, count_of(v, "number"));
     print_events(tl_json_get(answer, "events"));
 }
 

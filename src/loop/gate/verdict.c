@@ -16,6 +16,25 @@ const char *tl_core_verdict(const tl_core *core, uint64_t *number)
     return VERDICT_EVENTS[core->verdict.kind];
 }
 
+/* The baseline that the verdict ends; NULL: it ends none. */
+static const tl_shadow *ended_by(tl_core *core, const tl_gate_verdict *v, bool dry)
+{
+    const tl_shadow *baseline = tl_core_find_watched(core, TL_WATCH_BASELINE);
+    if (baseline == NULL || v->kind == TL_GATE_ALARM) return NULL;
+    return dry && v->version != baseline->key ? NULL : baseline;
+}
+
+/* Time to improvement ends with it: proven, or given up and longer than that (censored). */
+static void write_tti(const tl_core *core, const tl_shadow *baseline, bool proven,
+                      tl_json_writer *w)
+{
+    tl_json_key(w, "tti_seconds");
+    tl_json_double(w, (double)(core->now_us - baseline->since_us) / 1e6);
+    tl_json_key(w, "tti_labels");
+    tl_json_uint(w, core->label_events - baseline->since_labels);
+    tl_json_key(w, "tti_proven"), tl_json_boolean(w, proven);
+}
+
 void tl_core_write_verdict(tl_core *core, tl_text *out)
 {
     const tl_gate_verdict *v = &core->verdict;
@@ -40,12 +59,8 @@ void tl_core_write_verdict(tl_core *core, tl_text *out)
     tl_json_key(&w, "wins"), tl_json_uint(&w, v->counts.wins);
     tl_json_key(&w, "losses"), tl_json_uint(&w, v->counts.losses);
     tl_json_key(&w, "timeouts"), tl_json_uint(&w, v->counts.timeouts);
-    if (shadow != NULL) {
-        tl_json_key(&w, "tti_seconds");
-        tl_json_double(&w, (double)(core->now_us - shadow->since_us) / 1e6);
-        tl_json_key(&w, "tti_labels");
-        tl_json_uint(&w, core->label_events - shadow->since_labels);
-    }
+    const tl_shadow *baseline = ended_by(core, v, dry);
+    if (baseline != NULL) write_tti(core, baseline, v->kind != TL_GATE_TAKE_BACK, &w);
     tl_json_key(&w, "gain"), tl_json_double(&w, v->gain);
     tl_json_key(&w, "gain_low"), tl_json_double(&w, v->gain_low);
     tl_json_key(&w, "gain_high"), tl_json_double(&w, v->gain_high);

@@ -138,6 +138,14 @@ static void a_challenger_that_gets_nowhere_gives_way(void **state)
     const tl_gate_note *first = newest_note(f, TL_NOTE_CHALLENGE);
     assert_non_null(first);
     uint64_t version = first->version;
+    tl_verdict_info told[4]; /* what the core forgets the journal tells */
+    assert_int_equal(tl_loop_verdicts(f->loop, version, told, 4), 1);
+    assert_string_equal(told[0].kind, "challenge");
+    tl_version_info info;
+    tl_error err = { 0 };
+    ok(tl_loop_version(f->loop, version, &info, &err), &err);
+    assert_true(info.number == version && !info.champion);
+    assert_int_equal(tl_loop_version(f->loop, version + 1000, &info, &err), TL_ENOTFOUND);
     label_some(f, &rng, 200);
     drain(f);
     assert_int_equal(newest_note(f, TL_NOTE_CHALLENGE)->version, version);
@@ -166,6 +174,14 @@ static void learning_is_certified_when_it_is_proven(void **state)
     while (proven < core->tti_count && !core->tti[proven].proven) proven++;
     assert_true(proven < core->tti_count);
     assert_true(core->tti[proven].labels > 0 && core->tti[proven].labels <= 400);
+    tl_verdict_info verdicts[64];
+    size_t at = 0, count = tl_loop_verdicts(f->loop, 0, verdicts, TL_COUNT_OF(verdicts));
+    while (at < count && !verdicts[at].judged) at++;
+    assert_true(at < count && verdicts[at].tti_proven);
+    size_t last = core->tti_count;
+    while (last-- > 0 && !core->tti[last].proven) {
+    }
+    assert_int_equal(verdicts[at].tti_labels, core->tti[last].labels);
     reopen(f);
     verify(f);
 }
@@ -266,6 +282,7 @@ static void harm_is_taken_back(void **state)
     assert_string_equal(verdicts[0].who, "gate");
     assert_true(verdicts[0].judged && verdicts[0].disagreements > 0);
     assert_true(verdicts[0].log_e >= verdicts[0].log_needed);
+    assert_true(verdicts[0].tti_labels > 0 && !verdicts[0].tti_proven); /* given up: censored */
     for (size_t i = 1; i < count; i++) assert_true(verdicts[i].position < verdicts[i - 1].position);
     assert_string_equal(verdicts[count - 1].kind, "publish");
     assert_false(verdicts[count - 1].judged);

@@ -73,7 +73,9 @@ static void count_answers(tl_loop *loop, const tl_predict_op *op)
     loop->shared.seen.reviews += reviews;
     loop->shared.seen.position = op->entry.last_position;
     pthread_mutex_unlock(&loop->mutex);
-    tl_histogram_record_ns(&loop->answer_ns, tl_env_mono_ns(loop->runtime->env) - op->arrived_ns);
+    int64_t now_ns = tl_env_mono_ns(loop->runtime->env);
+    tl_histogram_record_ns(&loop->answer_ns, now_ns - op->arrived_ns);
+    if (op->model != NULL) tl_spans_answered(&loop->spans, op->model->version, now_ns);
 }
 
 /* Feedback may wait for ids that were brought: it is joined before the answer leaves. */

@@ -94,6 +94,9 @@ tl_status tl_learner_settle(tl_loop *loop, tl_error *err)
     share_state(loop);
     share_calibrator(loop);
     tl_status fed = tl_training_feed(loop, err);
+    int64_t now_ns = tl_env_mono_ns(loop->runtime->env);
+    tl_spans_handed(&loop->spans, loop->queued_ops, now_ns);
+    tl_spans_serves(&loop->spans, tl_core_champion(loop->core), now_ns);
     return status == TL_OK ? fed : status;
 }
 
@@ -217,6 +220,9 @@ static void take_judgement(tl_judgement_op *op)
     tl_error err = { 0 };
     tl_status status = step(loop, event, &op->judgement.version, NULL, &err);
     if (status == TL_OK) {
+        tl_spans_judged(&loop->spans, op->judgement.ops,
+                        tl_event_brings_version(event) ? tl_event_number(event, "version") : 0,
+                        tl_env_mono_ns(loop->runtime->env));
         for (size_t i = 0; i + 1 < op->entry.count; i++)
             if (op->records[i].kind == TL_RECORD_EVENT) tl_event_emit(loop, &op->records[i]);
         free(loop->trainer_state);

@@ -18,6 +18,7 @@
 #include "format/json.h"
 #include "loop/core/core.h"
 #include "loop/item/novelty.h"
+#include "loop/threads/spans.h"
 #include "loop/threads/waiter.h"
 #include "loop/version/network.h"
 #include "loop/version/trainer.h"
@@ -72,6 +73,7 @@ struct tl_loop {
     tl_histogram answer_ns, applied_ns;
     /* The spans of applied_ns: arrival to commit, then a round's steps, then its new model. */
     tl_histogram commit_ns, update_ns, publish_ns;
+    tl_spans spans; /* of versions */
     _Atomic bool closing;
 
     pthread_mutex_t mutex; /* of the block below */

@@ -66,11 +66,12 @@ void tl_loop_stages(tl_loop *loop, tl_loop_stage out[TL_LOOP_STAGE_COUNT])
     const struct {
         const char *name;
         const tl_histogram *spans;
-    } stages[TL_LOOP_STAGE_COUNT] = { { "answer", &loop->answer_ns },
-                                      { "commit", &loop->commit_ns },
-                                      { "update", &loop->update_ns },
-                                      { "publish", &loop->publish_ns },
-                                      { "label_to_served", &loop->applied_ns } };
+    } stages[TL_LOOP_STAGE_COUNT] = {
+        { "answer", &loop->answer_ns },           { "commit", &loop->commit_ns },
+        { "update", &loop->update_ns },           { "publish", &loop->publish_ns },
+        { "label_to_served", &loop->applied_ns }, { "candidate", &loop->spans.candidate_ns },
+        { "verdict", &loop->spans.verdict_ns },   { "first_answer", &loop->spans.first_answer_ns }
+    };
     for (size_t i = 0; i < TL_LOOP_STAGE_COUNT; i++) {
         const tl_histogram *h = stages[i].spans;
         out[i] = (tl_loop_stage){ .name = stages[i].name,
@@ -136,41 +137,66 @@ static void read_refusal(const char *json, tl_refusal_info *out)
     tl_arena_destroy(&arena);
 }
 
+/* The newest version below a number. */
+static tl_status read_version(tl_loop *loop, uint64_t below, tl_version_info *out, tl_error *err)
+{
+    tl_record record;
+    pthread_mutex_lock(&loop->lookup_mutex);
+    tl_arena_reset(&loop->lookup.arena);
+    tl_status status = tl_journal_next_version(loop->lookup.journal, loop->number, below,
+                                               &loop->lookup.arena, &record, err);
+    if (status == TL_OK) {
+        const tl_version_record *v = &record.as.version;
+        *out = (tl_version_info){ .number = v->number,
+                                  .parent = v->parent,
+                                  .created_us = v->time_us,
+                                  .position = v->trained_position };
+        snprintf(out->origin, sizeof out->origin, "%s", v->origin);
+        read_metrics(v->metrics, out);
+    }
+    pthread_mutex_unlock(&loop->lookup_mutex);
+    return status;
+}
+
+static void mark_versions(tl_loop *loop, tl_version_info *versions, size_t count)
+{
+    tl_model *champion = tl_model_slot_get(loop->model);
+    for (size_t i = 0; i < count; i++)
+        versions[i].champion = versions[i].number == champion->version;
+    tl_model_release(&champion);
+    pthread_mutex_lock(&loop->mutex);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < loop->shared.kept_count; j++)
+            versions[i].kept = versions[i].kept || versions[i].number == loop->shared.kept[j];
+    pthread_mutex_unlock(&loop->mutex);
+}
+
 size_t tl_loop_versions(tl_loop *loop, tl_version_info *out, size_t capacity)
 {
     uint64_t below = UINT64_MAX;
     size_t count = 0;
-    tl_model *champion = tl_model_slot_get(loop->model);
-    uint64_t champion_number = champion->version;
-    tl_model_release(&champion);
     while (count < capacity && below > 1) { /* 0 is the file that the network comes from */
-        tl_record record;
-        pthread_mutex_lock(&loop->lookup_mutex);
-        tl_arena_reset(&loop->lookup.arena);
-        tl_status status = tl_journal_next_version(loop->lookup.journal, loop->number, below,
-                                                   &loop->lookup.arena, &record, NULL);
-        tl_version_info *info = &out[count];
-        if (status == TL_OK) {
-            const tl_version_record *v = &record.as.version;
-            *info = (tl_version_info){ .number = v->number,
-                                       .parent = v->parent,
-                                       .created_us = v->time_us,
-                                       .position = v->trained_position,
-                                       .champion = v->number == champion_number };
-            snprintf(info->origin, sizeof info->origin, "%s", v->origin);
-            read_metrics(v->metrics, info);
-        }
-        pthread_mutex_unlock(&loop->lookup_mutex);
-        if (status != TL_OK) break;
-        below = info->number;
-        count++;
+        if (read_version(loop, below, &out[count], NULL) != TL_OK) break;
+        below = out[count++].number;
     }
-    pthread_mutex_lock(&loop->mutex);
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < loop->shared.kept_count; j++)
-            out[i].kept = out[i].kept || out[i].number == loop->shared.kept[j];
-    pthread_mutex_unlock(&loop->mutex);
+    mark_versions(loop, out, count);
     return count;
+}
+
+tl_status tl_loop_version(tl_loop *loop, uint64_t number, tl_version_info *out, tl_error *err)
+{
+    tl_version_info info = { 0 };
+    tl_status status = number == 0 || number == UINT64_MAX
+                           ? TL_ENOTFOUND
+                           : read_version(loop, number + 1, &info, err);
+    if (status == TL_ENOTFOUND || (status == TL_OK && info.number != number))
+        return tl_fail(err, TL_ENOTFOUND,
+                       "loop \"%s\" has no version %llu; `tightloop versions` lists them",
+                       loop->config.info.name, (unsigned long long)number);
+    if (status != TL_OK) return status;
+    mark_versions(loop, &info, 1);
+    *out = info;
+    return TL_OK;
 }
 
 typedef struct looking {

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const KINDS[] = { "publish",  "promote", "certify", "take_back",
-                                     "rollback", "alarm",   "freeze",  "unfreeze" };
+static const char *const KINDS[] = { "publish", "promote", "certify",  "take_back", "rollback",
+                                     "alarm",   "freeze",  "unfreeze", "challenge", "try" };
+/* The last of them are told of one version only: there is one of nearly each version. */
+enum { KINDS_OF_ALL = 8 };
 
 /* The walk over the events of one kind, newest first. */
 typedef struct cursor {
@@ -44,6 +46,8 @@ static void read_evidence(const tl_json *body, tl_verdict_info *out)
     out->gain_high = number_of(body, "gain_high");
     out->tti_seconds = number_of(body, "tti_seconds");
     out->tti_labels = count_of(body, "tti_labels");
+    out->tti_proven = strcmp(out->kind, "take_back") != 0; /* journals from before it was told */
+    (void)tl_json_bool(tl_json_get(body, "tti_proven"), &out->tti_proven);
 }
 
 static void read_event(const tl_record *record, tl_json_parser *parser, tl_arena *arena,
@@ -57,11 +61,18 @@ static void read_event(const tl_record *record, tl_json_parser *parser, tl_arena
     if (tl_json_parse(parser, event->body, strlen(event->body), arena, &body, NULL) != TL_OK)
         return;
     out->version = count_of(body, "version");
+    out->champion = count_of(body, "champion");
     (void)tl_json_bool(tl_json_get(body, "dry_run"), &out->dry_run);
     snprintf(out->who, sizeof out->who, "%s", tl_json_get_text(body, "who", ""));
     snprintf(out->words, sizeof out->words, "%s", tl_json_get_text(body, "verdict", ""));
     out->judged = tl_json_get(body, "units") != NULL;
     read_evidence(body, out);
+}
+
+static bool is_about(const tl_verdict_info *info, uint64_t version)
+{
+    return version == 0 || info->version == version ||
+           (info->champion == version && strcmp(info->kind, "take_back") == 0);
 }
 
 /* To the next event of the kind that is about `version`. */
@@ -78,7 +89,7 @@ static void advance(tl_loop *loop, size_t kind, uint64_t version, tl_json_parser
         if (!c->ended) read_event(&record, parser, arena, &c->info);
         pthread_mutex_unlock(&loop->lookup_mutex);
         below = c->info.position;
-    } while (!c->ended && version != 0 && c->info.version != version);
+    } while (!c->ended && !is_about(&c->info, version));
 }
 
 size_t tl_loop_verdicts(tl_loop *loop, uint64_t version, tl_verdict_info *out, size_t capacity)
@@ -88,18 +99,19 @@ size_t tl_loop_verdicts(tl_loop *loop, uint64_t version, tl_verdict_info *out, s
     tl_arena arena;
     tl_arena_init(&arena, 1 << 16);
     cursor cursors[TL_COUNT_OF(KINDS)];
-    for (size_t k = 0; k < TL_COUNT_OF(KINDS); k++) {
+    size_t kinds = version == 0 ? KINDS_OF_ALL : TL_COUNT_OF(KINDS);
+    for (size_t k = 0; k < kinds; k++) {
         cursors[k].info.position = UINT64_MAX;
         advance(loop, k, version, parser, &arena, &cursors[k]);
     }
     size_t count = 0;
     while (count < capacity) {
-        size_t newest = TL_COUNT_OF(KINDS);
-        for (size_t k = 0; k < TL_COUNT_OF(KINDS); k++)
-            if (!cursors[k].ended && (newest == TL_COUNT_OF(KINDS) ||
-                                      cursors[k].info.position > cursors[newest].info.position))
+        size_t newest = kinds;
+        for (size_t k = 0; k < kinds; k++)
+            if (!cursors[k].ended &&
+                (newest == kinds || cursors[k].info.position > cursors[newest].info.position))
                 newest = k;
-        if (newest == TL_COUNT_OF(KINDS)) break;
+        if (newest == kinds) break;
         out[count++] = cursors[newest].info;
         advance(loop, newest, version, parser, &arena, &cursors[newest]);
     }

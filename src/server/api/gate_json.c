@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHADOWS_MAX = 16, EVENTS_MAX = 128, VERDICTS_MAX = 64, VERSIONS_MAX = 1000 };
+enum { SHADOWS_MAX = 16, EVENTS_MAX = 128, VERDICTS_MAX = 64 };
 
 static void write_uint(tl_json_writer *w, const char *key, uint64_t value)
 {
@@ -107,8 +107,8 @@ typedef struct look {
     tl_standing standings[SHADOWS_MAX];
     tl_gate_event events[EVENTS_MAX];
     tl_verdict_info verdicts[VERDICTS_MAX];
-    tl_version_info versions[VERSIONS_MAX];
-    size_t standing_count, event_count, verdict_count, version_count;
+    tl_version_info version; /* that is asked about */
+    size_t standing_count, event_count, verdict_count;
 } look;
 
 static look *look_take(tl_loop *loop, size_t events, tl_error *err)
@@ -161,6 +161,7 @@ static void write_verdict(tl_json_writer *w, const tl_verdict_info *v)
     write_text(w, "who", v->who);
     write_uint(w, "position", v->position);
     write_uint(w, "version", v->version);
+    write_uint(w, "champion", v->champion);
     write_double(w, "time", (double)v->time_us / 1e6);
     write_bool(w, "dry_run", v->dry_run);
     write_text(w, "words", v->words);
@@ -181,6 +182,7 @@ static void write_verdict(tl_json_writer *w, const tl_verdict_info *v)
         write_double(w, "gain_high", v->gain_high);
         write_double(w, "tti_seconds", v->tti_seconds);
         write_uint(w, "tti_labels", v->tti_labels);
+        write_bool(w, "tti_proven", v->tti_proven);
         tl_json_object_end(w);
     }
     tl_json_object_end(w);
@@ -193,10 +195,24 @@ static bool is_one_of(const char *kind, const char *const *kinds)
     return false;
 }
 
+/* What the newest event that moved it left it as; the journal has all of them. */
+static const char *stage_before(const look *l, uint64_t version)
+{
+    static const char *const served[] = { "publish", "promote", "rollback", "take_back", NULL };
+    static const char *const tried[] = { "challenge", "try", NULL };
+    for (size_t i = 0; i < l->verdict_count; i++) {
+        const tl_verdict_info *v = &l->verdicts[i];
+        if (v->dry_run) continue;
+        if (strcmp(v->kind, "take_back") == 0 && v->version != version) return "taken_back";
+        if (is_one_of(v->kind, served)) return "served_before";
+        if (is_one_of(v->kind, tried)) return "set_aside";
+    }
+    return "never_served";
+}
+
 /* Where the version is on its way, in one word. */
 static const char *stage_of(const look *l, const tl_version_info *version)
 {
-    static const char *const served[] = { "publish", "promote", "rollback", NULL };
     if (version->champion) return "answers";
     for (size_t i = 0; i < l->standing_count; i++)
         if (l->standings[i].version == version->number &&
@@ -206,13 +222,9 @@ static const char *stage_of(const look *l, const tl_version_info *version)
         const tl_gate_event *e = &l->events[i];
         if (e->version != version->number) continue;
         if (strcmp(e->kind, "waits") == 0) return "waits";
-        if (strcmp(e->kind, "set_aside") == 0) return "set_aside";
-        if (strcmp(e->kind, "taken_back") == 0) return "taken_back";
         break;
     }
-    for (size_t i = 0; i < l->verdict_count; i++)
-        if (is_one_of(l->verdicts[i].kind, served)) return "served_before";
-    return "never_served";
+    return stage_before(l, version->number);
 }
 
 static void write_explanation(tl_json_writer *w, const char *name, const look *l,
@@ -245,20 +257,11 @@ tl_status tl_explanation_write(tl_json_writer *w, const char *name, tl_loop *loo
 {
     look *l = look_take(loop, EVENTS_MAX, err);
     if (l == NULL) return TL_ENOMEM;
-    l->verdict_count = tl_loop_verdicts(loop, number, l->verdicts, VERDICTS_MAX);
-    l->version_count = tl_loop_versions(loop, l->versions, VERSIONS_MAX);
-    const tl_version_info *version = NULL;
-    for (size_t i = 0; i < l->version_count && version == NULL; i++)
-        if (l->versions[i].number == number) version = &l->versions[i];
-    tl_status status = TL_OK;
-    if (version != NULL)
-        write_explanation(w, name, l, version);
-    else
-        status =
-            tl_fail(err, TL_ENOTFOUND,
-                    "loop \"%s\" has no version %llu among its newest %d; `tightloop versions` "
-                    "lists them",
-                    name, (unsigned long long)number, VERSIONS_MAX);
+    tl_status status = tl_loop_version(loop, number, &l->version, err);
+    if (status == TL_OK) {
+        l->verdict_count = tl_loop_verdicts(loop, number, l->verdicts, VERDICTS_MAX);
+        write_explanation(w, name, l, &l->version);
+    }
     free(l);
     return status;
 }
