@@ -46,6 +46,7 @@ enum { SEEDS_MAX = 16 };
 /* Changes of one kind; of these, with a higher true cost, and clearly so: a 95 % interval. */
 typedef struct tally {
     unsigned count, worse, clearly_worse;
+    unsigned untrue; /* certificates: of the items that they are about */
 } tally;
 
 static void count_changes(const boards_result *r, const char *kind, tally *t)
@@ -58,6 +59,7 @@ static void count_changes(const boards_result *r, const char *kind, tally *t)
         t->count++;
         t->worse += gain < 0;
         t->clearly_worse += gain < 0 && high < 0;
+        t->untrue += boards_pair_gain(&r->change[i].claim, &low, &high) < 0;
     }
 }
 
@@ -72,6 +74,12 @@ static void show_change(const boards_change *c)
            (unsigned long long)pair.items, (unsigned long long)c->rest.replaced_errors,
            (unsigned long long)c->rest.came_errors, (unsigned long long)c->kept_out.replaced_errors,
            (unsigned long long)c->kept_out.came_errors, c->words);
+    if (c->claim.items == 0) return;
+    gain = boards_pair_gain(&c->claim, &low, &high);
+    printf(
+        "    the %llu items that this is about: truly %+.4f [%+.4f, %+.4f] (%llu to %llu errors)\n",
+        (unsigned long long)c->claim.items, gain, low, high,
+        (unsigned long long)c->claim.replaced_errors, (unsigned long long)c->claim.came_errors);
 }
 
 static void show_tti(const tl_loop_state *s)
@@ -92,6 +100,19 @@ static void show_count(const char *what, uint64_t labels)
         printf("%s after %llu labels", what, (unsigned long long)labels);
 }
 
+static void show_course(const boards_result *r)
+{
+    printf("  items   put before people   true precision   true recall   wrong calls\n");
+    for (size_t i = 0; i < r->point_count; i++) {
+        const tl_stream_counts *p = &r->point[i];
+        uint64_t false_alarms = p->flagged - p->flagged_defects;
+        uint64_t misses = p->defects - p->flagged_defects;
+        printf("  %5zu %16.1f %% %16.3f %13.3f %11.2f %%\n", (i + 1) * BOARDS_WINDOW,
+               100.0 * (double)r->asked[i] / (double)p->items, tl_stream_precision(p),
+               tl_stream_recall(p), 100.0 * (double)(false_alarms + misses) / (double)p->items);
+    }
+}
+
 static void show(const char *name, const boards_options *o, const boards_result *r)
 {
     printf("%s, seed %llu: %llu items, labels for %.1f %% of them (%llu volunteered, %llu lies), "
@@ -101,10 +122,7 @@ static void show(const char *name, const boards_options *o, const boards_result 
            100.0 * (double)r->labels / (double)r->items, (unsigned long long)r->volunteered,
            (unsigned long long)r->lies, (unsigned long long)r->state.publishes, r->cpu_s,
            r->wall_s);
-    printf("  true precision, recall, by %d items:", BOARDS_WINDOW);
-    for (size_t i = 0; i < r->point_count; i++)
-        printf(" %.3f %.3f%s", tl_stream_precision(&r->point[i]), tl_stream_recall(&r->point[i]),
-               i + 1 < r->point_count ? "," : "\n");
+    show_course(r);
     for (size_t i = 0; i < r->change_count; i++) show_change(&r->change[i]);
     show_tti(&r->state);
     printf("  alarms of the promised error rate: %llu\n", (unsigned long long)r->alarms);
@@ -169,7 +187,7 @@ static unsigned add_figures(const char *name, boards_story story, const boards_r
     unsigned worse = 0;
     uint64_t alarms = 0, proven = 0, censored = 0;
     for (int kind = 0; kind < 3; kind++) {
-        tally t = { 0, 0, 0 };
+        tally t = { 0, 0, 0, 0 };
         char suffix[64];
         for (unsigned i = 0; i < seeds; i++) count_changes(&r[i], KINDS[kind], &t);
         snprintf(suffix, sizeof suffix, "_%s", KINDS[kind]);
@@ -179,6 +197,7 @@ static unsigned add_figures(const char *name, boards_story story, const boards_r
         snprintf(suffix, sizeof suffix, "_%s_clearly_worse", KINDS[kind]);
         judgement_figure(figures, name, suffix, t.clearly_worse);
         if (kind < 2) worse += t.worse;
+        if (kind == 1) judgement_figure(figures, name, "_certified_untrue", t.untrue);
     }
     for (unsigned i = 0; i < seeds; i++) {
         alarms += r[i].alarms;

@@ -78,6 +78,7 @@ typedef struct run {
     waiting waiting[DELAY + 1];
     cast before; /* as after the item before */
     uint64_t event_position, resume_at;
+    size_t frozen_at;                     /* the item after which the newest baseline was */
     uint32_t deck[BOARDS_SOURCES], dealt; /* who answers next: everybody once a round, at random */
     tl_rng rng;
     uint8_t *wrong; /* of each item so far */
@@ -226,8 +227,10 @@ static tl_status note_change(run *r, const tl_gate_event *event, const cast *now
     *c = (boards_change){ .item = item, .version = event->version };
     snprintf(c->kind, sizeof c->kind, "%s", event->kind);
     snprintf(c->words, sizeof c->words, "%s", event->words);
-    return boards_truth_compare(&r->truth, now->champion, replaced, item, &c->rest, &c->kept_out,
-                                err);
+    tl_status status =
+        boards_truth_compare(&r->truth, now->champion, replaced, item, &c->rest, &c->kept_out, err);
+    if (status != TL_OK || !certified) return status;
+    return boards_truth_since(&r->truth, r->wrong, replaced, r->frozen_at, item, &c->claim, err);
 }
 
 static void is_pending(tl_core *core, void *context)
@@ -262,6 +265,7 @@ static tl_status look_at_gate(run *r, size_t item, tl_error *err)
                 (unsigned long long)r->out->labels, e->kind, (unsigned long long)e->version,
                 e->words);
         if (strcmp(e->kind, "alarm") == 0) r->out->alarms++;
+        if (strcmp(e->kind, "baseline") == 0) r->frozen_at = item;
         if (strcmp(e->kind, "challenge") == 0) status = note_challenger(r, e, &now, item, err);
         bool taken_back = strcmp(e->kind, "taken_back") == 0;
         if (taken_back) r->resume_at = item + RESUME_AFTER;
@@ -315,6 +319,7 @@ static void note_truth(run *r, size_t item, const tl_prediction *p)
     count_item(&out->all, p, label);
     if (point < BOARDS_POINT_MAX) {
         count_item(&out->point[point], p, label);
+        out->asked[point] += p->review;
         out->point_count = point + 1;
     }
     r->wrong[item] = p->flagged != (label != 0);

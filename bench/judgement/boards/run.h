@@ -19,6 +19,8 @@ typedef struct boards_change {
     size_t item;
     uint64_t version;
     boards_pair rest, kept_out; /* what answers then beside what it replaced, or was held against */
+    boards_pair
+        claim; /* of a certificate: what answered beside the baseline, since it was frozen */
     char words[256];
 } boards_change;
 
@@ -26,6 +28,7 @@ typedef struct boards_result {
     uint64_t items, labels, reviewed, volunteered, lies, alarms;
     uint64_t challengers, better_challengers;      /* truly so when they begin, on the rest */
     tl_stream_counts all, point[BOARDS_POINT_MAX]; /* true, of BOARDS_WINDOW items each */
+    uint64_t asked[BOARDS_POINT_MAX];              /* of these, put before people */
     size_t point_count;
     boards_change change[BOARDS_CHANGE_MAX];
     size_t change_count;

@@ -113,3 +113,25 @@ tl_status boards_truth_compare(boards_truth *truth, const tl_model *came, const 
     }
     return status == TL_OK ? compare(truth, came, replaced, count, kept_out, err) : status;
 }
+
+tl_status boards_truth_since(boards_truth *truth, const uint8_t *wrong, const tl_model *replaced,
+                             size_t from, size_t until, boards_pair *out, tl_error *err)
+{
+    size_t count = 0;
+    for (size_t i = from + 1; i <= until; i++) {
+        truth->asked[count] = truth->line->items[i];
+        truth->when[count++] = i;
+    }
+    tl_status status = ask(truth, replaced, count, truth->said[1], err);
+    if (status != TL_OK) return status;
+    *out = (boards_pair){ .items = count };
+    for (size_t i = 0; i < count; i++) {
+        bool came_errs = wrong[truth->when[i]];
+        bool replaced_errs = truth->said[1][i] != (truth->asked[i].label != 0);
+        out->came_errors += came_errs;
+        out->replaced_errors += replaced_errs;
+        out->better += replaced_errs && !came_errs;
+        out->worse += came_errs && !replaced_errs;
+    }
+    return TL_OK;
+}

@@ -35,4 +35,9 @@ tl_status boards_truth_compare(boards_truth *truth, const tl_model *came, const 
                                size_t from, boards_pair *rest, boards_pair *kept_out,
                                tl_error *err);
 
+/* What answered beside `replaced` on the items after number `from` up to `until`; `wrong` [items of the
+ * stream]: what answered was. */
+tl_status boards_truth_since(boards_truth *truth, const uint8_t *wrong, const tl_model *replaced,
+                             size_t from, size_t until, boards_pair *out, tl_error *err);
+
 #endif
