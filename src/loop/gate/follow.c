@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-/* One pass for each label: some milliseconds of the learner's thread. */
-#define FOLLOW_MACS_MAX 50000000u
+/* One pass for each label: about a millisecond of the learner's thread at most. */
+#define FOLLOW_MACS_MAX 20000000u
 
 static bool with_statistics(const tl_shadow *shadow)
 {
