@@ -129,6 +129,7 @@ _tightloop() {
         review:--journal|review:-j) COMPREPLY=($(compgen -d -- "$word")); return ;;
         review:--config|review:-c) COMPREPLY=($(compgen -f -- "$word")); return ;;
         review:--loop|review:-l) COMPREPLY=(); return ;;
+        review:--person|review:-p) COMPREPLY=(); return ;;
         review:--limit|review:-n) COMPREPLY=(); return ;;
         report:--url|report:-u) COMPREPLY=(); return ;;
         report:--token) COMPREPLY=(); return ;;
@@ -195,7 +196,7 @@ _tightloop() {
         train) COMPREPLY=($(compgen -W '--data --model --output --side --channels --normalisation --epochs --batch --rate --stages --optimiser --momentum --decay --clip --warmup --layer-rate --backbone-rate --frozen-norm --average --pull --interpolate --smoothing --class-weights --augment --threads --precision --seed --trainable --json --help' -- "$word")) ;;
         models) COMPREPLY=($(compgen -W '--model --classes --size --channels --batch --json --help' -- "$word")) ;;
         backup) COMPREPLY=($(compgen -W '--journal --config --to --json --help' -- "$word")) ;;
-        review) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --limit --json --help' -- "$word")) ;;
+        review) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --person --limit --json --help' -- "$word")) ;;
         report) COMPREPLY=($(compgen -W '--url --token --journal --config --loop --by --days --field --study --good --json --help' -- "$word")) ;;
         record) COMPREPLY=($(compgen -W '--journal --config --loop --json --help' -- "$word")) ;;
         agreement) COMPREPLY=($(compgen -W '--table --good --journal --config --loop --json --help' -- "$word")) ;;

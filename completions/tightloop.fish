@@ -164,6 +164,7 @@ complete -c tightloop -n '__fish_seen_subcommand_from review' -l token -x -d 'It
 complete -c tightloop -n '__fish_seen_subcommand_from review' -l journal -s j -x -a '(__fish_complete_directories)' -d 'A journal that no server has open.'
 complete -c tightloop -n '__fish_seen_subcommand_from review' -l config -s c -r -F -d 'The configuration that names the journal. [tightloop.yaml]'
 complete -c tightloop -n '__fish_seen_subcommand_from review' -l loop -s l -x -d 'Which loop, when there are several.'
+complete -c tightloop -n '__fish_seen_subcommand_from review' -l person -s p -x -d 'Only what that one of review.people is asked.'
 complete -c tightloop -n '__fish_seen_subcommand_from review' -l limit -s n -x -d 'How many to list at most.'
 complete -c tightloop -n '__fish_seen_subcommand_from review' -l json -d 'Print JSON.'
 complete -c tightloop -n __fish_use_subcommand -a report -d 'escapes and overkill in parts per million, with intervals'

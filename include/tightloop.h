@@ -99,6 +99,7 @@ enum {
     TL_TEXT_BYTES_MAX = 64,        /* names: loop, class, site, board, source, ..., with NUL */
     TL_REQUEST_ID_BYTES_MAX = 128, /* a caller's request id, with NUL */
     TL_ITEM_COUNT_MAX = 256,       /* items in one request */
+    TL_PERSON_COUNT_MAX = 32,      /* people who review a loop's items */
     TL_IMAGE_SIDE_MAX = 1024       /* pixels of height or width that a loop takes in */
 };
 
@@ -248,6 +249,11 @@ typedef struct tl_loop_options {
     double target_precision; /* flags aim at this precision; default 0.994 */
     tl_gate_options gate;
     tl_review_options review;
+    const char *const
+        *people;         /* who reviews, by the source of their feedback: each item is put before
+                                  one of them by lot, and only that one's answer is evidence; default
+                                  none: anybody's answer is */
+    size_t person_count; /* 0..TL_PERSON_COUNT_MAX */
 } tl_loop_options;
 
 TL_API tl_loop_options tl_loop_options_default(void);
@@ -339,7 +345,8 @@ typedef struct tl_prediction {
     bool review;  /* somebody should look: flagged, audit, or the loop is still cold */
     bool blind;   /* shown to them without the answer, so that they do not lean on it: audits, and a
                    share of the flagged items (review.blind) */
-    float propensity; /* probability with which `review` was set, fixed before the label */
+    float propensity;   /* probability with which `review` was set, fixed before the label */
+    const char *person; /* who is to look; NULL: nobody, or anybody. Until the loop is closed */
 } tl_prediction;
 
 /* Called once for each accepted request, after its predictions are durable (status TL_OK) or could
@@ -550,6 +557,8 @@ typedef struct tl_estimates {
     double needed_defects; /* verified, still, for the certificate; infinity: not to be had */
     double needed_labels;  /* the same in answers; NaN: not known yet */
     uint64_t open_reviews; /* drawn and not answered yet */
+    uint64_t
+        by_another; /* drawn, and answered by another than the one who was asked: no evidence */
     uint64_t drift_alarms;
     bool rules_kept; /* those that these figures rest on */
     char threshold_words[384], rules_words[160], suspects_words[160];
@@ -577,16 +586,28 @@ typedef struct tl_review_item {
     /* "" where nothing was told. */
     char site[TL_TEXT_BYTES_MAX], line[TL_TEXT_BYTES_MAX], part[TL_TEXT_BYTES_MAX];
     char board[TL_TEXT_BYTES_MAX], lot[TL_TEXT_BYTES_MAX];
+    char person[TL_TEXT_BYTES_MAX]; /* who is asked; "": anybody */
 } tl_review_item;
 
 /* The open reviews, the most valuable first; the place of a blind one does not tell what the model
  * says of it.
+ *   person    only what that one is asked; NULL: of everybody
  *   out       [capacity]; capacity 1..TL_REVIEW_LIST_MAX
  *   count     how many were written
- *   open      how many there are
- * Waits for the learner's round. Errors: TL_EINVAL (capacity), TL_ENOMEM, TL_EIO. */
-TL_API tl_status tl_loop_reviews(tl_loop *loop, tl_review_item *out, size_t capacity, size_t *count,
-                                 uint64_t *open, tl_error *err);
+ *   open      how many there are, of that person
+ * Waits for the learner's round. Errors: TL_EINVAL (capacity, or nobody of that name is asked: the text
+ * lists who is), TL_ENOMEM, TL_EIO. */
+TL_API tl_status tl_loop_reviews(tl_loop *loop, const char *person, tl_review_item *out,
+                                 size_t capacity, size_t *count, uint64_t *open, tl_error *err);
+
+/* Of each person: how many reviews are open. */
+typedef struct tl_review_person {
+    char name[TL_TEXT_BYTES_MAX];
+    uint64_t open;
+} tl_review_person;
+
+/* In the order of the options; returns how many there are. Waits for the learner's round. */
+TL_API size_t tl_loop_people(tl_loop *loop, tl_review_person out[TL_PERSON_COUNT_MAX]);
 
 /* What the gate did. */
 typedef struct tl_gate_event {

@@ -143,7 +143,7 @@ static tl_status ask_server(tl_target *target, const char *method, const char *b
 static tl_status ask_server(tl_target *target, const char *method, const char *body,
                             tl_target_answer *out, tl_error *err, const char *format, ...)
 {
-    char path[200];
+    char path[400];
     int start = snprintf(path, sizeof path, "/v2/models/%s", target->loop);
     va_list arguments;
     va_start(arguments, format);
@@ -210,14 +210,27 @@ tl_status tl_target_explain(tl_target *target, uint64_t version, tl_target_answe
     return status == TL_OK ? give_text(target, out, err) : status;
 }
 
-tl_status tl_target_reviews(tl_target *target, uint32_t limit, tl_target_answer *out, tl_error *err)
+/* As it may stand in a query (RFC 3986, 2.1); nothing for NULL. */
+static void quote(const char *text, char out[3 * TL_TEXT_BYTES_MAX])
 {
+    char *end = out;
+    for (size_t i = 0; text != NULL && text[i] != '\0' && i < TL_TEXT_BYTES_MAX - 1; i++)
+        end += sprintf(end, "%%%02X", (unsigned char)text[i]);
+    *end = '\0';
+}
+
+tl_status tl_target_reviews(tl_target *target, const char *person, uint32_t limit,
+                            tl_target_answer *out, tl_error *err)
+{
+    char name[3 * TL_TEXT_BYTES_MAX];
+    quote(person, name);
     if (target->client != NULL)
-        return ask_server(target, "GET", NULL, out, err, "/review?limit=%" PRIu32, limit);
+        return ask_server(target, "GET", NULL, out, err, "/review?limit=%" PRIu32 "%s%s", limit,
+                          person != NULL ? "&person=" : "", name);
     tl_json_writer w;
     tl_text_clear(&target->text);
     tl_json_begin(&w, &target->text);
-    tl_status status = tl_reviews_write(&w, target->handle, limit, err);
+    tl_status status = tl_reviews_write(&w, target->handle, person, limit, err);
     return status == TL_OK ? give_text(target, out, err) : status;
 }
 

@@ -73,9 +73,9 @@ tl_status tl_target_versions(tl_target *target, uint32_t limit, tl_target_answer
 /* What became of a version, and why. */
 tl_status tl_target_explain(tl_target *target, uint64_t version, tl_target_answer *out,
                             tl_error *err);
-/* What people are asked: up to `limit` open reviews. */
-tl_status tl_target_reviews(tl_target *target, uint32_t limit, tl_target_answer *out,
-                            tl_error *err);
+/* What people are asked: up to `limit` open reviews, of `person` (NULL: of everybody). */
+tl_status tl_target_reviews(tl_target *target, const char *person, uint32_t limit,
+                            tl_target_answer *out, tl_error *err);
 /* Behind a server only. `by`: "site", ...; `query` more of the path's query, "" or "&since=...". */
 tl_status tl_target_report(tl_target *target, const char *by, const char *query,
                            tl_target_answer *out, tl_error *err);

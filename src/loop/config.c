@@ -122,9 +122,10 @@ tl_status tl_loop_config_make(const tl_loop_options *options, const tl_env *env,
     if (status == TL_OK) status = check_classes(options, err);
     if (status == TL_OK) status = check_model(options, err);
     if (status == TL_OK) status = check_knobs(options, err);
+    tl_loop_config config = { 0 };
+    if (status == TL_OK) status = tl_loop_people_take(options, &config, err);
     if (status != TL_OK) return status;
 
-    tl_loop_config config = { 0 };
     snprintf(config.info.name, sizeof config.info.name, "%s", options->name);
     config.info.input = options->input;
     if (options->input == TL_INPUT_IMAGE) {
@@ -198,6 +199,8 @@ tl_status tl_loop_config_write(const tl_loop_config *config, tl_text *out)
     tl_json_key(&w, "target_precision"), tl_json_double(&w, config->target_precision);
     tl_json_key(&w, "gate");
     tl_loop_policy_write(config, &w);
+    tl_json_key(&w, "people");
+    tl_loop_people_write(config, &w);
     tl_json_object_end(&w);
     return tl_text_ok(out) ? TL_OK : TL_ENOMEM;
 }
@@ -268,7 +271,8 @@ static bool read_all(const tl_json *root, tl_loop_config *c)
               tl_json_number(tl_json_get(root, "target_precision"), &c->target_precision);
     c->feature_range = (float)range;
     return ok && c->info.class_count >= 2 && read_network(root, c) &&
-           tl_loop_policy_read(tl_json_get(root, "gate"), c);
+           tl_loop_policy_read(tl_json_get(root, "gate"), c) &&
+           tl_loop_people_read(tl_json_get(root, "people"), c);
 }
 
 tl_status tl_loop_config_read(const char *json, tl_loop_config *out, tl_error *err)
@@ -328,7 +332,7 @@ bool tl_loop_config_knobs_equal(const tl_loop_config *a, const tl_loop_config *b
            a->publish_every_labels == b->publish_every_labels && a->cold_labels == b->cold_labels &&
            a->campaign_labels == b->campaign_labels && a->campaign_threads == b->campaign_threads &&
            a->audit_rate == b->audit_rate && a->target_precision == b->target_precision &&
-           tl_loop_policy_equal(a, b);
+           tl_loop_policy_equal(a, b) && tl_loop_people_equal(a, b);
 }
 
 void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
@@ -342,4 +346,5 @@ void tl_loop_config_copy_knobs(tl_loop_config *to, const tl_loop_config *from)
     to->target_precision = from->target_precision;
     to->gate = from->gate;
     to->review = from->review;
+    tl_loop_people_copy(to, from);
 }

@@ -33,6 +33,8 @@ typedef struct tl_loop_config {
     double audit_rate, target_precision;
     tl_gate_options gate;
     tl_review_options review;
+    char people[TL_PERSON_COUNT_MAX][TL_TEXT_BYTES_MAX]; /* who reviews */
+    uint32_t person_count;
 } tl_loop_config;
 
 /* Check and copy; draws a new audit key. Errors: TL_EINVAL (the text names the option). */
@@ -68,6 +70,18 @@ tl_status tl_loop_policy_load(tl_blob_reader *body, tl_loop_config *config, tl_e
 tl_gate_policy tl_loop_config_gate(const tl_gate_options *options);
 /* The same of review; *out is wholly written, so that two of them can be compared as bytes. */
 void tl_loop_review_policy(const tl_loop_config *config, tl_reviewer_policy *out);
+
+/* ---- Who reviews (config_people.c) ---- */
+
+/* Check and copy. TL_EINVAL: the text says what is wrong. */
+tl_status tl_loop_people_take(const tl_loop_options *options, tl_loop_config *out, tl_error *err);
+void tl_loop_people_write(const tl_loop_config *config, tl_json_writer *w);
+/* NULL: nobody. False: damaged. */
+bool tl_loop_people_read(const tl_json *list, tl_loop_config *config);
+bool tl_loop_people_equal(const tl_loop_config *a, const tl_loop_config *b);
+void tl_loop_people_copy(tl_loop_config *to, const tl_loop_config *from);
+void tl_loop_people_save(const tl_loop_config *config, tl_blob *blob);
+tl_status tl_loop_people_load(tl_blob_reader *body, tl_loop_config *config, tl_error *err);
 
 /* A name of a loop, class, site, ...: 1..63 bytes of printable UTF-8 without control characters. */
 bool tl_name_is_valid(const char *name);

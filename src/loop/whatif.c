@@ -3,6 +3,7 @@
 #include "format/json.h"
 #include "loop/core/keymap.h"
 #include "loop/core/standing.h"
+#include "loop/gate/people.h"
 #include "loop/gate/shadow.h"
 
 #include <math.h>
@@ -269,14 +270,29 @@ static tl_status take_event(teller *t, const tl_record *record, tl_error *err)
     return status;
 }
 
-static void take_label(teller *t, uint64_t position, int32_t before, int32_t after,
-                       const char *source)
+static void take_label(teller *t, uint64_t position, int32_t label, uint64_t source)
 {
-    if (before < 0 && after >= 0) t->report->labels++;
-    if (after >= 0)
-        tl_gate_label(t->gate, position, after != 0, tl_shadow_source(source));
+    if (label >= 0)
+        tl_gate_label(t->gate, position, label != 0, source);
     else
         tl_gate_unlabel(t->gate, position);
+}
+
+/* Where people are asked in particular, only the word of the one who was is evidence. */
+static tl_status take_asked(teller *t, const tl_record *prediction, uint64_t asked, uint64_t upto,
+                            tl_error *err)
+{
+    const tl_prediction_record *p = &prediction->as.prediction;
+    tl_record *statements;
+    size_t count;
+    tl_status status = tl_journal_list_feedback(t->reader, t->loop, p->id, upto, &t->arena,
+                                                &statements, &count, err);
+    if (status == TL_OK)
+        take_label(t, prediction->position,
+                   tl_people_label(p, statements, count, asked, t->config.info.class_count,
+                                   t->third_class_at),
+                   asked);
+    return status;
 }
 
 static tl_status take_feedback(teller *t, const tl_record *record, tl_error *err)
@@ -286,9 +302,13 @@ static tl_status take_feedback(teller *t, const tl_record *record, tl_error *err
                                         t->third_class_at, &t->arena, &change, err);
     if (status != TL_OK) return status;
     if (!change.known) return tl_idset_add(&t->pending, record->as.feedback.prediction_id);
-    if (change.before != change.after)
-        take_label(t, change.prediction.position, change.before, change.after,
-                   record->as.feedback.source);
+    if (change.before < 0 && change.after >= 0) t->report->labels++;
+    uint64_t asked = tl_people_asked(&t->config, &change.prediction.as.prediction),
+             who = tl_shadow_source(record->as.feedback.source);
+    if (asked != 0)
+        return who == asked ? take_asked(t, &change.prediction, asked, record->position, err)
+                            : TL_OK;
+    if (change.before != change.after) take_label(t, change.prediction.position, change.after, who);
     return TL_OK;
 }
 
@@ -304,7 +324,11 @@ static tl_status take_pending(teller *t, const tl_record *record, tl_error *err)
     if (status != TL_OK) return status;
     int32_t label =
         tl_standing_fold(p, statements, count, t->config.info.class_count, t->third_class_at);
-    if (label >= 0) take_label(t, record->position, -1, label, NULL);
+    if (label < 0) return TL_OK;
+    t->report->labels++;
+    uint64_t asked = tl_people_asked(&t->config, p);
+    if (asked != 0) return take_asked(t, record, asked, record->position, err);
+    take_label(t, record->position, label, tl_shadow_source(NULL));
     return TL_OK;
 }
 

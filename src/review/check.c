@@ -21,7 +21,7 @@ struct tl_review_check {
     uint64_t source[TL_REVIEW_SOURCE_MAX + 1]; /* the last place is for all others */
     answers by_source[TL_REVIEW_SOURCE_MAX + 1];
     uint64_t source_count;
-    uint64_t volunteered, impossible;
+    uint64_t volunteered, by_another, impossible;
 };
 
 /* ---- Life -------------------------------------------------------------------------------------- */
@@ -90,6 +90,10 @@ void tl_review_check_outcome(tl_review_check *check, tl_review_reason reason,
     TL_ASSERT(reason < TL_REVIEW_REASON_COUNT);
     if (outcome == TL_REVIEW_VOLUNTEERED) {
         check->volunteered++;
+        return;
+    }
+    if (outcome == TL_REVIEW_BY_ANOTHER) {
+        check->by_another++;
         return;
     }
     answers *both[] = { &check->by_reason[reason], &check->by_source[place_of(check, source)] };
@@ -167,6 +171,20 @@ static void find_in_answers(const tl_review_check *check, tl_review_check_readin
     }
 }
 
+static void find_in_people(const tl_review_check *check, tl_review_check_reading *out)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++)
+        all += out->reason[i].answered + out->reason[i].timed_out;
+    if (all < check->by_another) all = check->by_another;
+    tl_interval share = tl_beta_binomial_interval(check->by_another, all, check->policy.confidence);
+    if (all > 0 && share.low > 1.0 - check->policy.answered_min)
+        find(out,
+             "of %llu drawn items %llu were answered by somebody else than the one who was "
+             "asked: no evidence",
+             (unsigned long long)all, (unsigned long long)check->by_another);
+}
+
 static void find_in_lots(const tl_review_check *check, tl_review_check_reading *out)
 {
     if (out->log_e >= -log(check->policy.false_alarm))
@@ -184,6 +202,7 @@ void tl_review_check_read(const tl_review_check *check, tl_review_check_reading 
                                       .expected = check->expected,
                                       .log_e = log_e_of(check),
                                       .volunteered = check->volunteered,
+                                      .by_another = check->by_another,
                                       .impossible = check->impossible };
     for (size_t i = 0; i < TL_REVIEW_REASON_COUNT; i++)
         out->reason[i] = read_answers(check, &check->by_reason[i]);
@@ -193,6 +212,7 @@ void tl_review_check_read(const tl_review_check *check, tl_review_check_reading 
         out->source[out->source_count].source = check->source[i];
         out->source[out->source_count++].answers = read_answers(check, a);
     }
+    find_in_people(check, out);
     find_in_answers(check, out);
     find_in_lots(check, out);
     out->kept = out->finding_count == 0;
@@ -200,7 +220,7 @@ void tl_review_check_read(const tl_review_check *check, tl_review_check_reading 
 
 /* ---- Saving ------------------------------------------------------------------------------------ */
 
-enum { CHECK_VERSION = 1 };
+enum { CHECK_VERSION = 2 };
 
 static void save_answers(tl_blob *blob, const answers *a)
 {
@@ -232,8 +252,8 @@ void tl_review_check_save(const tl_review_check *check, tl_blob *blob)
         tl_blob_u64(blob, check->source[i]);
         save_answers(blob, &check->by_source[i]);
     }
-    const uint64_t counts[] = { check->items, check->drawn, check->source_count, check->volunteered,
-                                check->impossible };
+    const uint64_t counts[] = { check->items,       check->drawn,      check->source_count,
+                                check->volunteered, check->by_another, check->impossible };
     tl_blob_u64s(blob, counts, TL_COUNT_OF(counts));
     tl_blob_section_end(blob, section);
 }
@@ -257,6 +277,7 @@ static bool load_state(tl_blob_reader *body, tl_review_check *check)
     check->drawn = tl_blob_read_u64(body);
     check->source_count = tl_blob_read_u64(body);
     check->volunteered = tl_blob_read_u64(body);
+    check->by_another = tl_blob_read_u64(body);
     check->impossible = tl_blob_read_u64(body);
     return fine && check->source_count <= TL_REVIEW_SOURCE_MAX;
 }

@@ -9,6 +9,8 @@
  *     drawn is answered, not left. A share of drawn items left open biases
  *     every estimate by whatever made people leave them; its interval is a confidence sequence
  *     (beta-binomial), so that it may be looked at after every item.
+ * Where items are assigned to people: that those answer who were asked. What others say is no evidence;
+ * where it is more than the odd one, people choose what they decide about.
  * Labels that people volunteer are counted: they train, they are never weighted as drawn.
  *
  * What cannot be seen from here and has to be kept by those who build the stations: audits shown
@@ -46,6 +48,8 @@ void tl_review_check_item(tl_review_check *check, bool drawn, double propensity)
 typedef enum tl_review_outcome {
     TL_REVIEW_ANSWERED,
     TL_REVIEW_TIMED_OUT,
+    TL_REVIEW_BY_ANOTHER, /* the first answer by somebody else than the one who was asked; what becomes
+                             of the item with that one is told as well */
     TL_REVIEW_VOLUNTEERED /* a label for an item that was not drawn */
 } tl_review_outcome;
 
@@ -72,6 +76,7 @@ typedef struct tl_review_check_reading {
     } source[TL_REVIEW_SOURCE_MAX + 1];
     size_t source_count;
     uint64_t volunteered;
+    uint64_t by_another; /* answered by another than the one who was asked */
     uint64_t impossible; /* drawn with probability 0, or not drawn with probability 1 */
     char finding[TL_REVIEW_FINDING_MAX][TL_REVIEW_FINDING_BYTES]; /* for people */
     size_t finding_count;

@@ -21,6 +21,7 @@ typedef enum tl_draw_purpose {
     TL_DRAW_BLIND,  /* a flagged item shown without the verdict */
     TL_DRAW_REPEAT, /* a known item shown again to measure people */
     TL_DRAW_ORDER,  /* where in the list of open reviews an item stands */
+    TL_DRAW_ASSIGN, /* who is asked, see assign.h */
     TL_DRAW_PURPOSE_COUNT
 } tl_draw_purpose;
 

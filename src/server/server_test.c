@@ -136,10 +136,12 @@ static void a_loop_is_controlled(void **state)
     assert_contains(a->body, "\"refused\":[{\"judged\":0,\"position\":41,\"labels\":64,"
                              "\"verdict\":\"refused, not better\"}]");
     a = ask(*state, "GET", VECTORS "/review", "");
-    assert_contains(a->body, "\"open\":7,\"reviews\":[{\"prediction_id\":\"01000000-");
+    assert_contains(a->body, "\"open\":7,\"people\":[{\"name\":\"anna\"");
     assert_contains(a->body, "\"time\":1.5,\"until\":2.5,\"blind\":false,\"why\":\"flagged\"");
     assert_contains(a->body, "\"flagged\":null,\"label\":null,\"defect_score\":null");
-    a = ask(*state, "GET", VECTORS "/review?limit=1", "");
+    assert_contains(a->body, "\"people\":[{\"name\":\"anna\",\"open\":3}]");
+    assert_refused(ask(*state, "GET", VECTORS "/review?person=moon", ""), 400, "nobody called");
+    a = ask(*state, "GET", VECTORS "/review?limit=1&person=anna", "");
     assert_null(strstr(a->body, "\"blind\":true"));
     assert_refused(ask(*state, "GET", VECTORS "/review?limit=0", ""), 400, "limit must be 1 to");
     assert_refused(ask(*state, "GET", VECTORS "/review?limit=257", ""), 400, "1 to 256");

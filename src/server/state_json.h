@@ -23,7 +23,8 @@ void tl_share_write(tl_json_writer *w, const char *key, const tl_share *share);
  * written. */
 tl_status tl_versions_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err);
 /* What GET .../review answers. Errors: those of tl_loop_reviews; nothing was written. */
-tl_status tl_reviews_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err);
+tl_status tl_reviews_write(tl_json_writer *w, tl_loop *loop, const char *person, size_t limit,
+                           tl_error *err);
 
 /* What GET .../report answers. */
 void tl_report_write(tl_json_writer *w, const char *name, const tl_report *report, tl_report_by by);

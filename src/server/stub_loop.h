@@ -352,10 +352,19 @@ tl_status tl_loop_estimates(tl_loop *loop, tl_estimates *out, tl_error *err)
     return TL_OK;
 }
 
-tl_status tl_loop_reviews(tl_loop *loop, tl_review_item *out, size_t capacity, size_t *count,
-                          uint64_t *open, tl_error *err)
+size_t tl_loop_people(tl_loop *loop, tl_review_person out[TL_PERSON_COUNT_MAX])
 {
-    (void)loop, (void)err;
+    (void)loop;
+    out[0] = (tl_review_person){ .name = "anna", .open = 3 };
+    return 1;
+}
+
+tl_status tl_loop_reviews(tl_loop *loop, const char *person, tl_review_item *out, size_t capacity,
+                          size_t *count, uint64_t *open, tl_error *err)
+{
+    (void)loop;
+    if (person != NULL && strcmp(person, "anna") != 0)
+        return tl_fail(err, TL_EINVAL, "nobody called \"%.40s\" is asked", person);
     out[0] = (tl_review_item){ .id = { { 1 } },
                                .time_us = 1500000,
                                .until_us = 2500000,

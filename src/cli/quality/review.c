@@ -8,12 +8,15 @@
 
 static tl_target_options where;
 static struct {
+    const char *person;
     uint64_t limit;
     bool json;
 } values = { .limit = 20 };
 
 static const tl_option options[] = {
     TL_TARGET_OPTIONS(where),
+    { "person", 'p', TL_OPTION_TEXT, "NAME", "Only what that one of review.people is asked.",
+      &values.person, 0, 0 },
     { "limit", 'n', TL_OPTION_WHOLE, "N", "How many to list at most.", &values.limit, 1,
       TL_REVIEW_LIST_MAX },
     { "json", 0, TL_OPTION_FLAG, NULL, "Print JSON.", &values.json, 0, 0 },
@@ -54,10 +57,22 @@ static void print_review(const tl_json *review)
     char came[32], until[32];
     printf("%s  of %s, to be answered by %s\n", text_of(review, "prediction_id"),
            when(review, "time", came), when(review, "until", until));
-    printf("    %s", text_of(review, "words"));
+    if (*text_of(review, "person") != '\0') printf("    %s: ", text_of(review, "person"));
+    printf("%s%s", *text_of(review, "person") == '\0' ? "    " : "", text_of(review, "words"));
     if (*text_of(review, "label") != '\0') printf(" (\"%s\")", text_of(review, "label"));
     printf("\n");
     print_place(review);
+}
+
+static void print_people(const tl_json *people)
+{
+    const tl_json *first = tl_json_first(people);
+    for (const tl_json *p = first; p != NULL; p = p->next) {
+        uint64_t open = 0;
+        (void)tl_json_uint64(tl_json_get(p, "open"), &open);
+        printf("%s%s %" PRIu64, p == first ? "Asked: " : ", ", text_of(p, "name"), open);
+    }
+    if (first != NULL) printf("\n");
 }
 
 static void print_all(const tl_json *answer)
@@ -70,8 +85,10 @@ static void print_all(const tl_json *answer)
         printf("Loop %s: nobody is asked anything at the moment.\n", text_of(answer, "name"));
         return;
     }
-    printf("Loop %s: %" PRIu64 " open review%s", text_of(answer, "name"), open,
-           open == 1 ? "" : "s");
+    print_people(tl_json_get(answer, "people"));
+    printf("Loop %s: %" PRIu64 " open review%s%s%s", text_of(answer, "name"), open,
+           open == 1 ? "" : "s", values.person != NULL ? " of " : "",
+           values.person != NULL ? values.person : "");
     if (shown < open) printf("; the first %" PRIu64, shown);
     printf(":\n");
     for (const tl_json *r = first; r != NULL; r = r->next) print_review(r);
@@ -86,7 +103,7 @@ static int run(const tl_arguments *arguments)
     if (tl_target_open(&where, false, &target, &err) != TL_OK)
         return tl_command_fail(&tl_command_review, &err);
     int code = TL_EXIT_OK;
-    if (tl_target_reviews(target, (uint32_t)values.limit, &got, &err) != TL_OK) {
+    if (tl_target_reviews(target, values.person, (uint32_t)values.limit, &got, &err) != TL_OK) {
         code = tl_command_fail(&tl_command_review, &err);
     } else if (values.json) {
         fwrite(got.text, 1, got.bytes, stdout);

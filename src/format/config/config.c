@@ -279,18 +279,19 @@ static tl_status read_name(reader *r, const tl_config_field *f, const char **to)
     return keep_text(r, text, to);
 }
 
-static tl_status read_class(reader *r, const tl_config_field *f, const char **names, size_t count)
+static tl_status read_one_name(reader *r, const tl_config_field *f, const char **names,
+                               size_t count)
 {
     tl_status status = check_scalar(r, f->key);
     if (status != TL_OK) return status;
     if (count == (size_t)f->maximum)
-        return fail_at(r, line_of(r), "%s: more than %d classes", f->key, (int)f->maximum);
+        return fail_at(r, line_of(r), "%s: more than %d names", f->key, (int)f->maximum);
     const char *text = scalar(r);
     size_t bytes = strlen(text);
     bool good = bytes >= 1 && bytes < TL_TEXT_BYTES_MAX;
     for (size_t i = 0; i < bytes; i++) good = good && (unsigned char)text[i] >= 0x20;
     if (!good)
-        return fail_at(r, line_of(r), "%s: a class name is 1 to %d bytes of printable text", f->key,
+        return fail_at(r, line_of(r), "%s: a name is 1 to %d bytes of printable text", f->key,
                        TL_TEXT_BYTES_MAX - 1);
     for (size_t i = 0; i < count; i++)
         if (strcmp(names[i], text) == 0)
@@ -298,24 +299,25 @@ static tl_status read_class(reader *r, const tl_config_field *f, const char **na
     return keep_text(r, text, &names[count]);
 }
 
-static tl_status read_classes(reader *r, const tl_config_field *f, tl_loop_options *loop)
+static tl_status read_names(reader *r, const tl_config_field *f, const char *const **out,
+                            size_t *out_count)
 {
     size_t line = line_of(r), count = 0;
     if (r->event.type != YAML_SEQUENCE_START_EVENT)
-        return fail_at(r, line, "%s: expected a list such as [ok, scratch], found %s", f->key,
-                       event_text(r));
-    const char **names = tl_arena_alloc(r->arena, TL_CLASS_COUNT_MAX * sizeof *names);
+        return fail_at(r, line, "%s: expected a list such as %s, found %s", f->key,
+                       f->example != NULL ? f->example : "[ok, scratch]", event_text(r));
+    const char **names = tl_arena_alloc(r->arena, (size_t)f->maximum * sizeof *names);
     if (names == NULL) return fail_memory(r);
     tl_status status = next(r);
     for (; status == TL_OK && r->event.type != YAML_SEQUENCE_END_EVENT; count++) {
-        status = read_class(r, f, names, count);
+        status = read_one_name(r, f, names, count);
         if (status == TL_OK) status = next(r);
     }
     if (status != TL_OK) return status;
     if (count < (size_t)f->minimum)
         return fail_at(r, line, "%s: at least 2 classes are needed, found %zu", f->key, count);
-    loop->classes = names;
-    loop->class_count = count;
+    *out = names;
+    *out_count = count;
     return TL_OK;
 }
 
@@ -383,11 +385,13 @@ static tl_status read_scalar(reader *r, const tl_config_field *f, void *base)
 /* The event is the value's first; on return it is the value's last. */
 static tl_status read_value(reader *r, const tl_config_field *f, void *base)
 {
+    tl_loop_options *loop = base; /* of the lists of names */
     if (is_empty(r)) return TL_OK;
     switch (f->type) {
     case TL_CONFIG_SECTION: return read_group(r, f->section, f->key, (char *)base + f->offset);
     case TL_CONFIG_LOOPS: return read_loops(r, f);
-    case TL_CONFIG_CLASSES: return read_classes(r, f, base);
+    case TL_CONFIG_CLASSES: return read_names(r, f, &loop->classes, &loop->class_count);
+    case TL_CONFIG_PEOPLE: return read_names(r, f, &loop->people, &loop->person_count);
     default: return read_scalar(r, f, base);
     }
 }

@@ -17,6 +17,7 @@ typedef enum tl_config_type {
     TL_CONFIG_SIZE,    /* HEIGHTxWIDTH to two uint32_t in a row */
     TL_CONFIG_CHOICE,  /* an enum, by the words of `choices` */
     TL_CONFIG_CLASSES, /* list of texts to tl_loop_options's classes and class_count */
+    TL_CONFIG_PEOPLE,  /* list of texts, or none, to its people and person_count */
     TL_CONFIG_SECTION, /* further keys, of `section`, at the same or another base */
     TL_CONFIG_LOOPS    /* list of sections: the loops */
 } tl_config_type;

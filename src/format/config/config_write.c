@@ -57,12 +57,12 @@ static void write_address(const tl_config_server *server, tl_text *out)
     tl_text_printf(out, ipv6 ? "\"[%s]:%u\"" : "%s:%u", server->host, server->port);
 }
 
-static void write_classes(const tl_loop_options *loop, tl_text *out)
+static void write_names(const char *const *names, size_t count, tl_text *out)
 {
     tl_text_puts(out, "[");
-    for (size_t i = 0; i < loop->class_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (i > 0) tl_text_puts(out, ", ");
-        write_text(loop->classes[i], out);
+        write_text(names[i], out);
     }
     tl_text_puts(out, "]");
 }
@@ -70,9 +70,11 @@ static void write_classes(const tl_loop_options *loop, tl_text *out)
 static bool has_value(const tl_config_field *f, const void *base)
 {
     const void *at = (const char *)base + f->offset;
+    const tl_loop_options *loop = base; /* of the lists of names */
     if (f->type == TL_CONFIG_TEXT || f->type == TL_CONFIG_NAME)
         return *(const char *const *)at != NULL;
-    if (f->type == TL_CONFIG_CLASSES) return ((const tl_loop_options *)base)->class_count > 0;
+    if (f->type == TL_CONFIG_CLASSES) return loop->class_count > 0;
+    if (f->type == TL_CONFIG_PEOPLE) return loop->person_count > 0;
     return true;
 }
 
@@ -81,6 +83,7 @@ static void write_value(const tl_config_field *f, const void *base, tl_text *out
 {
     const void *at = (const char *)base + f->offset;
     const uint32_t *u32 = at;
+    const tl_loop_options *loop = base;
     switch (f->type) {
     case TL_CONFIG_TEXT:
     case TL_CONFIG_NAME: write_text(*(const char *const *)at, out); break;
@@ -93,7 +96,8 @@ static void write_value(const tl_config_field *f, const void *base, tl_text *out
     case TL_CONFIG_DOUBLE: tl_json_write_double(out, *(const double *)at); break;
     case TL_CONFIG_SIZE: tl_text_printf(out, "%ux%u", u32[0], u32[1]); break;
     case TL_CONFIG_CHOICE: tl_text_puts(out, f->choices[*(const int *)at]); break;
-    case TL_CONFIG_CLASSES: write_classes(base, out); break;
+    case TL_CONFIG_CLASSES: write_names(loop->classes, loop->class_count, out); break;
+    case TL_CONFIG_PEOPLE: write_names(loop->people, loop->person_count, out); break;
     case TL_CONFIG_SECTION:
     case TL_CONFIG_LOOPS: break;
     }
@@ -185,6 +189,7 @@ static void write_accepted(const tl_config_field *f, tl_text *out)
     case TL_CONFIG_CLASSES:
         tl_text_printf(out, "list of %.10g to %.10g names, needed", f->minimum, f->maximum);
         break;
+    case TL_CONFIG_PEOPLE: tl_text_printf(out, "list of up to %.10g names", f->maximum); break;
     case TL_CONFIG_SECTION:
     case TL_CONFIG_LOOPS: break;
     }

@@ -134,8 +134,11 @@ double tl_core_audit_factor(const tl_core *core);
  * NULL: there is no budget of review, and nobody asks. */
 const tl_calibrator *tl_core_calibrator(const tl_core *core);
 
-/* The open reviews, the most valuable first (gate/queue.h); *out is malloc'ed. TL_ENOMEM. */
-tl_status tl_core_reviews(const tl_core *core, tl_queue_entry **out, size_t *count, tl_error *err);
+/* The open reviews of a person (0: of everybody), the most valuable first (gate/queue.h); *out is
+ * malloc'ed. TL_ENOMEM. */
+tl_status tl_core_reviews(const tl_core *core, uint64_t person, tl_queue_entry **out, size_t *count,
+                          tl_error *err);
+uint64_t tl_core_open_of(const tl_core *core, const char *person); /* how many are that one's */
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 

@@ -401,6 +401,7 @@ static tl_status step_configure(tl_core *core, const tl_record *record, tl_error
     tl_threshold_set_target(core->threshold, config.target_precision);
     tl_gate_policy gate = tl_loop_config_gate(&core->config.gate);
     tl_gate_set_policy(core->gate, &gate);
+    tl_core_people_changed(core);
     tl_core_review_restart(core);
     if (core->config.gate.hostile <= 0.0) tl_trust_init(&core->trust->sources);
     core->dirty = true;

@@ -195,14 +195,11 @@ static tl_status change_golden(tl_core *core, uint64_t key, int32_t label, tl_er
     return status == TL_OK ? tl_core_push_op(core, golden, err) : status;
 }
 
-/* `source` says what changes it. */
-static tl_status apply(tl_core *core, const tl_label_change *change, const char *source,
-                       tl_error *err)
+static tl_status apply(tl_core *core, const tl_label_change *change, tl_error *err)
 {
     uint64_t key = change->prediction.position;
     tl_trust_way way = TL_TRUST_AS_IT_IS;
-    tl_status status = tl_core_gate_label(core, &change->prediction, change->after, source, err);
-    if (status == TL_OK) status = tl_core_trust_label(core, change, err);
+    tl_status status = tl_core_trust_label(core, change, err);
     if (status == TL_OK)
         status = tl_core_trust_filter(core, key, change->after, change->by, &way, err);
     if (status != TL_OK) return status;
@@ -258,8 +255,8 @@ tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedb
     }
     core->epoch = record->position;
     core->dirty = true; /* the epoch moved: answers say that they know this feedback */
-    if (change.before != change.after)
-        status = apply(core, &change, record->as.feedback.source, err);
+    status = tl_core_hear(core, &change, record, err);
+    if (status == TL_OK && change.before != change.after) status = apply(core, &change, err);
     chain_change(core, record->position, &change);
     return status;
 }
@@ -273,7 +270,8 @@ tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_err
     if (status != TL_OK) return status;
     core->epoch = record->position;
     core->dirty = true;
-    if (change.after >= 0) status = apply(core, &change, NULL, err);
+    status = tl_core_hear(core, &change, NULL, err);
+    if (status == TL_OK && change.after >= 0) status = apply(core, &change, err);
     chain_change(core, record->position, &change);
     return status;
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 7, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 8, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
@@ -31,6 +31,7 @@ static void save_knobs(const tl_core *core, tl_blob *blob)
     tl_blob_f64(blob, c->audit_rate);
     tl_blob_f64(blob, c->target_precision);
     tl_loop_policy_save(c, blob);
+    tl_loop_people_save(c, blob);
     tl_blob_u32(blob, (uint32_t)c->info.class_count);
     for (size_t i = 0; i < c->info.class_count; i++)
         tl_blob_bytes(blob, c->info.classes[i], sizeof c->info.classes[i]);
@@ -118,6 +119,7 @@ static tl_status load_knobs(tl_core *core, tl_blob_reader *body, tl_error *err)
     c->audit_rate = tl_blob_read_f64(body);
     c->target_precision = tl_blob_read_f64(body);
     tl_status status = tl_loop_policy_load(body, c, err);
+    if (status == TL_OK) status = tl_loop_people_load(body, c, err);
     if (status != TL_OK) return status;
     uint32_t class_count = tl_blob_read_u32(body);
     if (class_count < c->info.class_count || class_count > TL_CLASS_COUNT_MAX ||

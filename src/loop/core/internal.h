@@ -5,6 +5,7 @@
 #include "format/json.h"
 #include "loop/core/core.h"
 #include "loop/core/standing.h"
+#include "loop/gate/people.h"
 #include "loop/gate/shadow.h"
 #include "review/check.h"
 #include "review/labels/suspects.h"
@@ -36,11 +37,13 @@ typedef struct tl_past {
 typedef struct tl_drawn {
     uint64_t key;
     int64_t time_us;
-    uint64_t unit; /* of evidence; 0: its own */
+    uint64_t unit;            /* of evidence; 0: its own */
+    uint64_t subject, person; /* see gate/people.h; person 0: anybody */
     float score, propensity;
     uint8_t reason; /* a tl_review_reason */
     bool flagged, answered, blind;
-    bool disputed; /* a policy in shadow decided otherwise */
+    bool disputed;   /* a policy in shadow decided otherwise */
+    bool by_another; /* somebody else than `person` has answered */
 } tl_drawn;
 
 enum { TL_DRAWN_MAX = 16384, TL_ZONE_UNIT_MAX = 64, TL_ZONE_ITEM_MAX = 16 };
@@ -263,7 +266,7 @@ tl_status tl_core_follow_policy(tl_core *core, tl_shadow *shadow, tl_shadow *out
 /* gate/evidence.c */
 tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_error *err);
 tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,
-                             const char *source, tl_error *err);
+                             uint64_t source, tl_error *err);
 tl_status tl_core_step_challenge(tl_core *core, uint64_t number, uint64_t ops,
                                  tl_version **candidate, tl_error *err);
 tl_status tl_core_step_try(tl_core *core, uint64_t number, tl_error *err);
@@ -284,6 +287,13 @@ void tl_core_review_classes(tl_core *core); /* there is one more */
 void tl_core_review_prediction(tl_core *core, const tl_record *record);
 tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
                                uint64_t source, tl_error *err);
+tl_drawn *tl_core_find_drawn(const tl_core *core, uint64_t key); /* NULL: timed out, or none */
+/* gate/people.c */
+/* What a statement (NULL: those that waited for their prediction) says to the gate and the estimates. */
+tl_status tl_core_hear(tl_core *core, const tl_label_change *change, const tl_record *feedback,
+                       tl_error *err);
+/* Open reviews of those who are not among the people any more go to others. */
+void tl_core_people_changed(tl_core *core);
 /* gate/sites.c */
 void tl_core_site_note(tl_core *core, const char *name, uint64_t hash);
 /* Never NULL. Borrowed from the core, for ever. */

@@ -23,14 +23,13 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
 }
 
 tl_status tl_core_gate_label(tl_core *core, const tl_record *prediction, int32_t label,
-                             const char *source, tl_error *err)
+                             uint64_t source, tl_error *err)
 {
-    uint64_t who = tl_shadow_source(source);
     if (label >= 0)
-        tl_gate_label(core->gate, prediction->position, label != 0, who);
+        tl_gate_label(core->gate, prediction->position, label != 0, source);
     else
         tl_gate_unlabel(core->gate, prediction->position);
-    return tl_core_review_label(core, prediction, label, who, err);
+    return tl_core_review_label(core, prediction, label, source, err);
 }
 
 /* ---- Verdicts -------------------------------------------------------------------------------- */

@@ -135,7 +135,8 @@ static bool is_waited_for(const tl_core *core, const tl_drawn *drawn)
     return false;
 }
 
-tl_status tl_core_reviews(const tl_core *core, tl_queue_entry **out, size_t *count, tl_error *err)
+tl_status tl_core_reviews(const tl_core *core, uint64_t person, tl_queue_entry **out, size_t *count,
+                          tl_error *err)
 {
     const tl_core_review *review = &core->review;
     tl_queue_entry *entries = malloc((review->drawn_count + 1) * sizeof *entries);
@@ -143,9 +144,10 @@ tl_status tl_core_reviews(const tl_core *core, tl_queue_entry **out, size_t *cou
     size_t open = 0;
     for (size_t i = 0; i < review->drawn_count; i++) {
         const tl_drawn *drawn = tl_drawn_at(review, i);
-        if (drawn->answered) continue;
+        if (drawn->answered || (person != 0 && drawn->person != person)) continue;
         entries[open++] = (tl_queue_entry){ .key = drawn->key,
                                             .time_us = drawn->time_us,
+                                            .person = drawn->person,
                                             .score = drawn->score,
                                             .reason = (tl_review_reason)drawn->reason,
                                             .flagged = drawn->flagged,
@@ -156,4 +158,14 @@ tl_status tl_core_reviews(const tl_core *core, tl_queue_entry **out, size_t *cou
     *out = entries;
     *count = open;
     return TL_OK;
+}
+
+uint64_t tl_core_open_of(const tl_core *core, const char *person)
+{
+    uint64_t open = 0, who = tl_shadow_source(person);
+    for (size_t i = 0; i < core->review.drawn_count; i++) {
+        const tl_drawn *drawn = tl_drawn_at(&core->review, i);
+        open += !drawn->answered && drawn->person == who;
+    }
+    return open;
 }

@@ -19,7 +19,8 @@
 typedef struct tl_queue_entry {
     uint64_t key; /* position of the prediction */
     int64_t time_us;
-    float score; /* of a defect */
+    uint64_t person; /* who is asked; 0: anybody */
+    float score;     /* of a defect */
     tl_review_reason reason;
     bool flagged, blind, disputed;
     double place; /* by tl_queue_order: rises along the list */

@@ -155,6 +155,7 @@ static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_
     return (tl_drawn){ .key = key,
                        .time_us = p->time_us,
                        .unit = tl_shadow_unit(p, core->config.gate.unit),
+                       .subject = tl_people_subject(&core->config, p),
                        .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
                        .propensity = p->propensity,
                        .reason = (uint8_t)tl_review_logged_rule(p->reason),
@@ -169,7 +170,7 @@ static void time_out(tl_core *core)
     tl_core_review *review = &core->review;
     const tl_drawn *drawn = tl_drawn_at(review, 0);
     if (!drawn->answered) {
-        tl_review_check_outcome(review->check, drawn->reason, TL_REVIEW_TIMED_OUT, 0);
+        tl_review_check_outcome(review->check, drawn->reason, TL_REVIEW_TIMED_OUT, drawn->person);
         if (drawn->key > review->since)
             tl_selective_add(&review->estimates, drawn->flagged, true, !drawn->flagged,
                              drawn->propensity, drawn->score);
@@ -189,8 +190,9 @@ static void time_out_old(tl_core *core)
         time_out(core);
 }
 
-static tl_drawn *find_drawn(const tl_core_review *review, uint64_t key)
+tl_drawn *tl_core_find_drawn(const tl_core *core, uint64_t key)
 {
+    const tl_core_review *review = &core->review;
     size_t low = 0, high = review->drawn_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
@@ -229,6 +231,7 @@ void tl_core_review_prediction(tl_core *core, const tl_record *record)
     time_out_old(core);
     count_in_unit(review, drawn.unit);
     tl_review_check_item(review->check, p->review, (double)p->propensity);
+    drawn.person = p->review ? tl_people_assign(&core->config, drawn.subject, 0, 0) : 0;
     if (p->review)
         *tl_drawn_at(review, review->drawn_count++) = drawn;
     else
@@ -268,7 +271,7 @@ tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32
         return TL_OK;
     }
     tl_drawn drawn = drawn_of(core, prediction->position, p);
-    tl_drawn *open = find_drawn(review, prediction->position);
+    tl_drawn *open = tl_core_find_drawn(core, prediction->position);
     bool first = open != NULL && !open->answered && label >= 0;
     /* What was timed out before, or is of what served before, stays as it was counted. */
     bool counts = first || tl_keymap_get(&review->counted, drawn.key, NULL);
@@ -344,6 +347,7 @@ tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err)
                            .needed_labels = zones.needed_labels,
                            .rules_kept = check.kept,
                            .open_reviews = review->drawn_count,
+                           .by_another = check.by_another,
                            .drift_alarms = review->drift_alarms };
     snprintf(out->threshold_words, sizeof out->threshold_words, "%s%s",
              core->head_frozen ? "" : "a certificate is one of a frozen line; as it stands: ",

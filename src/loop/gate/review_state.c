@@ -42,11 +42,13 @@ tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err)
         tl_blob_u64(blob, drawn->key);
         tl_blob_u64(blob, (uint64_t)drawn->time_us);
         tl_blob_u64(blob, drawn->unit);
+        tl_blob_u64(blob, drawn->subject);
+        tl_blob_u64(blob, drawn->person);
         tl_blob_f32s(blob, &drawn->score, 1);
         tl_blob_f32s(blob, &drawn->propensity, 1);
         tl_blob_u8(blob, drawn->reason);
         tl_blob_u8(blob, (uint8_t)(drawn->flagged | drawn->answered << 1 | drawn->blind << 2 |
-                                   drawn->disputed << 3));
+                                   drawn->disputed << 3 | drawn->by_another << 4));
     }
     return tl_keymap_save(&review->counted, blob, err);
 }
@@ -86,6 +88,8 @@ static tl_status load_drawn(tl_core_review *review, uint64_t count, tl_blob_read
         drawn->key = tl_blob_read_u64(body);
         drawn->time_us = (int64_t)tl_blob_read_u64(body);
         drawn->unit = tl_blob_read_u64(body);
+        drawn->subject = tl_blob_read_u64(body);
+        drawn->person = tl_blob_read_u64(body);
         tl_blob_read_f32s(body, &drawn->score, 1);
         tl_blob_read_f32s(body, &drawn->propensity, 1);
         uint8_t reason = tl_blob_read_u8(body), bits = tl_blob_read_u8(body);
@@ -94,6 +98,7 @@ static tl_status load_drawn(tl_core_review *review, uint64_t count, tl_blob_read
         drawn->answered = (bits & 2) != 0;
         drawn->blind = (bits & 4) != 0;
         drawn->disputed = (bits & 8) != 0;
+        drawn->by_another = (bits & 16) != 0;
     }
     return body->failed ? tl_fail(err, TL_ECORRUPT, "a checkpoint is cut short") : TL_OK;
 }

@@ -37,7 +37,7 @@ static size_t reviews(fixture *f, uint64_t *open)
     size_t count = 0;
     tl_error err = { 0 };
     settle(f);
-    ok(tl_loop_reviews(f->loop, list, TL_REVIEW_LIST_MAX, &count, open, &err), &err);
+    ok(tl_loop_reviews(f->loop, NULL, list, TL_REVIEW_LIST_MAX, &count, open, &err), &err);
     return count;
 }
 
@@ -121,14 +121,187 @@ static void the_list_is_bounded(void **state)
     tl_error err = { 0 };
     size_t asked = predict_boards(f, 7, 100, drawn);
     reviews(f, &open);
-    ok(tl_loop_reviews(f->loop, &first, 1, &count, &open, &err), &err);
+    ok(tl_loop_reviews(f->loop, NULL, &first, 1, &count, &open, &err), &err);
     assert_int_equal(count, 1);
     assert_int_equal(open, asked);
     assert_memory_equal(&first, &list[0], sizeof first);
-    assert_int_equal(tl_loop_reviews(f->loop, list, 0, &count, &open, &err), TL_EINVAL);
-    assert_int_equal(tl_loop_reviews(f->loop, list, TL_REVIEW_LIST_MAX + 1, &count, &open, &err),
-                     TL_EINVAL);
+    assert_int_equal(tl_loop_reviews(f->loop, NULL, list, 0, &count, &open, &err), TL_EINVAL);
+    assert_int_equal(
+        tl_loop_reviews(f->loop, NULL, list, TL_REVIEW_LIST_MAX + 1, &count, &open, &err),
+        TL_EINVAL);
     assert_int_equal(count, 1);
+}
+
+/* ---- People ---------------------------------------------------------------------------------- */
+
+static const char *const PEOPLE[] = { "anna", "ben", "carl" };
+
+static void with_people(fixture *f, size_t count)
+{
+    f->options.people = PEOPLE;
+    f->options.person_count = count;
+    reopen(f);
+}
+
+static tl_estimates estimates_of(fixture *f)
+{
+    tl_estimates estimates;
+    tl_error err = { 0 };
+    settle(f);
+    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
+    return estimates;
+}
+
+static const char *another_than(const char *person)
+{
+    return strcmp(person, PEOPLE[0]) == 0 ? PEOPLE[1] : PEOPLE[0];
+}
+
+static void a_board_is_one_persons(void **state)
+{
+    fixture *f = *state;
+    tl_prediction drawn[401];
+    uint64_t open, of_each = 0;
+    tl_review_person people[TL_PERSON_COUNT_MAX];
+    with_people(f, 3);
+    size_t asked = predict_boards(f, 8, 400, drawn), count = reviews(f, &open);
+    assert_int_equal(tl_loop_people(f->loop, people), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(people[i].name, PEOPLE[i]);
+        assert_true(people[i].open > asked / 6); /* a third each, but for chance */
+        of_each += people[i].open;
+    }
+    assert_int_equal(of_each, asked);
+    for (size_t i = 0; i < asked; i++) {
+        const tl_review_item *item = find(drawn[i].id, count);
+        if (item == NULL) continue; /* beyond what is listed */
+        assert_string_equal(item->person, drawn[i].person);
+        for (size_t j = 0; j < count; j++)
+            if (strcmp(list[j].board, item->board) == 0)
+                assert_string_equal(list[j].person, item->person);
+    }
+}
+
+static void a_person_sees_what_that_one_is_asked(void **state)
+{
+    fixture *f = *state;
+    tl_prediction drawn[101];
+    tl_error err = { 0 };
+    size_t count = 0;
+    uint64_t open = 0, all;
+    assert_int_equal(
+        tl_loop_reviews(f->loop, "anna", list, TL_REVIEW_LIST_MAX, &count, &open, &err), TL_EINVAL);
+    assert_non_null(strstr(err.text, "leave the person out"));
+    with_people(f, 2);
+    predict_boards(f, 9, 100, drawn);
+    reviews(f, &all);
+    ok(tl_loop_reviews(f->loop, "ben", list, TL_REVIEW_LIST_MAX, &count, &open, &err), &err);
+    assert_true(open > 0 && open < all);
+    for (size_t i = 0; i < count; i++) assert_string_equal(list[i].person, "ben");
+    assert_int_equal(
+        tl_loop_reviews(f->loop, "carl", list, TL_REVIEW_LIST_MAX, &count, &open, &err), TL_EINVAL);
+    assert_non_null(strstr(err.text, "anna, ben"));
+}
+
+/* Another's word is learned from, and is no evidence; the assigned one's is, also when it only repeats. */
+static void only_the_one_who_was_asked_is_heard(void **state)
+{
+    fixture *f = *state;
+    tl_prediction drawn[101];
+    uint64_t open;
+    with_people(f, 3);
+    size_t asked = predict_boards(f, 10, 100, drawn);
+    tl_estimates before = estimates_of(f);
+    uint64_t labels = status_of(f).labels;
+    for (size_t i = 0; i < asked; i++)
+        assert_int_equal(label_as(f, drawn[i].id, "ok", another_than(drawn[i].person)),
+                         TL_FEEDBACK_APPLIED);
+    tl_estimates others = estimates_of(f);
+    assert_int_equal(status_of(f).labels, labels + asked);
+    assert_int_equal(others.verified, before.verified);
+    assert_int_equal(others.by_another, asked);
+    assert_false(others.rules_kept);
+    assert_non_null(strstr(others.rules_words, "somebody else"));
+    assert_int_equal(reviews(f, &open), asked); /* they are asked still */
+    for (size_t i = 0; i < asked; i++)
+        assert_int_equal(label_as(f, drawn[i].id, "ok", drawn[i].person), TL_FEEDBACK_REPEATED);
+    assert_int_equal(estimates_of(f).verified, before.verified + asked);
+    assert_int_equal(reviews(f, &open), 0);
+    label_as(f, drawn[0].id, "dent", another_than(drawn[0].person)); /* stands, and is not heard */
+    assert_true(estimates_of(f).prevalence.hits == before.prevalence.hits);
+    withdraw(f, drawn[0].id, drawn[0].person);
+    assert_int_equal(estimates_of(f).verified, before.verified + asked - 1);
+    verify(f);
+}
+
+/* Feedback that came before its prediction is heard alike. */
+static void early_answers_are_heard_by_person(void **state)
+{
+    fixture *f = *state;
+    tl_rng rng;
+    tl_rng_seed(&rng, 12, 0);
+    with_people(f, 2);
+    uint64_t before = estimates_of(f).verified, heard = 0;
+    for (uint64_t i = 0; i < 60; i++) {
+        uint32_t label;
+        float x[FEATURES];
+        draw(&rng, &label, x);
+        assert_int_equal(label_as(f, id_of(i), CLASSES[label], "anna"), TL_FEEDBACK_PENDING);
+        tl_prediction p = predict(f, x, id_of(i));
+        heard += p.review && strcmp(p.person, "anna") == 0;
+    }
+    assert_true(heard > 5);
+    assert_int_equal(estimates_of(f).verified, before + heard);
+    assert_true(estimates_of(f).by_another > 0);
+    verify(f);
+}
+
+/* Who leaves hands over; all others keep what they were asked, and new people get nothing old. */
+static void open_reviews_keep_their_person(void **state)
+{
+    fixture *f = *state;
+    static const char *const later[] = { "ben", "anna", "dora" };
+    static tl_review_item before[TL_REVIEW_LIST_MAX];
+    tl_prediction drawn[201];
+    uint64_t open, left = 0;
+    with_people(f, 3);
+    predict_boards(f, 11, 200, drawn);
+    size_t count = reviews(f, &open);
+    memcpy(before, list, sizeof before);
+    f->options.people = later;
+    reopen(f);
+    assert_int_equal(reviews(f, &open), count);
+    for (size_t i = 0; i < count; i++) {
+        const tl_review_item *now = find(before[i].id, count);
+        bool stays = strcmp(before[i].person, "carl") != 0;
+        assert_non_null(now);
+        if (stays) assert_string_equal(now->person, before[i].person);
+        assert_true(strcmp(now->person, "carl") != 0);
+        left += !stays;
+    }
+    assert_true(left > 0);
+    f->options.person_count = 0;
+    reopen(f);
+    reviews(f, &open);
+    assert_string_equal(list[0].person, ""); /* anybody, as before */
+    verify(f);
+}
+
+static void names_are_checked(void **state)
+{
+    fixture *f = *state;
+    static const char *const twice[] = { "anna", "anna" };
+    static const char *many[TL_PERSON_COUNT_MAX + 1];
+    tl_error err = { 0 };
+    tl_loop *loop = NULL;
+    open_runtime(f);
+    f->options.people = twice;
+    f->options.person_count = 2;
+    assert_int_equal(tl_loop_open(f->runtime, &f->options, &loop, &err), TL_EINVAL);
+    assert_non_null(strstr(err.text, "review.people"));
+    f->options.people = many;
+    f->options.person_count = TL_COUNT_OF(many);
+    assert_int_equal(tl_loop_open(f->runtime, &f->options, &loop, &err), TL_EINVAL);
 }
 
 int main(void)
@@ -137,6 +310,12 @@ int main(void)
         WARM_TEST(what_was_drawn_is_asked_until_it_is_answered),
         WARM_TEST(the_list_is_the_same_after_a_start),
         WARM_TEST(the_list_is_bounded),
+        WARM_TEST(a_board_is_one_persons),
+        WARM_TEST(a_person_sees_what_that_one_is_asked),
+        WARM_TEST(only_the_one_who_was_asked_is_heard),
+        WARM_TEST(early_answers_are_heard_by_person),
+        WARM_TEST(open_reviews_keep_their_person),
+        CLOSED_TEST(names_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

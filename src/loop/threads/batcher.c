@@ -1,5 +1,6 @@
 /* The batcher's thread: items of many requests through the network together, then to the journal.
  * It waits for nothing: what is queued at the moment makes a batch. */
+#include "loop/gate/people.h"
 #include "loop/threads/runtime.h"
 
 #include <math.h>
@@ -15,21 +16,24 @@ static tl_zone zone_of(const tl_prediction_record *p)
     return tl_review_logged_rule(p->reason) == TL_REVIEW_ZONE ? TL_ZONE_REVIEW : TL_ZONE_ACCEPT;
 }
 
-static void fill_prediction(const tl_record *record, uint32_t class_count, tl_prediction *out)
+static void fill_prediction(const tl_loop *loop, const tl_record *record, uint32_t class_count,
+                            tl_prediction *out)
 {
     const tl_prediction_record *p = &record->as.prediction;
-    *out = (tl_prediction){ .id = p->id,
-                            .position = record->position,
-                            .version = p->version,
-                            .epoch = p->epoch,
-                            .label = p->label,
-                            .class_count = class_count,
-                            .threshold = p->threshold,
-                            .flagged = p->flagged,
-                            .zone = zone_of(p),
-                            .review = p->review,
-                            .blind = tl_review_logged_blind(p->reason),
-                            .propensity = p->propensity };
+    *out =
+        (tl_prediction){ .id = p->id,
+                         .position = record->position,
+                         .version = p->version,
+                         .epoch = p->epoch,
+                         .label = p->label,
+                         .class_count = class_count,
+                         .threshold = p->threshold,
+                         .flagged = p->flagged,
+                         .zone = zone_of(p),
+                         .review = p->review,
+                         .blind = tl_review_logged_blind(p->reason),
+                         .propensity = p->propensity,
+                         .person = tl_people_name(&loop->asks, tl_people_asked(&loop->asks, p)) };
     memcpy(out->scores, p->scores, class_count * sizeof *out->scores);
     out->defect_score = 1.0f - out->scores[0];
 }
@@ -54,7 +58,7 @@ static tl_status recall_answer(tl_predict_op *op, tl_error *err)
              record.as.prediction.score_count > TL_CLASS_COUNT_MAX))
             status = tl_fail(err, TL_ECONFLICT, "this request id was used for something else");
         if (status == TL_OK)
-            fill_prediction(&record, record.as.prediction.score_count, &op->predictions[i]);
+            fill_prediction(loop, &record, record.as.prediction.score_count, &op->predictions[i]);
     }
     pthread_mutex_unlock(&loop->lookup_mutex);
     return status;
@@ -94,7 +98,7 @@ void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *e
         status = recall_answer(op, &own);
     } else if (status == TL_OK) {
         for (size_t i = 0; i < op->count; i++)
-            fill_prediction(&op->records[i], op->records[i].as.prediction.score_count,
+            fill_prediction(loop, &op->records[i], op->records[i].as.prediction.score_count,
                             &op->predictions[i]);
         count_answers(loop, op);
     }

@@ -348,6 +348,7 @@ static tl_status open_parts(tl_loop *loop, tl_loop_config *wanted, bool keeps_kn
     loop->model_data = NULL;
     if (status == TL_OK) status = check_classes(loop, wanted, err);
     if (status == TL_OK && !keeps_knobs) status = apply_knobs(loop, wanted, err);
+    if (status == TL_OK) loop->asks = *tl_core_config(loop->core);
     free(flat);
     if (status == TL_OK) status = tl_training_start(loop, err);
     if (status == TL_OK) status = tl_learner_settle(loop, err);

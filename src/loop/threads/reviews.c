@@ -1,4 +1,6 @@
 /* What people are asked: the open reviews of the core, with what the journal knows of each. */
+#include "loop/gate/people.h"
+#include "loop/gate/shadow.h"
 #include "loop/threads/runtime.h"
 
 #include <math.h>
@@ -6,6 +8,7 @@
 #include <string.h>
 
 typedef struct asking {
+    uint64_t person; /* 0: of everybody */
     tl_queue_entry *entries;
     size_t count;
     int64_t timeout_us;
@@ -17,7 +20,7 @@ static void look_at_reviews(tl_core *core, void *context)
 {
     asking *a = context;
     a->timeout_us = 1000000 * (int64_t)tl_core_config(core)->gate.timeout_s;
-    a->status = tl_core_reviews(core, &a->entries, &a->count, a->err);
+    a->status = tl_core_reviews(core, a->person, &a->entries, &a->count, a->err);
 }
 
 static void copy_text(char out[TL_TEXT_BYTES_MAX], const char *text)
@@ -25,8 +28,8 @@ static void copy_text(char out[TL_TEXT_BYTES_MAX], const char *text)
     snprintf(out, TL_TEXT_BYTES_MAX, "%s", text == NULL ? "" : text);
 }
 
-static void describe(const tl_queue_entry *entry, const tl_prediction_record *p, int64_t timeout_us,
-                     tl_review_item *out)
+static void describe(const tl_loop *loop, const tl_queue_entry *entry,
+                     const tl_prediction_record *p, int64_t timeout_us, tl_review_item *out)
 {
     *out = (tl_review_item){ .id = p->id,
                              .position = entry->key,
@@ -46,6 +49,7 @@ static void describe(const tl_queue_entry *entry, const tl_prediction_record *p,
     copy_text(out->part, p->part);
     copy_text(out->board, p->board);
     copy_text(out->lot, p->lot);
+    copy_text(out->person, tl_people_name(&loop->asks, entry->person));
 }
 
 /* In pieces of one each: predictions are answered meanwhile. */
@@ -61,19 +65,38 @@ static tl_status describe_all(tl_loop *loop, const asking *a, tl_review_item *ou
         status = tl_journal_read_prediction(loop->lookup.journal, loop->number, a->entries[i].key,
                                             false, &loop->lookup.arena, &record, err);
         if (status == TL_OK)
-            describe(&a->entries[i], &record.as.prediction, a->timeout_us, &out[(*count)++]);
+            describe(loop, &a->entries[i], &record.as.prediction, a->timeout_us, &out[(*count)++]);
         pthread_mutex_unlock(&loop->lookup_mutex);
         if (status == TL_ENOTFOUND) status = TL_OK; /* pruned: nothing is left to look at */
     }
     return status;
 }
 
-tl_status tl_loop_reviews(tl_loop *loop, tl_review_item *out, size_t capacity, size_t *count,
-                          uint64_t *open, tl_error *err)
+/* Nobody of that name is asked: who is. */
+static tl_status fail_unknown(const tl_loop *loop, const char *person, tl_error *err)
+{
+    const tl_loop_config *asks = &loop->asks;
+    char names[200] = "";
+    for (uint32_t i = 0; i < asks->person_count; i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i > 0 ? ", " : "",
+                 asks->people[i]);
+    if (asks->person_count == 0)
+        return tl_fail(
+            err, TL_EINVAL,
+            "nobody is asked in particular: review.people of the configuration names who "
+            "is; leave the person out");
+    return tl_fail(err, TL_EINVAL, "nobody called \"%.40s\" is asked; review.people has %s", person,
+                   names);
+}
+
+tl_status tl_loop_reviews(tl_loop *loop, const char *person, tl_review_item *out, size_t capacity,
+                          size_t *count, uint64_t *open, tl_error *err)
 {
     if (capacity < 1 || capacity > TL_REVIEW_LIST_MAX)
         return tl_fail(err, TL_EINVAL, "limit must be 1 to %d", TL_REVIEW_LIST_MAX);
-    asking a = { .err = err };
+    asking a = { .err = err, .person = person == NULL ? 0 : tl_shadow_source(person) };
+    if (person != NULL && tl_people_name(&loop->asks, a.person) == NULL)
+        return fail_unknown(loop, person, err);
     tl_status status = tl_control_look(loop, look_at_reviews, &a, err);
     if (status == TL_OK) status = a.status;
     size_t written = 0;
@@ -83,4 +106,23 @@ tl_status tl_loop_reviews(tl_loop *loop, tl_review_item *out, size_t capacity, s
     *count = written;
     *open = a.count;
     return TL_OK;
+}
+
+/* ---- Who is asked how much ------------------------------------------------------------------- */
+
+static void look_at_people(tl_core *core, void *context)
+{
+    tl_review_person *out = context;
+    const tl_loop_config *config = tl_core_config(core);
+    for (uint32_t i = 0; i < config->person_count; i++) {
+        out[i] = (tl_review_person){ .open = tl_core_open_of(core, config->people[i]) };
+        copy_text(out[i].name, config->people[i]);
+    }
+}
+
+size_t tl_loop_people(tl_loop *loop, tl_review_person out[TL_PERSON_COUNT_MAX])
+{
+    if (loop->asks.person_count == 0) return 0;
+    tl_status status = tl_control_look(loop, look_at_people, out, NULL);
+    return status == TL_OK ? loop->asks.person_count : 0;
 }

@@ -63,6 +63,7 @@ struct tl_loop {
     tl_network_facts network;
     void *model_data; /* of a file that was just read, until the journal has it; else NULL */
     size_t model_bytes;
+    tl_loop_config asks;    /* the same with the knobs in force: who is asked what */
     uint64_t pending_limit; /* feedback that may wait for its prediction */
 
     /* Any thread. */

@@ -49,6 +49,22 @@ static const char *const ZONES[] = {
     [TL_ZONE_ACCEPT] = "accept", [TL_ZONE_REVIEW] = "review", [TL_ZONE_REJECT] = "reject"
 };
 
+/* Who is to look; only where there are people to choose from. */
+static void write_people(writing *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < out->count; i++) any = any || out->predictions[i].person != NULL;
+    if (!any) return;
+    tl_json_key(&out->w, "person");
+    tl_json_array(&out->w);
+    for (size_t i = 0; i < out->count; i++)
+        if (out->predictions[i].person != NULL)
+            tl_json_string(&out->w, out->predictions[i].person);
+        else
+            tl_json_null(&out->w);
+    tl_json_array_end(&out->w);
+}
+
 static void write_parameters(writing *out)
 {
     tl_json_key(&out->w, "parameters");
@@ -75,6 +91,7 @@ static void write_parameters(writing *out)
     tl_json_array(&out->w);
     for (size_t i = 0; i < out->count; i++) tl_json_boolean(&out->w, out->predictions[i].blind);
     tl_json_array_end(&out->w);
+    write_people(out);
     tl_json_key(&out->w, "zone");
     tl_json_array(&out->w);
     for (size_t i = 0; i < out->count; i++)

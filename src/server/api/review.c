@@ -47,6 +47,7 @@ static void write_item(tl_json_writer *w, const tl_review_item *item, const tl_l
     tl_json_boolean(w, item->blind);
     write_text(w, "why", item->why);
     write_text(w, "words", item->words);
+    write_text(w, "person", item->person);
     write_verdict(w, item, info);
     write_text(w, "site", item->site);
     write_text(w, "line", item->line);
@@ -56,20 +57,38 @@ static void write_item(tl_json_writer *w, const tl_review_item *item, const tl_l
     tl_json_object_end(w);
 }
 
-tl_status tl_reviews_write(tl_json_writer *w, tl_loop *loop, size_t limit, tl_error *err)
+static void write_people(tl_json_writer *w, tl_loop *loop)
+{
+    tl_review_person people[TL_PERSON_COUNT_MAX];
+    size_t count = tl_loop_people(loop, people);
+    tl_json_key(w, "people");
+    tl_json_array(w);
+    for (size_t i = 0; i < count; i++) {
+        tl_json_object(w);
+        write_text(w, "name", people[i].name);
+        tl_json_key(w, "open");
+        tl_json_uint(w, people[i].open);
+        tl_json_object_end(w);
+    }
+    tl_json_array_end(w);
+}
+
+tl_status tl_reviews_write(tl_json_writer *w, tl_loop *loop, const char *person, size_t limit,
+                           tl_error *err)
 {
     tl_loop_info info;
     size_t count = 0;
     uint64_t open = 0;
     tl_review_item *items = calloc(TL_REVIEW_LIST_MAX, sizeof *items);
     if (items == NULL) return tl_fail(err, TL_ENOMEM, "open reviews");
-    tl_status status = tl_loop_reviews(loop, items, limit, &count, &open, err);
+    tl_status status = tl_loop_reviews(loop, person, items, limit, &count, &open, err);
     if (status == TL_OK) {
         tl_loop_describe(loop, &info);
         tl_json_object(w);
         write_text(w, "name", info.name);
         tl_json_key(w, "open");
         tl_json_uint(w, open);
+        write_people(w, loop);
         tl_json_key(w, "reviews");
         tl_json_array(w);
         for (size_t i = 0; i < count; i++) write_item(w, &items[i], &info);
@@ -104,5 +123,7 @@ tl_status tl_reviews_handle(tl_request *request, tl_error *err)
     if (status != TL_OK) return status;
     tl_json_writer w;
     tl_json_begin(&w, &request->text);
-    return tl_reviews_write(&w, request->loop, limit, err);
+    const char *person =
+        MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "person");
+    return tl_reviews_write(&w, request->loop, person, limit, err);
 }

@@ -94,6 +94,7 @@ static tl_status write_estimates(tl_json_writer *w, tl_loop *loop, tl_error *err
     write_double(w, "needed_labels", e.needed_labels);
     tl_json_key(w, "threshold_words"), tl_json_string(w, e.threshold_words);
     write_uint(w, "open_reviews", e.open_reviews);
+    write_uint(w, "by_another", e.by_another);
     write_uint(w, "drift_alarms", e.drift_alarms);
     write_bool(w, "rules_kept", e.rules_kept);
     tl_json_key(w, "rules_words"), tl_json_string(w, e.rules_words);

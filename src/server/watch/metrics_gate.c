@@ -14,6 +14,8 @@ typedef struct gate_row {
     tl_loop_stage stages[TL_LOOP_STAGE_COUNT];
     tl_standing shadows[SHADOWS_MAX];
     size_t shadow_count;
+    tl_review_person people[TL_PERSON_COUNT_MAX];
+    size_t person_count;
 } gate_row;
 
 static size_t rows_get(tl_runtime *runtime, gate_row *rows)
@@ -28,6 +30,7 @@ static size_t rows_get(tl_runtime *runtime, gate_row *rows)
         tl_loop_status(loop, &row->state);
         tl_loop_stages(loop, row->stages);
         row->shadow_count = tl_loop_standings(loop, row->shadows, SHADOWS_MAX);
+        row->person_count = tl_loop_people(loop, row->people);
     }
     return count;
 }
@@ -59,6 +62,30 @@ static void write_shadows(const gate_row *rows, size_t count, tl_text *text)
     }
     SHADOW_METRICS(X)
 #undef X
+}
+
+/* ---- People ---------------------------------------------------------------------------------- */
+
+/* In quotes, as label values are: what ends one is escaped. Names have no line breaks. */
+static void write_label_value(const char *value, tl_text *text)
+{
+    tl_text_puts(text, "\"");
+    for (; *value != '\0'; value++)
+        tl_text_printf(text, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
+    tl_text_puts(text, "\"");
+}
+
+static void write_people(const gate_row *rows, size_t count, tl_text *text)
+{
+    tl_metrics_head(text, "tightloop_open_reviews", "gauge",
+                    "Open reviews of each of those who are asked.");
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < rows[i].person_count; j++) {
+            tl_text_printf(text, "tightloop_open_reviews{loop=\"%s\",person=", rows[i].loop);
+            write_label_value(rows[i].people[j].name, text);
+            tl_text_printf(text, "} %" PRIu64 "\n", rows[i].people[j].open);
+        }
+    }
 }
 
 /* ---- Time to improvement --------------------------------------------------------------------- */
@@ -161,6 +188,7 @@ void tl_metrics_gate_write(tl_runtime *runtime, tl_text *text)
     size_t count = rows_get(runtime, rows);
     if (count > 0) {
         write_shadows(rows, count, text);
+        write_people(rows, count, text);
         write_tti(rows, count, text);
         write_states(rows, count, text);
         write_stages(rows, count, text);
