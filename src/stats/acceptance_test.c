@@ -193,6 +193,94 @@ static void iso_2859_plans(void **state)
     assert_int_equal(tl_sampling_iso2859(1, 1.0, &plan, &letter, &err), TL_EINVAL);
 }
 
+/* All of the master table for normal inspection that is used, and the code letters of general level
+ * II, as MIL-STD-105E, ANSI/ASQ Z1.4 and ISO 2859-1:1989 have them alike, arrows followed; from the
+ * tables of the R package AQLSchemes 1.7-2, the code letters also from a copy of table I. */
+static const struct {
+    uint64_t lot;
+    uint64_t sample[11], accept[11]; /* by AQL: 0.065, 0.10, ..., 6.5 */
+} MASTER[] = {
+    { 8, { 200, 125, 80, 50, 32, 20, 13, 8, 5, 3, 2 }, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+    { 15, { 200, 125, 80, 50, 32, 20, 13, 8, 5, 3, 2 }, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+    { 25, { 200, 125, 80, 50, 32, 20, 13, 8, 5, 3, 8 }, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
+    { 50, { 200, 125, 80, 50, 32, 20, 13, 8, 5, 13, 8 }, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1 } },
+    { 90, { 200, 125, 80, 50, 32, 20, 13, 8, 20, 13, 13 }, { 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2 } },
+    { 150, { 200, 125, 80, 50, 32, 20, 13, 32, 20, 20, 20 }, { 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3 } },
+    { 280, { 200, 125, 80, 50, 32, 20, 50, 32, 32, 32, 32 }, { 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 5 } },
+    { 500, { 200, 125, 80, 50, 32, 80, 50, 50, 50, 50, 50 }, { 0, 0, 0, 0, 0, 1, 1, 2, 3, 5, 7 } },
+    { 1200,
+      { 200, 125, 80, 50, 125, 80, 80, 80, 80, 80, 80 },
+      { 0, 0, 0, 0, 1, 1, 2, 3, 5, 7, 10 } },
+    { 3200,
+      { 200, 125, 80, 200, 125, 125, 125, 125, 125, 125, 125 },
+      { 0, 0, 0, 1, 1, 2, 3, 5, 7, 10, 14 } },
+    { 10000,
+      { 200, 125, 315, 200, 200, 200, 200, 200, 200, 200, 200 },
+      { 0, 0, 1, 1, 2, 3, 5, 7, 10, 14, 21 } },
+    { 35000,
+      { 200, 500, 315, 315, 315, 315, 315, 315, 315, 315, 200 },
+      { 0, 1, 1, 2, 3, 5, 7, 10, 14, 21, 21 } },
+    { 150000,
+      { 800, 500, 500, 500, 500, 500, 500, 500, 500, 315, 200 },
+      { 1, 1, 2, 3, 5, 7, 10, 14, 21, 21, 21 } },
+    { 500000,
+      { 800, 800, 800, 800, 800, 800, 800, 800, 500, 315, 200 },
+      { 1, 2, 3, 5, 7, 10, 14, 21, 21, 21, 21 } },
+    { 500001,
+      { 1250, 1250, 1250, 1250, 1250, 1250, 1250, 800, 500, 315, 200 },
+      { 2, 3, 5, 7, 10, 14, 21, 21, 21, 21, 21 } },
+};
+
+static void the_master_table_is_the_published_one(void **state)
+{
+    static const double AQL[] = { 0.065, 0.10, 0.15, 0.25, 0.40, 0.65, 1.0, 1.5, 2.5, 4.0, 6.5 };
+    (void)state;
+    for (size_t i = 0; i < TL_COUNT_OF(MASTER); i++) {
+        for (size_t k = 0; k < TL_COUNT_OF(AQL); k++) {
+            tl_sampling_plan plan;
+            char letter;
+            uint64_t lot = MASTER[i].lot, sample = MASTER[i].sample[k];
+            assert_int_equal(tl_sampling_iso2859(lot, AQL[k], &plan, &letter, NULL), TL_OK);
+            if (plan.sample != (sample < lot ? sample : lot) || plan.accept != MASTER[i].accept[k])
+                fail_msg("lot %zu at %g: %zu, %zu", (size_t)lot, AQL[k], (size_t)plan.sample,
+                         (size_t)plan.accept);
+        }
+    }
+}
+
+/* Percent nonconforming at which lots are accepted with that probability: tables X-C-1, X-H-1 and
+ * X-Q-1 of ISO 2859-1:1989, in their Russian edition GOST R 50779.71-99. For Q they are Poisson's. */
+static void operating_characteristics_are_the_published_ones(void **state)
+{
+    static const struct {
+        uint64_t sample, accept;
+        double at_95, at_50, low, at_low;
+    } TABLE[] = {
+        { 5, 0, 1.02, 12.9, 0.10, 36.9 },        { 5, 1, 7.64, 31.4, 0.10, 58.4 },
+        { 50, 0, 0.103, 1.38, 0.25, 2.73 },      { 50, 1, 0.715, 3.33, 0.25, 5.29 },
+        { 50, 2, 1.66, 5.31, 0.25, 7.69 },       { 50, 3, 2.78, 7.29, 0.25, 10.0 },
+        { 50, 5, 5.36, 11.3, 0.25, 14.5 },       { 50, 7, 8.22, 15.2, 0.25, 18.8 },
+        { 50, 10, 12.9, 21.2, 0.25, 25.2 },      { 1250, 0, 0.00410, 0.0555, 0.10, 0.184 },
+        { 1250, 1, 0.0284, 0.134, 0.10, 0.311 }, { 1250, 2, 0.0654, 0.214, 0.10, 0.426 },
+        { 1250, 3, 0.109, 0.294, 0.10, 0.534 },  { 1250, 5, 0.209, 0.454, 0.10, 0.742 },
+        { 1250, 7, 0.318, 0.614, 0.10, 0.942 },  { 1250, 10, 0.494, 0.853, 0.10, 1.23 },
+        { 1250, 14, 0.740, 1.17, 0.10, 1.61 },   { 1250, 21, 1.19, 1.73, 0.10, 2.25 },
+    };
+    (void)state;
+    for (size_t i = 0; i < TL_COUNT_OF(TABLE); i++) {
+        tl_sampling_plan plan = { TABLE[i].sample, TABLE[i].accept, 0 };
+        const double p[] = { 0.95, 0.50, TABLE[i].low };
+        const double want[] = { TABLE[i].at_95, TABLE[i].at_50, TABLE[i].at_low };
+        double room = plan.sample > 80 ? 0.012 : 0.006; /* three digits; and Poisson's */
+        for (size_t k = 0; k < 3; k++) {
+            double got = 100 * tl_sampling_quality_at(&plan, p[k]);
+            if (fabs(got - want[k]) > room * want[k])
+                fail_msg("%zu, %zu at %g: %g, not %g", (size_t)plan.sample, (size_t)plan.accept,
+                         p[k], got, want[k]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +290,8 @@ int main(void)
         cmocka_unit_test(audits_that_a_bound_needs),
         cmocka_unit_test(outgoing_quality_has_its_limit),
         cmocka_unit_test(quality_at_a_probability),
+        cmocka_unit_test(the_master_table_is_the_published_one),
+        cmocka_unit_test(operating_characteristics_are_the_published_ones),
         cmocka_unit_test(wrong_risks_are_refused),
         cmocka_unit_test(iso_2859_plans),
     };
