@@ -219,6 +219,9 @@ typedef struct tl_review_options {
     double disagreements; /* share of all items that people are asked about only because versions in
                              the shadow disagree; beyond, not all of these are asked about. 1: all;
                              default 0.05 */
+    bool automatic;       /* calls that audits certify become labels of little weight for the slow
+                              learner, and never evidence; default false */
+    double automatic_precision; /* that must be certified for it, 0.9 to below 1; default 0.995 */
 } tl_review_options;
 
 typedef struct tl_loop_options {
@@ -448,8 +451,10 @@ typedef struct tl_loop_state {
                                              label was learned; among reviewed items, see the docs */
     double label_to_served_ms_p50, label_to_served_ms_p99; /* feedback arrival to published head */
     double answer_ms_p50, answer_ms_p99;                   /* arrival to durable answer */
-    bool frozen;     /* a requalified line: see tl_loop_set_frozen */
-    uint64_t alarms; /* broken promises of the error rate */
+    bool frozen;               /* a requalified line: see tl_loop_set_frozen */
+    uint64_t alarms;           /* broken promises of the error rate */
+    uint64_t automatic_labels; /* that nobody gave, see tl_estimates */
+    uint64_t automatic_bins;   /* kinds of calls that are certified for it now */
     /* Time to improvement: from a baseline to the proof that what answers is better. Kaplan-Meier
      * medians; NaN: not reached by half of them. */
     double tti_seconds_p50, tti_seconds_low, tti_seconds_high;
@@ -562,6 +567,12 @@ typedef struct tl_estimates {
     uint64_t drift_alarms;
     bool rules_kept; /* those that these figures rest on */
     char threshold_words[384], rules_words[160], suspects_words[160];
+    /* Labels that nobody gave (tl_review_options.automatic): how many went into training so far, and
+     * how many certificates have ended; of the version that serves, kinds of calls that are certified,
+     * all audits of its calls, and how often those of the certified kinds were right. */
+    uint64_t automatic_labels, automatic_ended, automatic_bins, automatic_audits;
+    tl_share automatic_precision;
+    char automatic_words[224];
 } tl_estimates;
 
 /* Waits for the learner's round. */

@@ -242,6 +242,7 @@ static tl_review_choice choose(line *l, const signals_arm *arm, size_t item, uin
 {
     const signals_embedding *w = l->world;
     const signals_view *views[] = { &w->now, &w->earlier };
+    static const tl_rival RIVALS[] = { TL_RIVAL_SNAPSHOT, TL_RIVAL_CHALLENGER };
     float heads[TL_MODEL_HEAD_COUNT * SIGNALS_CLASSES], scores[SIGNALS_CLASSES];
     tl_review_signals s = { .flagged = flagged, .p = (float)score, .novelty = NAN };
     memcpy(&s.id, &number, sizeof number);
@@ -249,7 +250,8 @@ static tl_review_choice choose(line *l, const signals_arm *arm, size_t item, uin
     for (int i = 0; i < 2; i++) {
         double other = score_of(&l->shadow[i], w, views[i], item, heads, scores);
         bool calls = other >= (double)l->shadow[i].threshold;
-        s.disagreement = s.disagreement || calls != flagged;
+        s.rivals.newest[RIVALS[i]] = 1;
+        s.rivals.disagrees[RIVALS[i]] = calls != flagged;
         if (arm->value) s.value = fmaxf(s.value, (float)fabs(other - score));
     }
     const float *features = w->now.features + item * w->feature_count;

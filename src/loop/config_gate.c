@@ -64,6 +64,9 @@ tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_o
                        "review: budget, band and blind must be 0 to 1, disagreements above 0 to 1, "
                        "escapes above "
                        "0 to 0.5, confidence above 0.5 and below 1");
+    if (!(review->automatic_precision >= 0.9 && review->automatic_precision < 1.0))
+        return tl_fail(err, TL_EINVAL,
+                       "review.automatic_precision must be 0.9 or more, and below 1");
     tl_gate_policy policy = tl_loop_config_gate(options);
     const char *problem = tl_gate_policy_check(&policy);
     return problem == NULL ? TL_OK : tl_fail(err, TL_EINVAL, "gate: %s", problem);
@@ -88,7 +91,7 @@ static const policy_number NUMBERS[] = {
     NUMBER(gate, drift_items, true),      NUMBER(review, budget, false),
     NUMBER(review, band, false),          NUMBER(review, blind, false),
     NUMBER(review, escapes, false),       NUMBER(review, confidence, false),
-    NUMBER(review, disagreements, false),
+    NUMBER(review, disagreements, false), NUMBER(review, automatic_precision, false),
 };
 
 void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w)
@@ -98,6 +101,7 @@ void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w)
     tl_json_key(w, "unit"), tl_json_string(w, UNIT[config->gate.unit]);
     tl_json_key(w, "take_back"), tl_json_string(w, RESPONSE[config->gate.take_back]);
     tl_json_key(w, "drift"), tl_json_string(w, RESPONSE[config->gate.drift]);
+    tl_json_key(w, "automatic"), tl_json_boolean(w, config->review.automatic);
     for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
         const char *at = (const char *)config + NUMBERS[i].offset;
         tl_json_key(w, NUMBERS[i].key);
@@ -148,6 +152,9 @@ bool tl_loop_policy_read(const tl_json *section, tl_loop_config *config)
     gate->unit = (tl_evidence_unit)unit;
     gate->take_back = (tl_response)take_back;
     gate->drift = (tl_response)drift;
+    /* A description from before a knob was there: its default. */
+    const tl_json *automatic = tl_json_get(section, "automatic");
+    if (automatic != NULL && !tl_json_bool(automatic, &config->review.automatic)) return false;
     for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
         char *at = (char *)config + NUMBERS[i].offset;
         const char *key = NUMBERS[i].key;
@@ -162,7 +169,8 @@ bool tl_loop_policy_read(const tl_json *section, tl_loop_config *config)
 bool tl_loop_policy_equal(const tl_loop_config *a, const tl_loop_config *b)
 {
     bool equal = a->gate.promotion == b->gate.promotion && a->gate.unit == b->gate.unit &&
-                 a->gate.take_back == b->gate.take_back && a->gate.drift == b->gate.drift;
+                 a->gate.take_back == b->gate.take_back && a->gate.drift == b->gate.drift &&
+                 a->review.automatic == b->review.automatic;
     for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
         const policy_number *number = &NUMBERS[i];
         size_t bytes = number->whole ? sizeof(uint32_t) : sizeof(double);
@@ -178,6 +186,7 @@ void tl_loop_policy_save(const tl_loop_config *config, tl_blob *blob)
     tl_blob_u8(blob, (uint8_t)config->gate.unit);
     tl_blob_u8(blob, (uint8_t)config->gate.take_back);
     tl_blob_u8(blob, (uint8_t)config->gate.drift);
+    tl_blob_u8(blob, config->review.automatic);
     for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
         const char *at = (const char *)config + NUMBERS[i].offset;
         if (NUMBERS[i].whole)
@@ -193,6 +202,7 @@ tl_status tl_loop_policy_load(tl_blob_reader *body, tl_loop_config *config, tl_e
     config->gate.unit = (tl_evidence_unit)tl_blob_read_u8(body);
     config->gate.take_back = (tl_response)tl_blob_read_u8(body);
     config->gate.drift = (tl_response)tl_blob_read_u8(body);
+    config->review.automatic = tl_blob_read_u8(body) != 0;
     for (size_t i = 0; i < TL_COUNT_OF(NUMBERS); i++) {
         char *at = (char *)config + NUMBERS[i].offset;
         if (NUMBERS[i].whole)

@@ -42,16 +42,23 @@ const char *tl_reviewer_policy_check(const tl_reviewer_policy *policy)
     return NULL;
 }
 
-enum { BLIND = 0x80 };
+enum { BLIND = 0x80, CALL_SHIFT = 4, RULE = 0x0f };
+_Static_assert(TL_REVIEW_REASON_COUNT <= RULE + 1, "a rule fits into its bits");
 
-uint8_t tl_review_log(tl_review_reason rule, bool blind)
+uint8_t tl_review_log(tl_review_reason rule, bool blind, uint32_t call)
 {
-    return (uint8_t)(rule | (blind ? BLIND : 0));
+    TL_ASSERT(call <= TL_REVIEW_CALL_MAX);
+    return (uint8_t)(rule | call << CALL_SHIFT | (blind ? BLIND : 0));
+}
+
+uint32_t tl_review_logged_call(uint8_t logged)
+{
+    return logged >> CALL_SHIFT & TL_REVIEW_CALL_MAX;
 }
 
 tl_review_reason tl_review_logged_rule(uint8_t logged)
 {
-    uint8_t rule = logged & (BLIND - 1);
+    uint8_t rule = logged & RULE;
     return rule < TL_REVIEW_REASON_COUNT ? (tl_review_reason)rule : TL_REVIEW_NONE;
 }
 

@@ -59,9 +59,12 @@ typedef enum tl_review_reason {
         TL_REVIEW_REASON_COUNT
 } tl_review_reason;
 
-/* In a byte, as it is logged: the rule, and whether the item is to be shown blind. Bytes from elsewhere
+/* In a byte, as it is logged: the rule, whether the item is to be shown blind, and how sure a call is
+ * that may become a label (labels/automatic.h), 0..TL_REVIEW_CALL_MAX; 0: none. Bytes from elsewhere
  * that name no rule are NONE. */
-uint8_t tl_review_log(tl_review_reason rule, bool blind);
+enum { TL_REVIEW_CALL_MAX = 7 };
+uint8_t tl_review_log(tl_review_reason rule, bool blind, uint32_t call);
+uint32_t tl_review_logged_call(uint8_t logged);
 tl_review_reason tl_review_logged_rule(uint8_t logged);
 bool tl_review_logged_blind(uint8_t logged);
 

@@ -26,7 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
                             .take_back_days = 90,
                             .timeout_s = 86400,
                             .drift_items = 1000000 },
-                  .review = { .escapes = 0.01, .confidence = 0.95, .disagreements = 0.05 } },
+                  .review = { .escapes = 0.01,
+                              .confidence = 0.95,
+                              .disagreements = 0.05,
+                              .automatic_precision = 0.995 } },
     };
     tl_config *config = NULL, *again = NULL;
     tl_error err;

@@ -145,8 +145,7 @@ static const tl_config_table EVIDENCE = TABLE(EVIDENCE_FIELDS);
 static const tl_config_field REVIEW_FIELDS[] = {
     { "budget", TL_CONFIG_DOUBLE, V(budget), 0, 1, NULL, NULL, NULL,
       "Share of all items put before people, flagged ones and audits included; what is left goes "
-      "to "
-      "uncertain items. 0: only what is flagged, disagreed about or audited." },
+      "to uncertain and to new items. 0: only what is flagged, disagreed about or audited." },
     { "blind", TL_CONFIG_DOUBLE, V(blind), 0, 1, NULL, NULL, NULL,
       "Share of flagged items that are shown without the verdict." },
     { "band", TL_CONFIG_DOUBLE, V(band), 0, 1, NULL, NULL, NULL,
@@ -164,6 +163,11 @@ static const tl_config_field REVIEW_FIELDS[] = {
     { "people", TL_CONFIG_PEOPLE, 0, 0, TL_PERSON_COUNT_MAX, NULL, NULL, "[anna, ben]",
       "Who reviews, by the source of their feedback (the name of their token). Each board goes to "
       "one of them by lot, and only that one's answer is evidence. Without names: anybody's is." },
+    { "automatic", TL_CONFIG_BOOL, V(automatic), 0, 0, NULL, NULL, NULL,
+      "Calls that audits have certified become labels of little weight for the slow learner, "
+      "and never evidence." },
+    { "automatic_precision", TL_CONFIG_DOUBLE, V(automatic_precision), 0.9, 0.9999, NULL, NULL,
+      NULL, "How often such calls must be right, at 95 % confidence for all kinds of them." },
 };
 static const tl_config_table REVIEW = TABLE(REVIEW_FIELDS);
 

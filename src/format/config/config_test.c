@@ -39,7 +39,10 @@ static const tl_config_defaults DEFAULTS = {
                         .take_back = TL_RESPONSE_ACT,
                         .drift = TL_RESPONSE_DRY_RUN,
                         .drift_items = 1000000 },
-              .review = { .escapes = 0.01, .confidence = 0.95, .disagreements = 0.05 } },
+              .review = { .escapes = 0.01,
+                          .confidence = 0.95,
+                          .disagreements = 0.05,
+                          .automatic_precision = 0.995 } },
 };
 
 static tl_config *read_ok(const char *text)

@@ -11,7 +11,7 @@ enum {
     HEAD_BATCH = 32,
     HEAD_STEPS_MIN = 300,
     HEAD_EPOCHS = 20,
-    FEATURE_BATCH = 16 /* items whose features are one step */
+    FEATURE_BATCH = 16   /* items whose features are one step */
 };
 static const double HEAD_RATE = 3e-3;
 
@@ -30,7 +30,8 @@ struct tl_campaign {
     tl_graph *graph;
     tl_learner_fetch fetch;
     void *context;
-    tl_campaign_entry *entries; /* the fresh ones first, each part by class */
+    tl_campaign_entry *entries;   /* the fresh ones first, each part by class */
+    tl_automatic_item *automatic; /* [options.automatic_count] */
     size_t count, fresh_count;
     size_t class_first[TL_CLASS_COUNT_MAX + 1]; /* into by_class */
     size_t *by_class;                           /* [count] entries */
@@ -68,13 +69,21 @@ tl_campaign_options tl_campaign_options_default(void)
 
 /* ---- Creation -------------------------------------------------------------------------------- */
 
+static tl_status check_label(uint32_t label, uint32_t class_count, tl_error *err)
+{
+    return label < class_count
+               ? TL_OK
+               : tl_fail(err, TL_EINVAL, "label %u; there are %u classes", label, class_count);
+}
+
 static tl_status check(const tl_graph *graph, const tl_campaign_entry *entries, size_t count,
                        const tl_campaign_options *o, tl_error *err)
 {
     bool sane = o->epochs > 0.0 && o->epochs <= 1000.0 && o->rate > 0.0 && isfinite(o->rate) &&
                 o->warmup_share >= 0.0 && o->warmup_share <= 1.0 && o->average_decay >= 0.0 &&
                 o->average_decay < 1.0 && o->l2_to_start >= 0.0f && isfinite(o->l2_to_start) &&
-                o->batch >= 1 && o->batch <= 512 && o->head_items >= 1;
+                o->batch >= 1 && o->batch <= 512 && o->head_items >= 1 &&
+                o->automatic_weight >= 0.0f && o->automatic_weight <= 1.0f;
     if (!sane) return tl_fail(err, TL_EINVAL, "an option of the campaign is out of bounds");
     if (count == 0) return tl_fail(err, TL_EINVAL, "there are no labels to learn from");
     tl_status status = tl_step_check_images(graph, &o->pixels, err);
@@ -84,11 +93,11 @@ static tl_status check(const tl_graph *graph, const tl_campaign_entry *entries, 
         tl_graph_feature_count(graph) == 0)
         return tl_fail(err, TL_ESHAPE, "%u classes; the network has %zu outputs", o->class_count,
                        width);
-    for (size_t i = 0; i < count; i++)
-        if (entries[i].label >= o->class_count)
-            return tl_fail(err, TL_EINVAL, "label %u; there are %u classes", entries[i].label,
-                           o->class_count);
-    return TL_OK;
+    for (size_t i = 0; i < count && status == TL_OK; i++)
+        status = check_label(entries[i].label, o->class_count, err);
+    for (size_t i = 0; i < o->automatic_count && status == TL_OK; i++)
+        status = check_label(o->automatic[i].label, o->class_count, err);
+    return status;
 }
 
 /* The entries, the fresh ones first; and their places by class. */
@@ -116,7 +125,8 @@ static tl_status allocate(tl_campaign *c, const tl_campaign_entry *entries, cons
     c->entries = malloc(c->count * sizeof *c->entries);
     c->by_class = malloc(c->count * sizeof *c->by_class);
     float **const vectors[] = { &c->start, &c->flat, &c->average };
-    bool ok = c->entries != NULL && c->by_class != NULL;
+    c->automatic = malloc((c->options.automatic_count + 1) * sizeof *c->automatic);
+    bool ok = c->entries != NULL && c->by_class != NULL && c->automatic != NULL;
     for (size_t i = 0; i < TL_COUNT_OF(vectors); i++) {
         *vectors[i] = malloc(bytes + 1);
         ok = ok && *vectors[i] != NULL;
@@ -130,6 +140,8 @@ static tl_status allocate(tl_campaign *c, const tl_campaign_entry *entries, cons
     ok = ok && c->pixels != NULL && c->weights != NULL && c->targets != NULL;
     if (!ok) return tl_fail(err, TL_ENOMEM, "a campaign over %zu labels", c->count);
     arrange(c, entries);
+    for (size_t i = 0; i < c->options.automatic_count; i++)
+        c->automatic[i] = c->options.automatic[i];
     return TL_OK;
 }
 
@@ -209,8 +221,8 @@ void tl_campaign_destroy(tl_campaign **campaign)
     tl_step_destroy(&c->step);
     tl_optimizer_destroy(&c->optimizer);
     tl_graph_release(&c->graph);
-    void *const owned[] = { c->entries, c->by_class, c->start,   c->flat,
-                            c->average, c->pixels,   c->weights, c->targets };
+    void *const owned[] = { c->entries, c->by_class, c->start,   c->flat,     c->average,
+                            c->pixels,  c->weights,  c->targets, c->automatic };
     for (size_t i = 0; i < TL_COUNT_OF(owned); i++) free(owned[i]);
     free(c);
 }
@@ -385,12 +397,24 @@ static tl_status start_tuning(tl_campaign *c, tl_error *err)
     return status == TL_OK ? create_step(c, false, err) : status;
 }
 
-static const tl_campaign_entry *draw(const tl_campaign *c, tl_rng *rng, bool fresh)
+static tl_campaign_entry draw(const tl_campaign *c, tl_rng *rng, bool fresh)
 {
-    if (fresh && c->fresh_count > 0) return &c->entries[tl_rng_below(rng, c->fresh_count)];
+    if (fresh && c->fresh_count > 0) return c->entries[tl_rng_below(rng, c->fresh_count)];
     uint32_t k = c->classes[tl_rng_below(rng, c->seen_classes)];
     size_t first = c->class_first[k];
-    return &c->entries[c->by_class[first + tl_rng_below(rng, c->class_first[k + 1] - first)]];
+    return c->entries[c->by_class[first + tl_rng_below(rng, c->class_first[k + 1] - first)]];
+}
+
+/* An item for that row of the batch; *weight: what it counts there. */
+static tl_campaign_entry draw_row(const tl_campaign *c, tl_rng *rng, uint32_t row, float *weight)
+{
+    size_t count = c->options.automatic_count;
+    *weight = 1.0f;
+    if (count == 0 || row % TL_AUTOMATIC_PART != TL_AUTOMATIC_PART - 1)
+        return draw(c, rng, row % 2 == 0);
+    *weight = c->options.automatic_weight;
+    const tl_automatic_item *item = &c->automatic[tl_rng_below(rng, count)];
+    return (tl_campaign_entry){ .key = item->key, .label = item->label };
 }
 
 /* False: none of the batch could be fetched. */
@@ -398,11 +422,12 @@ static bool fill(tl_campaign *c, tl_rng *rng)
 {
     uint32_t transforms = tl_pixels_transform_count(&c->options.pixels);
     for (uint32_t i = 0; i < c->batch; i++) {
-        const tl_campaign_entry *entry = draw(c, rng, i % 2 == 0);
+        float weight;
+        tl_campaign_entry entry = draw_row(c, rng, i, &weight);
         uint32_t transform = (uint32_t)tl_rng_below(rng, transforms); /* drawn, fetched or not */
-        bool got = put(c, tl_step_plan(c->step), i, entry, transform);
-        c->weights[i] = got ? 1.0f : 0.0f;
-        c->targets[i] = entry->label;
+        bool got = put(c, tl_step_plan(c->step), i, &entry, transform);
+        c->weights[i] = got ? weight : 0.0f;
+        c->targets[i] = entry.label;
     }
     return tl_step_stand_in(c->step, c->weights);
 }

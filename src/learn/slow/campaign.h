@@ -10,6 +10,7 @@
 #ifndef TL_LEARN_CAMPAIGN_H
 #define TL_LEARN_CAMPAIGN_H
 
+#include "learn/slow/automatic_memory.h"
 #include "learn/slow/learner.h"
 
 typedef struct tl_campaign tl_campaign;
@@ -35,6 +36,11 @@ typedef struct tl_campaign_options {
     float l2_to_start;     /* default 1e-4 */
     double average_decay;  /* default 0.99 */
     double warmup_share;   /* of the steps; default 0.05 */
+    /* Items with a label that nobody gave: a quarter of each batch while everything learns; copied.
+     * Default none. */
+    const tl_automatic_item *automatic; /* [automatic_count] */
+    size_t automatic_count;
+    float automatic_weight; /* of each, 0..1 */
 } tl_campaign_options;
 
 tl_campaign_options tl_campaign_options_default(void);

@@ -177,6 +177,7 @@ void tl_learner_destroy(tl_learner **learner)
     tl_step_destroy(&l->step);
     tl_optimizer_destroy(&l->optimizer);
     tl_replay_destroy(&l->replay);
+    tl_automatic_memory_clear(&l->automatic);
     tl_graph_release(&l->graph);
     free_batch(l);
     void *const owned[] = { l->flat,   l->average,  l->pending,
@@ -246,6 +247,12 @@ void tl_learner_put(tl_learner *learner, tl_plan *plan, uint32_t slot, uint64_t 
     }
 }
 
+static float weight_of(const tl_learner *learner, uint32_t row)
+{
+    bool automatic = row >= learner->batch - learner->automatic_count;
+    return automatic ? learner->automatic.weight : 1.0f;
+}
+
 bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng)
 {
     const tl_learner_options *o = &learner->options;
@@ -254,7 +261,7 @@ bool tl_learner_fill(tl_learner *learner, tl_learner_source *source, tl_rng *rng
     for (uint32_t i = 0; i < learner->batch; i++) {
         uint32_t transform = (uint32_t)tl_rng_below(rng, transforms); /* drawn, fetched or not */
         bool got = tl_learner_get(learner, source, learner->chosen[i].key);
-        learner->weights[i] = got ? 1.0f : 0.0f;
+        learner->weights[i] = got ? weight_of(learner, i) : 0.0f;
         learner->targets[i] = learner->chosen[i].label;
         if (got)
             tl_learner_put(learner, tl_step_plan(learner->step), i, learner->chosen[i].key,
@@ -339,10 +346,26 @@ static tl_status remember(tl_learner *learner, uint64_t key, uint32_t label, tl_
 {
     bool excluded = tl_key_set_has(&learner->excluded, key);
     *train = !excluded;
+    tl_automatic_memory_remove(&learner->automatic, key);
     if (tl_replay_relabel(learner->replay, key, label)) return TL_OK;
     tl_status status = tl_replay_add(learner->replay, key, label, rng, err);
     if (status == TL_OK && excluded) tl_replay_exclude(learner->replay, key, true);
     return status;
+}
+
+/* The last rows of the batch, of `rest` that are left: a quarter of it at most. */
+static void choose_automatic(tl_learner *learner, tl_rng *rng, uint32_t rest)
+{
+    const tl_automatic_memory *memory = &learner->automatic;
+    learner->automatic_count = 0;
+    if (memory->count == 0 || memory->weight <= 0.0f) return;
+    uint32_t most = learner->batch / TL_AUTOMATIC_PART;
+    learner->automatic_count = most < rest ? most : rest;
+    for (uint32_t i = 0; i < learner->automatic_count; i++) {
+        uint64_t pick = tl_rng_below(rng, memory->count);
+        learner->chosen[learner->batch - 1 - i] =
+            (tl_replay_entry){ .key = memory->items[pick].key, .label = memory->items[pick].label };
+    }
 }
 
 /* The pending items, then replayed ones. False: nothing to replay, which pending items preclude. */
@@ -353,7 +376,8 @@ static bool choose(tl_learner *learner, tl_rng *rng)
         const tl_replay_entry *entry = tl_replay_find(learner->replay, learner->pending[i]);
         if (entry != NULL && !entry->excluded) learner->chosen[count++] = *entry;
     }
-    size_t rest = learner->batch - count;
+    choose_automatic(learner, rng, learner->batch - count);
+    size_t rest = learner->batch - count - learner->automatic_count;
     return tl_replay_sample(learner->replay, rng, rest, learner->chosen + count) == rest;
 }
 
@@ -426,6 +450,27 @@ tl_status tl_learner_remember(tl_learner *learner, uint64_t key, uint32_t label,
     return remember(learner, key, label, &rng, &train, err);
 }
 
+tl_status tl_learner_automatic(tl_learner *learner, uint64_t key, uint32_t label, float weight,
+                               tl_error *err)
+{
+    if (label >= learner->options.class_count || !(weight >= 0.0f && weight <= 1.0f))
+        return tl_fail(err, TL_EINVAL, "an automatic label %u of weight %g; there are %u classes",
+                       label, (double)weight, learner->options.class_count);
+    bool known = tl_replay_find(learner->replay, key) != NULL;
+    if (known || tl_key_set_has(&learner->excluded, key)) return TL_OK; /* a person's word stands */
+    return tl_automatic_memory_add(&learner->automatic, key, label, weight, err);
+}
+
+void tl_learner_forget_automatic(tl_learner *learner)
+{
+    tl_automatic_memory_clear(&learner->automatic);
+}
+
+size_t tl_learner_automatic_count(const tl_learner *learner)
+{
+    return learner->automatic.count;
+}
+
 bool tl_learner_remove(tl_learner *learner, uint64_t key)
 {
     uint32_t kept = 0;
@@ -444,6 +489,7 @@ tl_status tl_learner_exclude(tl_learner *learner, uint64_t key, bool excluded, t
 {
     tl_status status = key_set_change(&learner->excluded, key, excluded, err);
     if (status == TL_OK) tl_replay_exclude(learner->replay, key, excluded);
+    if (excluded) tl_automatic_memory_remove(&learner->automatic, key);
     return status;
 }
 
@@ -463,6 +509,7 @@ void tl_learner_restart(tl_learner *learner, const float *flat)
     memcpy(learner->flat, flat, learner->float_count * sizeof *flat);
     memcpy(learner->average, flat, learner->float_count * sizeof *flat);
     tl_optimizer_reset(learner->optimizer);
+    tl_learner_forget_automatic(learner); /* by a version that may have been the wrong one */
 }
 
 tl_status tl_learner_set_replay(tl_learner *learner, uint32_t replay_per_label, tl_error *err)

@@ -71,6 +71,16 @@ void tl_learner_destroy(tl_learner **learner);
 tl_status tl_learner_step(tl_learner *learner, uint64_t key, uint32_t label, tl_learner_fetch fetch,
                           void *context, tl_learner_result *result, tl_error *err);
 
+/* Put an item that nobody labelled into a memory of its own, of the newest
+ * TL_AUTOMATIC_MEMORY_MAX: a quarter of each batch is drawn from it, and weighs `weight` (0..1, that of
+ * the newest call counts for all). A person's label for the item takes its place. Errors: TL_EINVAL
+ * (label, weight), TL_ENOMEM. */
+tl_status tl_learner_automatic(tl_learner *learner, uint64_t key, uint32_t label, float weight,
+                               tl_error *err);
+/* Those are not used again. */
+void tl_learner_forget_automatic(tl_learner *learner);
+size_t tl_learner_automatic_count(const tl_learner *learner);
+
 /* Put one labelled item into the memory without a step: to be replayed with others. Errors:
  * TL_EINVAL (label), TL_ENOMEM. */
 tl_status tl_learner_remember(tl_learner *learner, uint64_t key, uint32_t label, tl_error *err);
@@ -83,7 +93,7 @@ bool tl_learner_relabel(tl_learner *learner, uint64_t key, uint32_t label);
 /* Golden items are never trained on from now on, nor when their label comes later. TL_ENOMEM. */
 tl_status tl_learner_exclude(tl_learner *learner, uint64_t key, bool excluded, tl_error *err);
 /* Continue from other weights [tl_graph_float_count]: no momentum, the average starts there too.
- * What is remembered stays, and so does the count of labels. */
+ * What people labelled stays remembered, and so does the count of labels. */
 void tl_learner_restart(tl_learner *learner, const float *flat);
 /* Another replay_per_label from now on. TL_EINVAL, TL_ENOMEM; unchanged then. */
 tl_status tl_learner_set_replay(tl_learner *learner, uint32_t replay_per_label, tl_error *err);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEARNER_VERSION = 1 };
+enum { LEARNER_VERSION = 2 };
 
 tl_status tl_learner_save(const tl_learner *learner, tl_blob *blob, tl_error *err)
 {
@@ -22,6 +22,7 @@ tl_status tl_learner_save(const tl_learner *learner, tl_blob *blob, tl_error *er
     tl_blob_f32s(blob, learner->average, learner->float_count);
     tl_optimizer_save(learner->optimizer, blob, NULL);
     tl_replay_save(learner->replay, blob, NULL);
+    tl_automatic_memory_save(&learner->automatic, blob);
     tl_blob_section_end(blob, begin);
     if (!tl_blob_ok(blob)) return tl_fail(err, TL_ENOMEM, "saving the learner");
     return TL_OK;
@@ -46,6 +47,7 @@ typedef struct loaded {
     tl_key_set excluded;
     float *flat, *average;
     tl_replay *replay;
+    tl_automatic_memory automatic;
 } loaded;
 
 static void discard(loaded *state)
@@ -55,6 +57,7 @@ static void discard(loaded *state)
     free(state->flat);
     free(state->average);
     tl_replay_destroy(&state->replay);
+    tl_automatic_memory_clear(&state->automatic);
 }
 
 static tl_status read_numbers(const tl_learner *learner, tl_blob_reader *body, loaded *state,
@@ -121,7 +124,8 @@ static void take_over(tl_learner *learner, loaded *state)
                    .excluded = learner->excluded,
                    .flat = learner->flat,
                    .average = learner->average,
-                   .replay = learner->replay };
+                   .replay = learner->replay,
+                   .automatic = learner->automatic };
     learner->options.class_count = state->class_count;
     learner->labels = state->labels;
     learner->steps = state->steps;
@@ -131,6 +135,7 @@ static void take_over(tl_learner *learner, loaded *state)
     learner->flat = state->flat;
     learner->average = state->average;
     learner->replay = state->replay;
+    learner->automatic = state->automatic;
     *state = old;
 }
 
@@ -147,6 +152,8 @@ static tl_status read_state(tl_learner *learner, tl_blob_reader *body, loaded *s
     if (status == TL_OK)
         status = tl_replay_load(body, &learner->options.replay, &state->replay, err);
     if (status == TL_OK) status = check_replay(state, err);
+    if (status == TL_OK)
+        status = tl_automatic_memory_load(body, state->class_count, &state->automatic, err);
     if (status == TL_OK) status = tl_blob_read_end(body, "learner", err);
     if (status == TL_OK) status = tl_optimizer_load(learner->optimizer, &moments, err);
     return status;

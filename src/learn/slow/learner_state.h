@@ -2,6 +2,7 @@
 #ifndef TL_LEARN_LEARNER_STATE_H
 #define TL_LEARN_LEARNER_STATE_H
 
+#include "learn/slow/automatic_memory.h"
 #include "learn/slow/learner.h"
 #include "learn/train/step.h"
 
@@ -20,11 +21,13 @@ struct tl_learner {
     tl_step *step;                   /* of training, `batch` items */
     size_t float_count, input_count; /* floats of all parameters, and of one input */
     uint32_t width, batch;           /* logits; items in a step */
+    uint32_t automatic_count;        /* of the batch at hand, its last ones */
 
     /* The state. */
     float *flat, *average;
     tl_optimizer *optimizer;
     tl_replay *replay;
+    tl_automatic_memory automatic; /* labels that nobody gave */
     uint64_t labels, steps;
     tl_key_set excluded;
     uint64_t *pending; /* [labels_per_step] new keys that wait for their step */

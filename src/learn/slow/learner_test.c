@@ -539,6 +539,78 @@ static float *run_campaign(const tl_campaign_options *options, world *w, uint64_
     return out;
 }
 
+/* Keys of labels that nobody gave are far off, so that they are told apart. */
+enum { AUTOMATIC = 9000 };
+
+static size_t automatic_fetched(const world *w)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < w->fetched_count; i++) count += w->fetched[i] >= AUTOMATIC;
+    return count;
+}
+
+/* A quarter of each batch; of weight 0 they change nothing that is learned. */
+static void labels_that_nobody_gave_are_a_part_of_each_batch(void **state)
+{
+    (void)state;
+    tl_learner_options options = make_options();
+    tl_learner *learner = make(&options), *plain = make(&options);
+    world w = { 0 }, same = { 0 };
+    for (uint64_t key = 1; key <= 20; key++) step(learner, key, &w), step(plain, key, &same);
+    assert_true(tl_learner_digest(learner) == tl_learner_digest(plain));
+    for (uint64_t i = 0; i < 30; i++)
+        assert_int_equal(tl_learner_automatic(learner, AUTOMATIC + i, 0, 0.3f, NULL), TL_OK);
+    assert_int_equal(tl_learner_automatic(learner, 20, 0, 0.3f, NULL),
+                     TL_OK); /* known by a person */
+    assert_int_equal(tl_learner_automatic_count(learner), 30);
+    assert_int_equal(tl_learner_automatic(learner, 1, 9, 0.3f, NULL), TL_EINVAL);
+    assert_int_equal(tl_learner_automatic(learner, 1, 0, 1.5f, NULL), TL_EINVAL);
+    uint64_t labels = tl_learner_labels(learner), steps = tl_learner_steps(learner);
+    w.fetched_count = 0;
+    for (uint64_t key = 21; key <= 30; key++) step(learner, key, &w), step(plain, key, &same);
+    uint32_t batch = 1 + options.replay_per_label;
+    size_t most = 10 * (batch / TL_AUTOMATIC_PART); /* twice the same in a row is fetched once */
+    assert_in_range(automatic_fetched(&w), most - 4, most);
+    assert_int_equal(tl_learner_labels(learner), labels + 10);
+    assert_int_equal(tl_learner_steps(learner), steps + 10);
+    assert_true(tl_learner_digest(learner) != tl_learner_digest(plain));
+    assert_int_equal(tl_replay_count(tl_learner_replay(learner)), 30);
+    step(learner, AUTOMATIC + 3, &w); /* a person's word takes the place */
+    assert_int_equal(tl_learner_automatic_count(learner), 29);
+    assert_int_equal(tl_learner_exclude(learner, AUTOMATIC + 4, true, NULL), TL_OK);
+    assert_int_equal(tl_learner_automatic_count(learner), 28);
+    tl_learner_forget_automatic(learner);
+    w.fetched_count = 0;
+    step(learner, 31, &w);
+    assert_true(automatic_fetched(&w) <= batch); /* the one that a person labelled, at most */
+    assert_int_equal(tl_learner_automatic_count(learner), 0);
+    tl_learner_destroy(&learner);
+    tl_learner_destroy(&plain);
+}
+
+/* The weight counts: what is wrong and weighs nothing does no harm. */
+static void wrong_ones_of_no_weight_do_no_harm(void **state)
+{
+    (void)state;
+    tl_learner_options options = make_options();
+    double loss[2] = { 0 };
+    for (int heavy = 0; heavy < 2; heavy++) {
+        tl_learner *learner = make(&options);
+        world w = { 0 };
+        for (uint64_t i = 0; i < 60; i++)
+            assert_int_equal(tl_learner_automatic(learner, AUTOMATIC + i,
+                                                  (label_of(AUTOMATIC + i) + 1) % 3,
+                                                  heavy ? 1.0f : 0.01f, NULL),
+                             TL_OK);
+        for (uint64_t key = 1; key <= 300; key++) {
+            tl_learner_result result = step(learner, key, &w);
+            if (key > 200) loss[heavy] += result.log_loss / 100;
+        }
+        tl_learner_destroy(&learner);
+    }
+    assert_true(loss[1] > 1.5 * loss[0]);
+}
+
 static void a_campaign_improves_on_its_start(void **state)
 {
     (void)state;
@@ -563,6 +635,44 @@ static void a_campaign_improves_on_its_start(void **state)
     tl_graph_release(&graph);
     free(start);
     free(out);
+}
+
+/* A quarter of each batch while everything learns, with their weight. */
+static void a_campaign_learns_from_labels_that_nobody_gave(void **state)
+{
+    (void)state;
+    tl_automatic_item wrong[60];
+    for (uint64_t i = 0; i < 60; i++)
+        wrong[i] = (tl_automatic_item){ AUTOMATIC + i, (label_of(AUTOMATIC + i) + 1) % 3 };
+    tl_campaign_options options = tl_campaign_options_default();
+    options.pixels = make_options().pixels;
+    options.class_count = 3;
+    options.rate = 0.01;
+    options.epochs = 30;
+    options.automatic = wrong;
+    options.automatic_count = TL_COUNT_OF(wrong);
+    double loss[2];
+    for (int heavy = 0; heavy < 2; heavy++) {
+        world w = { 0 };
+        options.automatic_weight = heavy ? 1.0f : 0.01f;
+        float *out = run_campaign(&options, &w, NULL);
+        size_t seen = 0;
+        for (size_t i = 0; i < TL_COUNT_OF(w.fetched); i++) seen += w.fetched[i] >= AUTOMATIC;
+        assert_int_equal(seen, TL_COUNT_OF(w.fetched) / TL_AUTOMATIC_PART); /* the last ones */
+        loss[heavy] = held_out_loss(out);
+        free(out);
+    }
+    assert_true(loss[0] < 0.6 && loss[1] > 1.5 * loss[0]);
+    wrong[7].label = 3;
+    tl_campaign *none = NULL;
+    world w = { 0 };
+    const tl_campaign_entry entry = { 1, 0, true };
+    float *start = NULL;
+    tl_graph *graph = make_graph(&start);
+    assert_int_equal(tl_campaign_create(graph, start, &entry, 1, &options, fetch, &w, &none, NULL),
+                     TL_EINVAL);
+    tl_graph_release(&graph);
+    free(start);
 }
 
 static void a_campaign_does_without_items_that_are_gone(void **state)
@@ -606,7 +716,10 @@ int main(void)
         cmocka_unit_test(images_are_turned_when_asked_to),
         cmocka_unit_test(vectors_are_learned_too),
         cmocka_unit_test(impossible_options_are_refused),
+        cmocka_unit_test(labels_that_nobody_gave_are_a_part_of_each_batch),
+        cmocka_unit_test(wrong_ones_of_no_weight_do_no_harm),
         cmocka_unit_test(a_campaign_improves_on_its_start),
+        cmocka_unit_test(a_campaign_learns_from_labels_that_nobody_gave),
         cmocka_unit_test(a_campaign_does_without_items_that_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -265,6 +265,7 @@ void tl_core_describe(tl_core *core, tl_loop_state *out)
     out->learning = core->learning;
     out->frozen = core->frozen;
     out->alarms = core->alarms;
+    tl_core_automatic_describe(core, out);
     out->cold = tl_core_is_cold(core);
     out->threshold = tl_core_threshold(core);
     out->precision = (tl_share){ .hits = counts.flagged_defects, .count = counts.flagged };

@@ -35,7 +35,9 @@ typedef enum tl_op_code {
     TL_TRAIN_CONFIGURE, /* the knobs changed; key: position of the event */
     TL_TRAIN_PARENT,    /* key: version that serves now, made by the trainer before */
     TL_TRAIN_REMEMBER,  /* key, label: too much waits; to be replayed, without a step of its own */
-    TL_TRAIN_WARM /* the loop has found its first defects: versions have to prove themselves */
+    TL_TRAIN_WARM, /* the loop has found its first defects: versions have to prove themselves */
+    TL_TRAIN_AUTOMATIC, /* key, label, weight: nobody gave it; no step of its own */
+    TL_TRAIN_FORGET     /* all automatic labels: they may be worse than was certified */
 } tl_op_code;
 
 typedef struct tl_train_op {
@@ -43,6 +45,7 @@ typedef struct tl_train_op {
     uint32_t label;
     uint64_t key;
     double champion_loss; /* log loss that the network head of the answering version had, nats */
+    float weight;         /* in a batch, 0..1 */
 } tl_train_op;
 
 /* ---- Lifecycle ------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 8, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 9, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
@@ -67,6 +67,7 @@ static void save_ops(const tl_core *core, tl_blob *blob)
         tl_blob_u32(blob, op->label);
         tl_blob_u64(blob, op->key);
         tl_blob_f64(blob, op->champion_loss);
+        tl_blob_f32s(blob, &op->weight, 1);
     }
 }
 
@@ -162,7 +163,7 @@ static tl_status load_past(tl_core *core, tl_blob_reader *body, tl_error *err)
 static tl_status load_ops(tl_core *core, tl_blob_reader *body, tl_error *err)
 {
     uint64_t count = tl_blob_read_u64(body);
-    if (count > tl_blob_left(body) / 21)
+    if (count > tl_blob_left(body) / 25)
         return tl_fail(err, TL_ECORRUPT, "a checkpoint claims %llu operations",
                        (unsigned long long)count);
     for (uint64_t i = 0; i < count; i++) {
@@ -170,6 +171,7 @@ static tl_status load_ops(tl_core *core, tl_blob_reader *body, tl_error *err)
         op.label = tl_blob_read_u32(body);
         op.key = tl_blob_read_u64(body);
         op.champion_loss = tl_blob_read_f64(body);
+        tl_blob_read_f32s(body, &op.weight, 1);
         tl_status status = tl_core_push_op(core, op, err);
         if (status != TL_OK) return status;
     }

@@ -8,6 +8,7 @@
 #include "loop/gate/people.h"
 #include "loop/gate/shadow.h"
 #include "review/check.h"
+#include "review/labels/automatic.h"
 #include "review/labels/suspects.h"
 #include "review/labels/trust.h"
 #include "review/zones.h"
@@ -41,6 +42,7 @@ typedef struct tl_drawn {
     uint64_t subject, person; /* see gate/people.h; person 0: anybody */
     float score, propensity;
     uint8_t reason; /* a tl_review_reason */
+    uint8_t call;   /* of a plain audit: how sure the version's own head was; else 0 */
     bool flagged, answered, blind;
     bool disputed;   /* a policy in shadow decided otherwise */
     bool by_another; /* somebody else than `person` has answered */
@@ -80,6 +82,18 @@ typedef struct tl_core_review {
     tl_conformal drift;
     uint64_t drift_alarms, drift_left; /* items for which audits are still denser */
 } tl_core_review;
+
+/* Labels that nobody gave (gate/automatic.c). */
+typedef struct tl_core_automatic {
+    tl_automatic calls;
+    uint64_t version; /* whose calls they are; 0: none, or switched off */
+    uint64_t since;   /* predicted after this position */
+    uint32_t classes;
+    uint64_t given_at;      /* label_events when the last ones were given, */
+    uint32_t given;         /* and how many since then */
+    uint64_t labels, ended; /* ever: given; certificates that ended */
+    bool forget;            /* one ended in this step */
+} tl_core_automatic;
 
 static inline tl_drawn *tl_drawn_at(const tl_core_review *review, size_t index)
 {
@@ -170,6 +184,7 @@ struct tl_core {
     uint64_t now_position;
     int64_t now_us;
     tl_core_review review;
+    tl_core_automatic automatic;
     tl_core_trust *trust;
 
     /* Work for the slow learner: operations ops_base .. ops_base + op_count - 1. */
@@ -319,6 +334,23 @@ tl_status tl_core_trust_load(tl_core *core, tl_blob_reader *body, tl_error *err)
 /* gate/review_state.c */
 tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err);
+/* gate/automatic.c */
+/* How sure a call is that was audited, by the record of a drawn item; 0: it is no plain audit. */
+uint8_t tl_core_automatic_call(const tl_core *core, const tl_prediction_record *prediction);
+/* An item that was answered, before anything is said of it: it may become a label. */
+tl_status tl_core_automatic_prediction(tl_core *core, const tl_record *record, tl_error *err);
+/* A person's word on a drawn item, the first one or in place of `before`; -1: none. */
+void tl_core_automatic_answer(tl_core *core, const tl_drawn *drawn,
+                              const tl_prediction_record *prediction, int32_t before,
+                              int32_t label);
+/* Nobody answered: counted as wrong. */
+void tl_core_automatic_time_out(tl_core *core, const tl_drawn *drawn);
+/* After each record. */
+tl_status tl_core_automatic_settle(tl_core *core, tl_error *err);
+void tl_core_automatic_describe(const tl_core *core, tl_loop_state *out);
+void tl_core_automatic_estimates(const tl_core *core, tl_estimates *out);
+void tl_core_automatic_save(const tl_core *core, tl_blob *blob);
+tl_status tl_core_automatic_load(tl_core *core, tl_blob_reader *body, tl_error *err);
 /* gate/state.c */
 tl_status tl_core_gate_save(const tl_core *core, tl_blob *blob, tl_error *err);
 tl_status tl_core_gate_load(tl_core *core, tl_blob_reader *body, tl_error *err);

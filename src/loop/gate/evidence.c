@@ -12,6 +12,8 @@ tl_status tl_core_gate_prediction(tl_core *core, const tl_record *record, tl_err
     core->now_us = p->time_us;
     if (p->version != core->champion) return TL_OK; /* another version was asked for */
     tl_core_review_prediction(core, record);
+    tl_status status = tl_core_automatic_prediction(core, record, err);
+    if (status != TL_OK) return status;
     tl_gate_item item = tl_shadow_item(record, core->config.gate.unit);
     tl_core_site_note(core, p->site, item.site);
     for (uint32_t i = 0; i < p->shadow_count; i++) {
@@ -50,8 +52,9 @@ static tl_status warm_up(tl_core *core, tl_error *err)
 
 tl_status tl_core_gate_settle(tl_core *core, tl_error *err)
 {
-    tl_status status = TL_OK;
-    if (!core->review.warm && tl_core_warms_up(core)) status = warm_up(core, err);
+    tl_status status = tl_core_automatic_settle(core, err);
+    if (status == TL_OK && !core->review.warm && tl_core_warms_up(core))
+        status = warm_up(core, err);
     if (status == TL_OK && tl_core_proves(core) && core->champion != 0 && !tl_core_is_cold(core)) {
         if (tl_core_find_watched(core, TL_WATCH_BASELINE) == NULL)
             status = tl_core_take_baseline(core, err);

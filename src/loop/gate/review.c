@@ -159,6 +159,7 @@ static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_
                        .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
                        .propensity = p->propensity,
                        .reason = (uint8_t)tl_review_logged_rule(p->reason),
+                       .call = tl_core_automatic_call(core, p),
                        .flagged = p->flagged,
                        .blind = tl_review_logged_blind(p->reason),
                        .disputed = is_disputed(p) };
@@ -175,6 +176,7 @@ static void time_out(tl_core *core)
             tl_selective_add(&review->estimates, drawn->flagged, true, !drawn->flagged,
                              drawn->propensity, drawn->score);
         learn_zone(core, drawn, false, false);
+        tl_core_automatic_time_out(core, drawn);
     }
     review->drawn_count--;
     review->drawn_begin = (review->drawn_begin + 1) % TL_DRAWN_MAX;
@@ -274,7 +276,11 @@ tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32
     tl_drawn *open = tl_core_find_drawn(core, prediction->position);
     bool first = open != NULL && !open->answered && label >= 0;
     /* What was timed out before, or is of what served before, stays as it was counted. */
-    bool counts = first || tl_keymap_get(&review->counted, drawn.key, NULL);
+    uint32_t before = 0;
+    bool again = tl_keymap_get(&review->counted, drawn.key, &before), counts = first || again;
+    if (counts)
+        tl_core_automatic_answer(core, first ? open : &drawn, p, first ? -1 : (int32_t)before,
+                                 label);
     tl_status status =
         counts && drawn.key > review->since ? recount(review, &drawn, label, err) : TL_OK;
     if (!first) return status;
@@ -355,5 +361,6 @@ tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err)
     snprintf(out->rules_words, sizeof out->rules_words, "%s",
              check.finding_count > 0 ? check.finding[0] : "the rules of review are kept");
     tl_suspects_words(&review->suspects, out->suspects_words);
+    tl_core_automatic_estimates(core, out);
     return TL_OK;
 }

@@ -47,9 +47,11 @@ tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err)
         tl_blob_f32s(blob, &drawn->score, 1);
         tl_blob_f32s(blob, &drawn->propensity, 1);
         tl_blob_u8(blob, drawn->reason);
+        tl_blob_u8(blob, drawn->call);
         tl_blob_u8(blob, (uint8_t)(drawn->flagged | drawn->answered << 1 | drawn->blind << 2 |
                                    drawn->disputed << 3 | drawn->by_another << 4));
     }
+    tl_core_automatic_save(core, blob);
     return tl_keymap_save(&review->counted, blob, err);
 }
 
@@ -92,8 +94,10 @@ static tl_status load_drawn(tl_core_review *review, uint64_t count, tl_blob_read
         drawn->person = tl_blob_read_u64(body);
         tl_blob_read_f32s(body, &drawn->score, 1);
         tl_blob_read_f32s(body, &drawn->propensity, 1);
-        uint8_t reason = tl_blob_read_u8(body), bits = tl_blob_read_u8(body);
+        uint8_t reason = tl_blob_read_u8(body), call = tl_blob_read_u8(body);
+        uint8_t bits = tl_blob_read_u8(body);
         drawn->reason = (uint8_t)tl_review_logged_rule(reason);
+        drawn->call = call <= TL_REVIEW_CALL_MAX ? call : 0;
         drawn->flagged = (bits & 1) != 0;
         drawn->answered = (bits & 2) != 0;
         drawn->blind = (bits & 4) != 0;
@@ -133,5 +137,6 @@ tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err
     tl_review_check_destroy(&review->check);
     review->check = check;
     status = load_drawn(review, drawn_count, body, err);
+    if (status == TL_OK) status = tl_core_automatic_load(core, body, err);
     return status == TL_OK ? tl_keymap_load(&review->counted, body, 1 << 27, err) : status;
 }

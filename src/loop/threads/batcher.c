@@ -141,6 +141,7 @@ typedef struct batch {
     tl_core_zones zones;
     uint32_t rows, row_max;
     uint64_t champion;
+    bool automatic; /* calls may become labels */
     struct {
         tl_predict_op *op;
         size_t item;
@@ -273,6 +274,15 @@ static void note_rivals(const batch *b, const tl_prediction_record *p, tl_rival_
     }
 }
 
+/* How sure the version's own head is of what is answered, which must be an answer of one piece: flagged
+ * as a defect, or good and passed. */
+static uint32_t own_call(const tl_prediction_record *p)
+{
+    const float *own = p->head_scores + TL_MODEL_NETWORK * p->score_count;
+    bool same = tl_model_most_likely(own, p->score_count) == p->label;
+    return same && p->flagged == (p->label != 0) ? tl_automatic_call((double)own[p->label]) : 0;
+}
+
 static void choose_for_review(const batch *b, uint32_t index)
 {
     tl_prediction_record *p = record_of(b, index);
@@ -290,7 +300,8 @@ static void choose_for_review(const batch *b, uint32_t index)
     tl_review_choice choice = tl_reviewer_choose(b->loop->reviewer, &signals);
     p->review = choice.review;
     p->propensity = choice.propensity;
-    p->reason = tl_review_log(choice.rule, choice.blind);
+    uint32_t call = b->automatic && p->version == b->champion ? own_call(p) : 0;
+    p->reason = tl_review_log(choice.rule, choice.blind, call);
 }
 
 static void take_review_policy(tl_loop *loop, const tl_reviewer_policy *review)
@@ -311,6 +322,7 @@ static void batch_begin(batch *b)
     b->audit_factor = loop->shared.audit_factor;
     b->zones = loop->shared.zones;
     b->champion = loop->shared.state.champion;
+    b->automatic = loop->shared.automatic;
     if (loop->calibrator_number != loop->shared.calibrator_number) {
         loop->calibrator = loop->shared.calibrator;
         loop->calibrator_number = loop->shared.calibrator_number;

@@ -38,6 +38,7 @@ static void share_state(tl_loop *loop)
     loop->shared.audit_factor = tl_core_audit_factor(loop->core);
     loop->shared.zones = zones;
     loop->shared.promotion = config->gate.promotion;
+    loop->shared.automatic = config->review.automatic;
     loop->shared.state = state;
     loop->shared.previous = tl_core_previous_champion(loop->core);
     loop->shared.kept_count = tl_core_kept(loop->core, loop->shared.kept);

@@ -44,8 +44,10 @@ tl_loop_options tl_loop_options_default(void)
                                         .take_back = TL_RESPONSE_ACT,
                                         .drift = TL_RESPONSE_DRY_RUN,
                                         .drift_items = 1000000 },
-                              .review = {
-                                  .escapes = 0.01, .confidence = 0.95, .disagreements = 0.05 } };
+                              .review = { .escapes = 0.01,
+                                          .confidence = 0.95,
+                                          .disagreements = 0.05,
+                                          .automatic_precision = 0.995 } };
 }
 
 static tl_status open_journal(tl_runtime *runtime, const char *vfs, tl_error *err)

@@ -22,6 +22,7 @@
 #include "loop/threads/waiter.h"
 #include "loop/version/network.h"
 #include "loop/version/trainer.h"
+#include "review/labels/automatic.h"
 #include "review/reviewer.h"
 
 #include <pthread.h>
@@ -86,6 +87,7 @@ struct tl_loop {
         size_t tti_count;
         tl_reviewer_policy review;
         tl_promotion promotion;
+        bool automatic; /* labels that nobody gives */
         tl_core_zones zones;
         double audit_factor;        /* 1, or more after an alarm that items look different */
         tl_calibrator calibrator;   /* for the reviewer, while it has a budget */

@@ -26,6 +26,7 @@ void tl_campaigns_destroy(tl_campaigns *campaigns)
 {
     tl_campaign_destroy(&campaigns->running);
     tl_replay_destroy(&campaigns->replay);
+    tl_automatic_memory_clear(&campaigns->automatic);
 }
 
 /* As many new labels as there were at the last campaign: each costs a bounded number of passes
@@ -44,6 +45,7 @@ static tl_status remember(tl_trainer *trainer, const tl_train_op *op, tl_error *
     tl_rng rng;
     tl_rng_seed(&rng, trainer->config.seed, op->key);
     c->labels++;
+    tl_automatic_memory_remove(&c->automatic, op->key);
     if (op->key > trainer->newest_key) trainer->newest_key = op->key;
     c->due = trainer->config.learning == TL_LEARNING_CAMPAIGN && c->labels >= next_labels(trainer);
     if (tl_replay_relabel(c->replay, op->key, op->label)) return TL_OK;
@@ -53,16 +55,30 @@ static tl_status remember(tl_trainer *trainer, const tl_train_op *op, tl_error *
     return status;
 }
 
+/* A label that nobody gave; a person's word on the item stands. */
+static tl_status take_automatic(tl_trainer *trainer, const tl_train_op *op, tl_error *err)
+{
+    tl_campaigns *c = &trainer->campaigns;
+    bool known = tl_replay_find(c->replay, op->key) != NULL;
+    if (known || tl_keymap_get(&trainer->golden, op->key, NULL)) return TL_OK;
+    return tl_automatic_memory_add(&c->automatic, op->key, op->label, op->weight, err);
+}
+
 tl_status tl_campaigns_do(tl_trainer *trainer, const tl_train_op *op, tl_error *err)
 {
     tl_replay *replay = trainer->campaigns.replay;
     switch (op->code) {
     case TL_TRAIN_LEARN:
     case TL_TRAIN_REMEMBER: return remember(trainer, op, err);
+    case TL_TRAIN_AUTOMATIC: return take_automatic(trainer, op, err);
+    case TL_TRAIN_FORGET: tl_automatic_memory_clear(&trainer->campaigns.automatic); break;
     case TL_TRAIN_REMOVE: tl_replay_remove(replay, op->key); break;
     case TL_TRAIN_RELABEL: tl_replay_relabel(replay, op->key, op->label); break;
     case TL_TRAIN_EXCLUDE:
-    case TL_TRAIN_INCLUDE: tl_replay_exclude(replay, op->key, op->code == TL_TRAIN_EXCLUDE); break;
+        tl_automatic_memory_remove(&trainer->campaigns.automatic, op->key);
+        tl_replay_exclude(replay, op->key, true);
+        break;
+    case TL_TRAIN_INCLUDE: tl_replay_exclude(replay, op->key, false); break;
     default: break;
     }
     return TL_OK;
@@ -188,6 +204,9 @@ static tl_status start(tl_trainer *trainer, tl_error *err)
     options.seed = tl_mix64(trainer->config.seed + c->count);
     options.class_count = (uint32_t)trainer->config.info.class_count;
     options.threads = trainer->config.campaign_threads;
+    options.automatic = c->automatic.items;
+    options.automatic_count = c->automatic.count;
+    options.automatic_weight = c->automatic.weight;
     tl_campaign_entry *entries = NULL;
     size_t count = 0;
     tl_status status = list_entries(trainer, false, &entries, &count, err);
@@ -262,6 +281,7 @@ tl_status tl_campaigns_save(const tl_trainer *trainer, tl_blob *blob, tl_error *
     tl_blob_u64(blob, campaigns->labels);
     tl_blob_u64(blob, campaigns->last_labels);
     tl_blob_u64(blob, campaigns->count);
+    tl_automatic_memory_save(&campaigns->automatic, blob);
     return tl_replay_save(campaigns->replay, blob, err);
 }
 
@@ -278,8 +298,16 @@ tl_status tl_campaigns_load(tl_trainer *trainer, tl_blob_reader *body, tl_error 
     campaigns->labels = tl_blob_read_u64(body);
     campaigns->last_labels = tl_blob_read_u64(body);
     campaigns->count = tl_blob_read_u64(body);
-    tl_status status = tl_replay_load(body, &options, &replay, err);
-    if (status != TL_OK) return status;
+    tl_automatic_memory automatic = { 0 };
+    tl_status status =
+        tl_automatic_memory_load(body, (uint32_t)trainer->config.info.class_count, &automatic, err);
+    if (status == TL_OK) status = tl_replay_load(body, &options, &replay, err);
+    if (status != TL_OK) {
+        tl_automatic_memory_clear(&automatic);
+        return status;
+    }
+    tl_automatic_memory_clear(&campaigns->automatic);
+    campaigns->automatic = automatic;
     tl_replay_destroy(&campaigns->replay);
     campaigns->replay = replay;
     return TL_OK;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 enum {
-    STATE_VERSION = 7,       /* of continuous learning */
-    CAMPAIGNS_VERSION = 8,   /* of campaigns */
+    STATE_VERSION = 9,       /* of continuous learning */
+    CAMPAIGNS_VERSION = 10,  /* of campaigns */
     KEPT_CONTINUOUSLY = 128, /* items that a version's fast head starts from */
     GOLDEN_LOAD_MAX = 4096
 };
@@ -150,6 +150,8 @@ static void do_restart(tl_trainer *trainer, const tl_version *version)
     TL_ASSERT(version != NULL);
     if (trainer->learner != NULL)
         tl_learner_restart(trainer->learner, tl_weights_flat(version->weights));
+    else
+        tl_automatic_memory_clear(&trainer->campaigns.automatic);
     tl_trainer_take_parent(trainer, version);
     window_clear(trainer);
 }
@@ -177,6 +179,9 @@ static tl_status do_label(tl_trainer *trainer, const tl_train_op *op, tl_error *
     switch (op->code) {
     case TL_TRAIN_LEARN: return do_learn(trainer, op, err);
     case TL_TRAIN_REMEMBER: return tl_learner_remember(trainer->learner, op->key, op->label, err);
+    case TL_TRAIN_AUTOMATIC:
+        return tl_learner_automatic(trainer->learner, op->key, op->label, op->weight, err);
+    case TL_TRAIN_FORGET: tl_learner_forget_automatic(trainer->learner); break;
     case TL_TRAIN_REMOVE: tl_learner_remove(trainer->learner, op->key); break;
     case TL_TRAIN_RELABEL: tl_learner_relabel(trainer->learner, op->key, op->label); break;
     default: break;
@@ -194,6 +199,8 @@ tl_status tl_trainer_do(tl_trainer *trainer, const tl_train_op *op, const tl_ver
     case TL_TRAIN_LEARN:
     case TL_TRAIN_REMEMBER:
     case TL_TRAIN_REMOVE:
+    case TL_TRAIN_AUTOMATIC:
+    case TL_TRAIN_FORGET:
     case TL_TRAIN_RELABEL: status = do_label(trainer, op, err); break;
     case TL_TRAIN_EXCLUDE:
     case TL_TRAIN_INCLUDE:

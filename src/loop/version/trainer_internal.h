@@ -8,7 +8,8 @@
 /* Learning in campaigns: what is remembered between them. */
 typedef struct tl_campaigns {
     tl_replay *replay; /* labelled items; note 1: a campaign has learned it */
-    uint64_t labels;   /* remembered so far, and at the last campaign */
+    tl_automatic_memory automatic;
+    uint64_t labels; /* remembered so far, and at the last campaign */
     uint64_t last_labels, count;
     bool due;
     tl_campaign *running;

@@ -73,19 +73,32 @@ static bool is_proven(const tl_automatic_policy *p, const tl_automatic_bin *bin)
            tl_beta_binomial_log_e(errors, audits, bound) >= log(BINS_ALL / (1.0 - p->confidence));
 }
 
-void tl_automatic_audit(tl_automatic *a, bool called_defect, double probability, bool same)
+bool tl_automatic_audit(tl_automatic *a, bool called_defect, double probability, bool same)
 {
     int k = bin_of(probability);
-    if (k < 0) return;
+    if (k < 0) return false;
     tl_automatic_bin *bin = &a->bin[called_defect][k];
     bin->audits++;
     bin->errors += !same;
     if (!bin->certified) {
         bin->certified = is_proven(&a->policy, bin);
-        return;
+        return false;
     }
     tl_detector_step(&bin->detector, same ? 0.0 : 1.0, 1.0);
-    if (tl_detector_value(&bin->detector) >= a->policy.alarm_length) bin_init(bin, &a->policy);
+    bool ends = tl_detector_value(&bin->detector) >= a->policy.alarm_length;
+    if (ends) bin_init(bin, &a->policy);
+    return ends;
+}
+
+uint32_t tl_automatic_call(double probability)
+{
+    if (!(probability >= 0.5 && probability <= 1.0)) return 0;
+    return (uint32_t)fmin(log(probability / fmax(1.0 - probability, 1e-9)), TL_AUTOMATIC_CALL_MAX);
+}
+
+double tl_automatic_call_probability(uint32_t call)
+{
+    return 1.0 / (1.0 + exp(-((double)call + 0.5)));
 }
 
 double tl_automatic_weight(const tl_automatic *a, bool called_defect, double probability)
@@ -95,6 +108,14 @@ double tl_automatic_weight(const tl_automatic *a, bool called_defect, double pro
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------- */
+
+uint32_t tl_automatic_certified(const tl_automatic *a)
+{
+    uint32_t count = 0;
+    for (int call = 0; call < 2; call++)
+        for (int k = 0; k < TL_AUTOMATIC_BINS; k++) count += a->bin[call][k].certified;
+    return count;
+}
 
 /* More audits without an error until the bin is certified; only bins with audits are in sight. */
 static double needed_of(const tl_automatic_policy *p, const tl_automatic_bin *bin)
@@ -132,6 +153,8 @@ void tl_automatic_read(const tl_automatic *a, tl_automatic_reading *out)
             const tl_automatic_bin *bin = &a->bin[call][k];
             out->audits += bin->audits;
             out->certified += bin->certified;
+            out->certified_audits += bin->certified ? bin->audits : 0;
+            out->certified_errors += bin->certified ? bin->errors : 0;
             if (bin->certified)
                 *above = bin_low(k);
             else

@@ -8,9 +8,8 @@
  * (e-Shiryaev-Roberts) goes on watching the audits of a certified bin and ends its certificate.
  *
  * Conditions:
- *   - the audits of a bin are drawn regardless of anything but their bin: give plain audits and
- *     items of rules that review all (reasons AUDIT, FLAGGED, COLD of reviewer.h), and all of them;
- *     calls that were picked because they were uncertain are not among them;
+ *   - the audits of a bin are drawn regardless of anything but their bin: a plain random sample, and
+ *     all of it; calls that were picked because they were uncertain are not among them;
  *   - a frozen version: after another one is published, tl_automatic_restart;
  *   - an automatic label weighs `weight` in training, is at most half of a batch, and is never
  *     evidence: not for a gate, an estimate, a threshold, or this state. */
@@ -50,14 +49,24 @@ void tl_automatic_init(tl_automatic *automatic, const tl_automatic_policy *polic
 void tl_automatic_restart(tl_automatic *automatic);
 
 /* An audited call: the model called it a defect or good with that probability (of what it called,
- * 0..1; calls below one half are never certified), and a person did or did not find the same. */
-void tl_automatic_audit(tl_automatic *automatic, bool called_defect, double probability, bool same);
+ * 0..1; calls below one half are never certified), and a person did or did not find the same. True:
+ * with it the certificate of its bin ended. */
+bool tl_automatic_audit(tl_automatic *automatic, bool called_defect, double probability, bool same);
 /* What the call weighs in training as a label; 0: it is none. */
 double tl_automatic_weight(const tl_automatic *automatic, bool called_defect, double probability);
 
+/* How sure a call is, in few steps that fit a log: 1..TL_AUTOMATIC_CALL_MAX by its log odds, 0: less.
+ * And a probability in the middle of such a step, in whose bin all of its calls are sorted. */
+enum { TL_AUTOMATIC_CALL_MAX = 7 };
+uint32_t tl_automatic_call(double probability);
+double tl_automatic_call_probability(uint32_t call);
+
+uint32_t tl_automatic_certified(const tl_automatic *automatic); /* bins */
+
 typedef struct tl_automatic_reading {
-    uint32_t certified;   /* bins, of 2 x TL_AUTOMATIC_BINS */
-    uint64_t audits;      /* in all bins */
+    uint32_t certified;                          /* bins, of 2 x TL_AUTOMATIC_BINS */
+    uint64_t certified_audits, certified_errors; /* in them */
+    uint64_t audits;                             /* in all bins */
     double good_above;    /* least probability of a certified call of good; NaN: none */
     double defect_above;  /* the same of a defect */
     double needed_audits; /* more, all of them right, until the next bin; INFINITY: none in sight */

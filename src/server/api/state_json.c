@@ -99,6 +99,12 @@ static tl_status write_estimates(tl_json_writer *w, tl_loop *loop, tl_error *err
     write_bool(w, "rules_kept", e.rules_kept);
     tl_json_key(w, "rules_words"), tl_json_string(w, e.rules_words);
     tl_json_key(w, "suspects_words"), tl_json_string(w, e.suspects_words);
+    write_uint(w, "automatic_labels", e.automatic_labels);
+    write_uint(w, "automatic_ended", e.automatic_ended);
+    write_uint(w, "automatic_bins", e.automatic_bins);
+    write_uint(w, "automatic_audits", e.automatic_audits);
+    tl_share_write(w, "automatic_precision", &e.automatic_precision);
+    tl_json_key(w, "automatic_words"), tl_json_string(w, e.automatic_words);
     tl_json_object_end(w);
     return TL_OK;
 }

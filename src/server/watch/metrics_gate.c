@@ -146,6 +146,10 @@ static void write_tti(const gate_row *rows, size_t count, tl_text *text)
     X("tti_censored", "gauge", "Baselines behind the median that were not, so far.",               \
       s->tti_censored)                                                                             \
     X("alarms_total", "counter", "Broken promises of the error rate.", s->alarms)                  \
+    X("automatic_labels_total", "counter", "Labels that nobody gave, for training only.",          \
+      s->automatic_labels)                                                                         \
+    X("automatic_bins", "gauge", "Kinds of calls that audits have certified for it.",              \
+      s->automatic_bins)                                                                           \
     X("frozen", "gauge", "1: a requalified line, nothing is learned or promoted.", s->frozen)
 
 static void write_states(const gate_row *rows, size_t count, tl_text *text)
