@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -178,6 +179,50 @@ static void queue_is_bounded_and_closes(void **state)
     tl_queue_destroy(&queue);
 }
 
+typedef struct gatherer {
+    tl_queue *queue;
+    int64_t gather_ns;
+    size_t taken;
+} gatherer;
+
+static void *gather(void *context)
+{
+    gatherer *g = context;
+    void *out[8];
+    g->taken = tl_queue_pop_gathered(g->queue, out, 8, g->gather_ns, 3);
+    return NULL;
+}
+
+/* An hour is for ever here: whatever ends it is not the clock. */
+static void queue_gathers_what_is_not_urgent(void **state)
+{
+    (void)state;
+    const int64_t hour_ns = 3600 * (int64_t)1000000000;
+    int values[8];
+    void *out[8];
+    pthread_t thread;
+    gatherer g = { .gather_ns = hour_ns };
+    assert_int_equal(tl_queue_create(8, &g.queue), TL_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(tl_queue_push_quietly(g.queue, &values[i]), TL_OK);
+    assert_int_equal(tl_queue_pop_gathered(g.queue, out, 2, hour_ns, 3), 2); /* enough */
+    assert_int_equal(tl_queue_push(g.queue, &values[3]), TL_OK);
+    assert_int_equal(tl_queue_pop_gathered(g.queue, out, 8, hour_ns, 3), 2); /* urgent */
+    assert_ptr_equal(out[0], &values[2]);
+    assert_int_equal(pthread_create(&thread, NULL, gather, &g), 0);
+    assert_int_equal(tl_queue_push_quietly(g.queue, &values[0]), TL_OK);
+    assert_int_equal(tl_queue_push(g.queue, &values[1]), TL_OK);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(g.taken, 2);
+    g.gather_ns = 0;
+    assert_int_equal(pthread_create(&thread, NULL, gather, &g), 0);
+    assert_int_equal(tl_queue_push_quietly(g.queue, &values[0]), TL_OK); /* better than nothing */
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(g.taken, 1);
+    tl_queue_close(g.queue);
+    assert_int_equal(tl_queue_pop_gathered(g.queue, out, 8, hour_ns, 3), 0);
+    tl_queue_destroy(&g.queue);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +235,7 @@ int main(void)
         cmocka_unit_test(arena_respects_its_bound),
         cmocka_unit_test(histogram_quantiles_are_close),
         cmocka_unit_test(queue_is_bounded_and_closes),
+        cmocka_unit_test(queue_gathers_what_is_not_urgent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,8 @@ struct tl_queue {
     pthread_mutex_t mutex;
     pthread_cond_t filled;
     size_t capacity, head, count, waiting;
+    size_t enough; /* whoever gathers is woken at so many; 0: nobody gathers */
+    bool urgent;   /* something came that was not pushed quietly */
     bool closed;
     void *slots[];
 };
@@ -38,7 +40,7 @@ void tl_queue_destroy(tl_queue **queue)
     *queue = NULL;
 }
 
-tl_status tl_queue_push(tl_queue *queue, void *pointer)
+static tl_status push(tl_queue *queue, void *pointer, bool quietly)
 {
     tl_status status = TL_OK;
     pthread_mutex_lock(&queue->mutex);
@@ -48,11 +50,23 @@ tl_status tl_queue_push(tl_queue *queue, void *pointer)
         status = TL_EFULL;
     } else {
         queue->slots[(queue->head + queue->count++) % queue->capacity] = pointer;
+        queue->urgent = queue->urgent || !quietly;
     }
     bool wake = status == TL_OK && queue->waiting > 0;
+    wake = wake && (queue->urgent || queue->count >= queue->enough);
     pthread_mutex_unlock(&queue->mutex);
     if (wake) pthread_cond_signal(&queue->filled);
     return status;
+}
+
+tl_status tl_queue_push(tl_queue *queue, void *pointer)
+{
+    return push(queue, pointer, false);
+}
+
+tl_status tl_queue_push_quietly(tl_queue *queue, void *pointer)
+{
+    return push(queue, pointer, true);
 }
 
 static struct timespec deadline_in(int64_t timeout_ns)
@@ -65,26 +79,61 @@ static struct timespec deadline_in(int64_t timeout_ns)
     return at;
 }
 
-size_t tl_queue_pop_many(tl_queue *queue, void **out, size_t capacity, int64_t timeout_ns)
+/* Of a locked queue; unlocks it. */
+static size_t take(tl_queue *queue, void **out, size_t capacity)
 {
-    struct timespec deadline = { 0 };
-    if (timeout_ns > 0) deadline = deadline_in(timeout_ns);
-    pthread_mutex_lock(&queue->mutex);
-    while (queue->count == 0 && !queue->closed && timeout_ns != 0) {
-        queue->waiting++;
-        int rc = timeout_ns < 0 ? pthread_cond_wait(&queue->filled, &queue->mutex)
-                                : pthread_cond_timedwait(&queue->filled, &queue->mutex, &deadline);
-        queue->waiting--;
-        if (rc == ETIMEDOUT) break;
-    }
     size_t taken = 0;
     while (taken < capacity && queue->count > 0) {
         out[taken++] = queue->slots[queue->head];
         queue->head = (queue->head + 1) % queue->capacity;
         queue->count--;
     }
+    queue->urgent = queue->urgent && queue->count > 0;
     pthread_mutex_unlock(&queue->mutex);
     return taken;
+}
+
+/* False: the deadline has passed. Of a locked queue. */
+static bool wait_until(tl_queue *queue, const struct timespec *deadline)
+{
+    queue->waiting++;
+    int rc = pthread_cond_timedwait(&queue->filled, &queue->mutex, deadline);
+    queue->waiting--;
+    return rc != ETIMEDOUT;
+}
+
+static void wait_for_ever(tl_queue *queue)
+{
+    queue->waiting++;
+    pthread_cond_wait(&queue->filled, &queue->mutex);
+    queue->waiting--;
+}
+
+size_t tl_queue_pop_many(tl_queue *queue, void **out, size_t capacity, int64_t timeout_ns)
+{
+    struct timespec deadline = { 0 };
+    if (timeout_ns > 0) deadline = deadline_in(timeout_ns);
+    pthread_mutex_lock(&queue->mutex);
+    while (queue->count == 0 && !queue->closed && timeout_ns != 0) {
+        if (timeout_ns < 0)
+            wait_for_ever(queue);
+        else if (!wait_until(queue, &deadline))
+            break;
+    }
+    return take(queue, out, capacity);
+}
+
+size_t tl_queue_pop_gathered(tl_queue *queue, void **out, size_t capacity, int64_t gather_ns,
+                             size_t enough)
+{
+    struct timespec deadline = deadline_in(gather_ns);
+    pthread_mutex_lock(&queue->mutex);
+    queue->enough = enough;
+    while (queue->count < enough && !queue->urgent && !queue->closed)
+        if (!wait_until(queue, &deadline)) break;
+    queue->enough = 0;
+    while (queue->count == 0 && !queue->closed) wait_for_ever(queue);
+    return take(queue, out, capacity);
 }
 
 void tl_queue_close(tl_queue *queue)

@@ -412,10 +412,16 @@ tl_status tl_head_solve(const tl_head_stats *stats, const tl_head_options *optio
 
 /* ---- Predicting ------------------------------------------------------------------------------ */
 
-TL_KERNEL static void accumulate(const double *weight, size_t stride, double value, double *logits)
+/* logits += value weight, row by row */
+TL_KERNEL static void accumulate(const double *weight, size_t stride, const double *value,
+                                 size_t count, double *logits)
 {
-    for (size_t c = 0; c < stride; c += TL_LANES)
-        *(tl_f64x8 *)(logits + c) += *(const tl_f64x8 *)(weight + c) * value;
+    for (size_t c = 0; c < stride; c += TL_LANES) {
+        tl_f64x8 sum = *(const tl_f64x8 *)(logits + c);
+        for (size_t i = 0; i < count; i++)
+            sum += *(const tl_f64x8 *)(weight + i * stride + c) * value[i];
+        *(tl_f64x8 *)(logits + c) = sum;
+    }
 }
 
 /* Softmax over the classes with examples; the others get their fixed small share. */
@@ -439,19 +445,40 @@ static void softmax(const tl_head *head, const double *logits, float *scores)
         scores[c] = (float)(head->seen[c] ? left * power[c] / sum : unseen);
 }
 
-void tl_head_predict(const tl_head *head, const float *x, float *scores)
+void tl_head_take(const tl_head *head, const float *x, tl_head_input *out)
 {
-    double logits[TL_CLASS_COUNT_MAX] __attribute__((aligned(64))) = { 0 };
     float sketch[TL_FEATURE_COUNT_MAX];
+    out->form = head->form;
+    out->range = head->range;
+    out->feature_count = head->feature_count;
+    out->input_count = head->input_count;
     x = tl_head_sketch(x, head->input_count, head->feature_count, sketch);
-    memcpy(logits, head->bias, head->stride * sizeof *logits);
     double scale = tl_head_scale(head->form, head->range, x, head->feature_count);
     bool clamped = false;
-    for (size_t i = 0; i < head->feature_count; i++) {
-        double value = tl_head_clamp((double)x[i] * scale, &clamped);
-        if (value != 0.0) accumulate(head->weight + i * head->stride, head->stride, value, logits);
-    }
+    for (size_t i = 0; i < head->feature_count; i++)
+        out->value[i] = tl_head_clamp((double)x[i] * scale, &clamped);
+}
+
+bool tl_head_fits(const tl_head *head, const tl_head_input *input)
+{
+    return head->feature_count == input->feature_count && head->input_count == input->input_count &&
+           head->form == input->form &&
+           memcmp(&head->range, &input->range, sizeof head->range) == 0;
+}
+
+void tl_head_predict_taken(const tl_head *head, const tl_head_input *input, float *scores)
+{
+    double logits[TL_CLASS_COUNT_MAX] __attribute__((aligned(64))) = { 0 };
+    memcpy(logits, head->bias, head->stride * sizeof *logits);
+    accumulate(head->weight, head->stride, input->value, head->feature_count, logits);
     softmax(head, logits, scores);
+}
+
+void tl_head_predict(const tl_head *head, const float *x, float *scores)
+{
+    tl_head_input input;
+    tl_head_take(head, x, &input);
+    tl_head_predict_taken(head, &input, scores);
 }
 
 /* ---- Facts, saving --------------------------------------------------------------------------- */

@@ -106,6 +106,18 @@ tl_status tl_head_solve(const tl_head_stats *stats, const tl_head_options *optio
  * the statistics. Sum 1; each at least 1e-12. Uniform for a head without examples. */
 void tl_head_predict(const tl_head *head, const float *x, float *scores);
 
+/* The same in two halves, for several heads over the same statistics' form: features are clamped and
+ * scaled once. An input begins as { 0 }, which fits no head. */
+typedef struct tl_head_input {
+    tl_head_form form;
+    float range;
+    uint32_t feature_count, input_count;
+    double value[TL_FEATURE_COUNT_MAX]; /* [feature_count] */
+} tl_head_input;
+void tl_head_take(const tl_head *head, const float *x, tl_head_input *out);
+bool tl_head_fits(const tl_head *head, const tl_head_input *input);
+void tl_head_predict_taken(const tl_head *head, const tl_head_input *input, float *scores);
+
 uint32_t tl_head_class_count(const tl_head *head);
 double tl_head_shrinkage(const tl_head *head); /* the share that was used */
 uint64_t tl_head_digest(const tl_head *head);

@@ -108,8 +108,10 @@ void tl_predict_op_answer(tl_predict_op *op, tl_status status, const tl_error *e
         op->done(op->context, status, NULL, 0, err);
     else if (!op->answer_later)
         op->done(op->context, TL_OK, op->predictions, op->count, NULL);
-    if (is_new)
+    if (op->answer_later)
         tl_message_post(loop->runtime, &op->message);
+    else if (is_new)
+        tl_message_post_quietly(loop->runtime, &op->message);
     else
         tl_predict_op_leave(op);
 }
@@ -147,6 +149,7 @@ typedef struct batch {
         size_t item;
         float novelty;
     } row[256];
+    tl_model_row scored; /* the row that is scored just now */
 } batch;
 
 static tl_prediction_record *record_of(const batch *b, uint32_t index)
@@ -169,20 +172,26 @@ static void op_submit(tl_predict_op *op)
     if (status != TL_OK) tl_predict_op_answer(op, status, &err);
 }
 
-/* What the network said of one row, to the record that will be journaled. */
+/* What the plan has just run of one row, for the models that score it. */
+static void begin_row(batch *b, uint32_t index)
+{
+    const tl_plan *plan = b->loop->serving_plan;
+    size_t outputs = tl_shape_count(tl_graph_output_shape(b->loop->graph, 0));
+    size_t features = tl_graph_feature_count(b->loop->graph);
+    tl_model_row_begin(&b->scored, tl_plan_output(plan, 0) + index * outputs,
+                       tl_plan_features(plan) + index * features);
+}
+
+/* What the model says of the row, to the record that will be journaled. */
 static tl_status score_row(batch *b, uint32_t index, tl_error *err)
 {
     tl_prediction_record *p = record_of(b, index);
-    tl_plan *plan = b->loop->serving_plan;
     uint32_t class_count = b->model->class_count;
     float *head_scores = tl_arena_alloc(&b->row[index].op->arena,
                                         (TL_MODEL_HEAD_COUNT + 1) * class_count * sizeof(float));
     if (head_scores == NULL) return tl_fail(err, TL_ENOMEM, "scores");
     float *scores = head_scores + TL_MODEL_HEAD_COUNT * class_count;
-    size_t outputs = tl_shape_count(tl_graph_output_shape(b->loop->graph, 0));
-    size_t features = tl_graph_feature_count(b->loop->graph);
-    tl_model_score(b->model, tl_plan_output(plan, 0) + index * outputs,
-                   tl_plan_features(plan) + index * features, head_scores, scores);
+    tl_model_score_row(b->model, &b->scored, head_scores, scores);
     p->version = b->model->version;
     p->epoch = b->model->epoch;
     p->scores = scores;
@@ -194,22 +203,19 @@ static tl_status score_row(batch *b, uint32_t index, tl_error *err)
     p->flagged = 1.0f - scores[0] >= p->threshold;
     /* Among what passes it; what is flagged is reviewed anyway. */
     bool asked = b->loop->novelty != NULL && !p->flagged && p->version == b->champion;
-    b->row[index].novelty = asked ? tl_novelty_see(b->loop->novelty, p->version,
-                                                   tl_plan_features(plan) + index * features)
-                                  : NAN;
+    b->row[index].novelty =
+        asked ? tl_novelty_see(b->loop->novelty, p->version, b->scored.features) : NAN;
     return TL_OK;
 }
 
-/* What a policy in shadow makes of the row that the plan has just run. */
-static void shadow_row(const batch *b, uint32_t index, const tl_model *shadow,
-                       tl_shadow_record *out)
+/* What a policy in shadow makes of the row. */
+static void shadow_row(batch *b, uint32_t index, const tl_model *shadow)
 {
-    tl_plan *plan = b->loop->serving_plan;
+    tl_prediction_record *p = record_of(b, index);
+    if (p->shadows == NULL) return; /* out of memory: no evidence, and no harm to the answer */
+    tl_shadow_record *out = (tl_shadow_record *)&p->shadows[p->shadow_count++];
     float head_scores[TL_MODEL_HEAD_COUNT * TL_CLASS_COUNT_MAX], scores[TL_CLASS_COUNT_MAX];
-    size_t outputs = tl_shape_count(tl_graph_output_shape(b->loop->graph, 0));
-    size_t features = tl_graph_feature_count(b->loop->graph);
-    tl_model_score(shadow, tl_plan_output(plan, 0) + index * outputs,
-                   tl_plan_features(plan) + index * features, head_scores, scores);
+    tl_model_score_row(shadow, &b->scored, head_scores, scores);
     float defect_score = 1.0f - scores[0];
     *out = (tl_shadow_record){ .version = shadow->key,
                                .defect_score = defect_score,
@@ -234,24 +240,30 @@ static void row_to_input(const batch *b, uint32_t index)
     tl_items_to_input(&loop->config, pixels, features, tl_plan_input(loop->serving_plan, 0), index);
 }
 
-/* Those that share the model's weights cost a few multiplications; another backbone costs a pass.
- * What cannot be run is left out: no evidence, and no harm to the answer. */
-static void score_shadows(batch *b, bool sharing)
+static bool shares_weights(const batch *b, size_t shadow)
 {
-    tl_shadow_record *records[TL_COUNT_OF(b->row)];
-    for (uint32_t i = 0; i < b->rows; i++)
-        records[i] = (tl_shadow_record *)record_of(b, i)->shadows;
+    return b->shadows[shadow]->weights == b->model->weights;
+}
+
+/* Policies that share the model's weights cost a few multiplications. */
+static void score_sharing(batch *b, uint32_t index)
+{
+    for (size_t s = 0; s < b->shadow_count; s++)
+        if (shares_weights(b, s)) shadow_row(b, index, b->shadows[s]);
+}
+
+/* Another backbone costs a pass. One that cannot be run is left out. */
+static void score_others(batch *b)
+{
     for (size_t s = 0; s < b->shadow_count; s++) {
-        const tl_model *shadow = b->shadows[s];
-        if ((shadow->weights == b->model->weights) != sharing) continue;
-        if (!sharing) {
-            for (uint32_t i = 0; i < b->rows; i++) row_to_input(b, i);
-            if (tl_plan_infer(b->loop->serving_plan, shadow->weights, b->rows, NULL) != TL_OK)
-                continue;
+        if (shares_weights(b, s)) continue;
+        for (uint32_t i = 0; i < b->rows; i++) row_to_input(b, i);
+        if (tl_plan_infer(b->loop->serving_plan, b->shadows[s]->weights, b->rows, NULL) != TL_OK)
+            continue;
+        for (uint32_t i = 0; i < b->rows; i++) {
+            begin_row(b, i);
+            shadow_row(b, i, b->shadows[s]);
         }
-        for (uint32_t i = 0; i < b->rows; i++)
-            if (records[i] != NULL)
-                shadow_row(b, i, shadow, &records[i][record_of(b, i)->shadow_count++]);
     }
 }
 
@@ -362,13 +374,15 @@ static void batch_run(batch *b)
     tl_status scored[TL_COUNT_OF(b->row)];
     batch_begin(b);
     tl_status status = tl_plan_infer(b->loop->serving_plan, b->model->weights, b->rows, &err);
-    for (uint32_t i = 0; i < b->rows; i++)
-        scored[i] = status == TL_OK ? score_row(b, i, &err) : status;
     make_room_for_shadows(b);
-    if (status == TL_OK) {
-        score_shadows(b, true);
-        score_shadows(b, false);
+    for (uint32_t i = 0; i < b->rows; i++) {
+        scored[i] = status;
+        if (status != TL_OK) continue;
+        begin_row(b, i);
+        scored[i] = score_row(b, i, &err);
+        score_sharing(b, i);
     }
+    if (status == TL_OK) score_others(b);
     for (uint32_t i = 0; i < b->rows; i++) row_done(b, i, scored[i], &err);
     batch_end(b);
 }

@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MESSAGES_A_ROUND = 256, REBUILD_NS = 500000000 };
+/* Predictions are gathered: nothing waits for what the gate makes of them until there are labels, and
+ * each round costs a wake-up. */
+enum {
+    MESSAGES_A_ROUND = 256,
+    MESSAGES_GATHERED = 16,
+    GATHER_NS = 100000000,
+    REBUILD_NS = 500000000
+};
 
 /* ---- Settling -------------------------------------------------------------------------------- */
 
@@ -348,7 +355,8 @@ void *tl_learner_main(void *context)
     tl_runtime *runtime = context;
     void *messages[MESSAGES_A_ROUND];
     for (;;) {
-        size_t count = tl_queue_pop_many(runtime->inbox, messages, MESSAGES_A_ROUND, -1);
+        size_t count = tl_queue_pop_gathered(runtime->inbox, messages, MESSAGES_A_ROUND, GATHER_NS,
+                                             MESSAGES_GATHERED);
         if (count == 0) return NULL;
         run_round(messages, count);
     }

@@ -221,3 +221,14 @@ void tl_message_post(tl_runtime *runtime, tl_message *message)
     tl_status status = tl_queue_push(runtime->inbox, message);
     TL_ASSERT(status == TL_OK); /* sized for all that can be under way; closed last */
 }
+
+/* Items that lie there count among those that wait: not when that soon turns others away. */
+void tl_message_post_quietly(tl_runtime *runtime, tl_message *message)
+{
+    if (atomic_load(&runtime->waiting_items) > runtime->options.queue_max / 2) {
+        tl_message_post(runtime, message);
+        return;
+    }
+    tl_status status = tl_queue_push_quietly(runtime->inbox, message);
+    TL_ASSERT(status == TL_OK);
+}

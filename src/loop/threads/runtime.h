@@ -181,6 +181,8 @@ bool tl_waiting_enter(_Atomic uint64_t *waiting, uint64_t count, uint64_t limit)
 
 /* Push to the learner; its inbox has room for everything that is bounded elsewhere. */
 void tl_message_post(tl_runtime *runtime, tl_message *message);
+/* The same for what the learner need not see at once. */
+void tl_message_post_quietly(tl_runtime *runtime, tl_message *message);
 
 /* ---- Requests on their way ------------------------------------------------------------------- */
 

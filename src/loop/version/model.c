@@ -3,6 +3,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 tl_model *tl_model_create(const tl_model *from)
 {
@@ -32,23 +33,44 @@ void tl_model_release(tl_model **model)
 static void softmax(const float *logits, uint32_t count, float *out)
 {
     float top = logits[0];
-    for (uint32_t i = 1; i < count; i++) top = fmaxf(top, logits[i]);
+    for (uint32_t i = 1; i < count; i++)
+        if (logits[i] > top) top = logits[i];
     float sum = 0.0f;
     for (uint32_t i = 0; i < count; i++) sum += out[i] = expf(logits[i] - top);
     for (uint32_t i = 0; i < count; i++) out[i] /= sum;
 }
 
+void tl_model_row_begin(tl_model_row *row, const float *logits, const float *features)
+{
+    row->logits = logits;
+    row->features = features;
+    row->class_count = 0;
+    row->input.feature_count = 0;
+}
+
+void tl_model_score_row(const tl_model *model, tl_model_row *row, float *head_scores, float *scores)
+{
+    uint32_t count = model->class_count;
+    if (row->class_count != count) softmax(row->logits, count, row->network);
+    row->class_count = count;
+    memcpy(head_scores + TL_MODEL_NETWORK * count, row->network, count * sizeof *row->network);
+    float *fast = head_scores + TL_MODEL_FAST * count;
+    if (model->head != NULL) {
+        if (!tl_head_fits(model->head, &row->input))
+            tl_head_take(model->head, row->features, &row->input);
+        tl_head_predict_taken(model->head, &row->input, fast);
+    } else {
+        for (uint32_t i = 0; i < count; i++) fast[i] = 1.0f / (float)count;
+    }
+    tl_mixture_combine(&model->mixture, head_scores, count, scores);
+}
+
 void tl_model_score(const tl_model *model, const float *logits, const float *features,
                     float *head_scores, float *scores)
 {
-    uint32_t count = model->class_count;
-    softmax(logits, count, head_scores + TL_MODEL_NETWORK * count);
-    float *fast = head_scores + TL_MODEL_FAST * count;
-    if (model->head != NULL)
-        tl_head_predict(model->head, features, fast);
-    else
-        for (uint32_t i = 0; i < count; i++) fast[i] = 1.0f / (float)count;
-    tl_mixture_combine(&model->mixture, head_scores, count, scores);
+    tl_model_row row;
+    tl_model_row_begin(&row, logits, features);
+    tl_model_score_row(model, &row, head_scores, scores);
 }
 
 uint32_t tl_model_most_likely(const float *values, size_t count)

@@ -38,6 +38,18 @@ void tl_model_release(tl_model **model); /* NULL-safe; clears */
 void tl_model_score(const tl_model *model, const float *logits, const float *features,
                     float *head_scores, float *scores);
 
+/* The same for several models over the same weights: what they share is worked out once.
+ * A row begins with tl_model_row_begin; logits and features are borrowed until the next one. */
+typedef struct tl_model_row {
+    const float *logits, *features;
+    uint32_t class_count;              /* of `network`; 0: not worked out */
+    float network[TL_CLASS_COUNT_MAX]; /* probabilities */
+    tl_head_input input;
+} tl_model_row;
+void tl_model_row_begin(tl_model_row *row, const float *logits, const float *features);
+void tl_model_score_row(const tl_model *model, tl_model_row *row, float *head_scores,
+                        float *scores);
+
 /* The index of the largest of `count` >= 1 values; of equal ones the first. */
 uint32_t tl_model_most_likely(const float *values, size_t count);
 
