@@ -187,7 +187,7 @@ complete -c tightloop -n '__fish_seen_subcommand_from record' -l json -d 'Print 
 complete -c tightloop -n __fish_use_subcommand -a agreement -d 'how far the people agree, with what is known and with each other'
 complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l table -s t -r -F -d 'A CSV file with the columns part, known, operator, trial, verdict.'
 complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l good -s g -x -d 'What a good part is called in the table.'
-complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l journal -s j -x -a '(__fish_complete_directories)' -d 'Without a table: the golden items of this journal.'
+complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l journal -s j -x -a '(__fish_complete_directories)' -d 'Without a table: the golden items and the blind repeats of this journal.'
 complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l config -s c -r -F -d 'The configuration that names the journal. [tightloop.yaml]'
 complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l loop -s l -x -d 'Which loop, when there are several.'
 complete -c tightloop -n '__fish_seen_subcommand_from agreement' -l json -d 'Print JSON.'

@@ -222,6 +222,9 @@ typedef struct tl_review_options {
     bool automatic;       /* calls that audits certify become labels of little weight for the slow
                               learner, and never evidence; default false */
     double automatic_precision; /* that must be certified for it, 0.9 to below 1; default 0.995 */
+    double
+        repeats; /* share of the answered reviews that are put up once more, blind, to the same person
+                       or another, to measure people; default 0 */
 } tl_review_options;
 
 typedef struct tl_loop_options {
@@ -573,6 +576,7 @@ typedef struct tl_estimates {
     uint64_t automatic_labels, automatic_ended, automatic_bins, automatic_audits;
     tl_share automatic_precision;
     char automatic_words[224];
+    char people_words[200]; /* how items shown again were answered; "": none yet */
 } tl_estimates;
 
 /* Waits for the learner's round. */
@@ -586,7 +590,7 @@ enum { TL_REVIEW_LIST_MAX = 256 }; /* reviews in one answer */
 typedef struct tl_review_item {
     tl_id id;
     uint64_t position; /* of the prediction in the journal */
-    int64_t time_us;   /* of the prediction */
+    int64_t time_us;   /* since then it is asked */
     int64_t until_us;  /* then it is timed out; Unix microseconds */
     bool blind;        /* to be judged without the model's word: none of the next four is told */
     bool flagged;

@@ -67,6 +67,8 @@ tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_o
     if (!(review->automatic_precision >= 0.9 && review->automatic_precision < 1.0))
         return tl_fail(err, TL_EINVAL,
                        "review.automatic_precision must be 0.9 or more, and below 1");
+    if (!(review->repeats >= 0.0 && review->repeats <= 1.0))
+        return tl_fail(err, TL_EINVAL, "review.repeats must be 0 to 1");
     tl_gate_policy policy = tl_loop_config_gate(options);
     const char *problem = tl_gate_policy_check(&policy);
     return problem == NULL ? TL_OK : tl_fail(err, TL_EINVAL, "gate: %s", problem);
@@ -92,6 +94,7 @@ static const policy_number NUMBERS[] = {
     NUMBER(review, band, false),          NUMBER(review, blind, false),
     NUMBER(review, escapes, false),       NUMBER(review, confidence, false),
     NUMBER(review, disagreements, false), NUMBER(review, automatic_precision, false),
+    NUMBER(review, repeats, false),
 };
 
 void tl_loop_policy_write(const tl_loop_config *config, tl_json_writer *w)

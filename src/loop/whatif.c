@@ -1,9 +1,9 @@
 #include "loop/whatif.h"
 
 #include "format/json.h"
+#include "loop/asking/people.h"
 #include "loop/core/keymap.h"
 #include "loop/core/standing.h"
-#include "loop/gate/people.h"
 #include "loop/gate/shadow.h"
 
 #include <math.h>

@@ -17,8 +17,9 @@ static const tl_option options[] = {
       "A CSV file with the columns part, known, operator, trial, verdict.", &values.table, 0, 0 },
     { "good", 'g', TL_OPTION_TEXT, "CLASS", "What a good part is called in the table.",
       &values.good, 0, 0 },
-    { "journal", 'j', TL_OPTION_FOLDER, "DIR", "Without a table: the golden items of this journal.",
-      &values.journal, 0, 0 },
+    { "journal", 'j', TL_OPTION_FOLDER, "DIR",
+      "Without a table: the golden items and the blind repeats of this journal.", &values.journal,
+      0, 0 },
     { "config", 'c', TL_OPTION_FILE, "FILE",
       "The configuration that names the journal. [tightloop.yaml]", &values.config, 0, 0 },
     { "loop", 'l', TL_OPTION_TEXT, "NAME", "Which loop, when there are several.", &values.loop, 0,
@@ -220,7 +221,8 @@ static tl_status read_journal(tl_study *study, tl_error *err)
     tl_status status = tl_cli_journal_path(values.journal, values.config, path, err);
     if (status == TL_OK) status = tl_journal_reader_open_path(path, &reader, err);
     if (status == TL_OK) status = tl_cli_journal_loop(reader, values.loop, &arena, &loop, err);
-    if (status == TL_OK) status = tl_study_read_journal(reader, loop.number, study, err);
+    if (status == TL_OK)
+        status = tl_study_read_journal(reader, loop.number, loop.config, study, err);
     tl_journal_reader_close(&reader);
     tl_arena_destroy(&arena);
     return status;
@@ -263,7 +265,10 @@ const tl_command tl_command_agreement = {
         "defect or gives a false alarm, and kappa within, between and against what is known. "
         "Usual: 50 parts, a third to a half of them defects, 3 operators, 3 trials.\n\n"
         "From a table with --table, or from a journal: golden items that were put before people "
-        "again, whose feedback came under their names. 'tightloop report --study FILE' corrects "
+        "again, and the blind repeats of reviews (review.repeats), whose feedback came under their "
+        "names. Of repeats nothing is known but what people said, so they tell how people repeat "
+        "themselves and agree, not whether they are right. 'tightloop report --study FILE' "
+        "corrects "
         "its figures for what the study found.",
     .example = "tightloop agreement --table study.csv\n"
                "tightloop agreement --journal tightloop-journal --json",

@@ -3,7 +3,7 @@
 #define TL_CLI_CORRECTED_H
 
 #include "format/json.h"
-#include "review/people.h"
+#include "review/people/people.h"
 
 /* Each with a 90 % interval: 95 % of the report, 95 % of the study (people.h). */
 typedef struct tl_corrected {

@@ -70,9 +70,14 @@ static int tear_down(void **state)
 static tl_status read_study(fixture *f, tl_study *out, tl_error *err)
 {
     tl_journal_reader *reader = NULL;
+    const char *name, *config;
+    tl_arena arena;
+    tl_arena_init(&arena, 1 << 20);
     assert_int_equal(tl_journal_reader_open_path(f->path, &reader, NULL), TL_OK);
-    tl_status status = tl_study_read_journal(reader, 1, out, err);
+    assert_int_equal(tl_journal_loop_info(reader, 1, &arena, &name, &config, NULL), TL_OK);
+    tl_status status = tl_study_read_journal(reader, 1, config, out, err);
     tl_journal_reader_close(&reader);
+    tl_arena_destroy(&arena);
     return status;
 }
 

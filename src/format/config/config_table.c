@@ -160,6 +160,10 @@ static const tl_config_field REVIEW_FIELDS[] = {
     { "disagreements", TL_CONFIG_DOUBLE, V(disagreements), 0.001, 1, NULL, NULL, NULL,
       "Share of all items that people are asked about only because versions in the shadow call "
       "them otherwise; beyond, not all of these are asked about. 1: all." },
+    { "repeats", TL_CONFIG_DOUBLE, V(repeats), 0, 1, NULL, NULL, NULL,
+      "Share of the answered reviews that are put up once more, blind, to the same person or "
+      "another, "
+      "to measure how well people repeat themselves and agree." },
     { "people", TL_CONFIG_PEOPLE, 0, 0, TL_PERSON_COUNT_MAX, NULL, NULL, "[anna, ben]",
       "Who reviews, by the source of their feedback (the name of their token). Each board goes to "
       "one of them by lot, and only that one's answer is evidence. Without names: anybody's is." },

@@ -11,9 +11,9 @@
 #define TL_LOOP_CORE_H
 
 #include "learn/fast/threshold.h"
+#include "loop/asking/queue.h"
 #include "loop/config.h"
 #include "loop/core/keymap.h"
-#include "loop/gate/queue.h"
 #include "loop/item/featurizer.h"
 #include "loop/item/items.h"
 #include "loop/version/model.h"
@@ -137,11 +137,10 @@ double tl_core_audit_factor(const tl_core *core);
  * NULL: there is no budget of review, and nobody asks. */
 const tl_calibrator *tl_core_calibrator(const tl_core *core);
 
-/* The open reviews of a person (0: of everybody), the most valuable first (gate/queue.h); *out is
- * malloc'ed. TL_ENOMEM. */
-tl_status tl_core_reviews(const tl_core *core, uint64_t person, tl_queue_entry **out, size_t *count,
-                          tl_error *err);
-uint64_t tl_core_open_of(const tl_core *core, const char *person); /* how many are that one's */
+/* The open reviews of a person (0: of everybody) at that time, the most valuable first (asking/queue.h);
+ * *out is malloc'ed. TL_ENOMEM. */
+tl_status tl_core_reviews(const tl_core *core, uint64_t person, int64_t now_us,
+                          tl_queue_entry **out, size_t *count, tl_error *err);
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 

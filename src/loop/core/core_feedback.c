@@ -199,6 +199,7 @@ static tl_status apply(tl_core *core, const tl_label_change *change, tl_error *e
 {
     uint64_t key = change->prediction.position;
     tl_trust_way way = TL_TRUST_AS_IT_IS;
+    tl_core_again_suspect(core, change);
     tl_status status = tl_core_trust_label(core, change, err);
     if (status == TL_OK)
         status = tl_core_trust_filter(core, key, change->after, change->by, &way, err);
@@ -255,7 +256,8 @@ tl_status tl_core_step_feedback(tl_core *core, const tl_record *record, tl_feedb
     }
     core->epoch = record->position;
     core->dirty = true; /* the epoch moved: answers say that they know this feedback */
-    status = tl_core_hear(core, &change, record, err);
+    bool second = tl_core_again_hear(core, &change, record);
+    status = tl_core_hear(core, &change, record, second, err);
     if (status == TL_OK && change.before != change.after) status = apply(core, &change, err);
     chain_change(core, record->position, &change);
     return status;
@@ -270,7 +272,7 @@ tl_status tl_core_step_prediction(tl_core *core, const tl_record *record, tl_err
     if (status != TL_OK) return status;
     core->epoch = record->position;
     core->dirty = true;
-    status = tl_core_hear(core, &change, NULL, err);
+    status = tl_core_hear(core, &change, NULL, false, err);
     if (status == TL_OK && change.after >= 0) status = apply(core, &change, err);
     chain_change(core, record->position, &change);
     return status;

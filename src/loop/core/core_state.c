@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 9, MEMBERS_MAX = 1 << 27 };
+enum { STATE_VERSION = 10, MEMBERS_MAX = 1 << 27 };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 

@@ -3,9 +3,10 @@
 #define TL_LOOP_INTERNAL_H
 
 #include "format/json.h"
+#include "loop/asking/again.h"
+#include "loop/asking/people.h"
 #include "loop/core/core.h"
 #include "loop/core/standing.h"
-#include "loop/gate/people.h"
 #include "loop/gate/shadow.h"
 #include "review/check.h"
 #include "review/labels/automatic.h"
@@ -39,7 +40,7 @@ typedef struct tl_drawn {
     uint64_t key;
     int64_t time_us;
     uint64_t unit;            /* of evidence; 0: its own */
-    uint64_t subject, person; /* see gate/people.h; person 0: anybody */
+    uint64_t subject, person; /* see asking/people.h; person 0: anybody */
     float score, propensity;
     uint8_t reason; /* a tl_review_reason */
     uint8_t call;   /* of a plain audit: how sure the version's own head was; else 0 */
@@ -185,6 +186,7 @@ struct tl_core {
     int64_t now_us;
     tl_core_review review;
     tl_core_automatic automatic;
+    tl_core_again *again; /* labelled items that are put up once more */
     tl_core_trust *trust;
 
     /* Work for the slow learner: operations ops_base .. ops_base + op_count - 1. */
@@ -303,10 +305,11 @@ void tl_core_review_prediction(tl_core *core, const tl_record *record);
 tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32_t label,
                                uint64_t source, tl_error *err);
 tl_drawn *tl_core_find_drawn(const tl_core *core, uint64_t key); /* NULL: timed out, or none */
-/* gate/people.c */
-/* What a statement (NULL: those that waited for their prediction) says to the gate and the estimates. */
+/* asking/people.c */
+/* What a statement (NULL: those that waited for their prediction) says to the gate and the estimates;
+ * `second`: it is the answer to a suspicion, see again.h. */
 tl_status tl_core_hear(tl_core *core, const tl_label_change *change, const tl_record *feedback,
-                       tl_error *err);
+                       bool second, tl_error *err);
 /* Open reviews of those who are not among the people any more go to others. */
 void tl_core_people_changed(tl_core *core);
 /* gate/sites.c */
@@ -315,6 +318,15 @@ void tl_core_site_note(tl_core *core, const char *name, uint64_t hash);
 const char *tl_core_site_name(const tl_core *core, uint64_t hash);
 void tl_core_sites_save(const tl_core *core, tl_blob *blob);
 tl_status tl_core_sites_load(tl_core *core, tl_blob_reader *body, tl_error *err);
+/* asking/again.c */
+/* The label that stands has changed: whether it looks wrong, to be asked again. */
+void tl_core_again_suspect(tl_core *core, const tl_label_change *change);
+/* The first answer to a review: by lot it is put up once more. */
+void tl_core_again_repeat(tl_core *core, const tl_record *prediction, uint32_t label,
+                          uint64_t source);
+/* A statement; whether it is somebody else's answer to a suspicion. */
+bool tl_core_again_hear(tl_core *core, const tl_label_change *change, const tl_record *feedback);
+void tl_core_again_people_changed(tl_core *core);
 /* gate/trust.c */
 typedef enum tl_trust_way {
     TL_TRUST_AS_IT_IS, /* what changed is learned */

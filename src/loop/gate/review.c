@@ -52,7 +52,9 @@ tl_status tl_core_review_create(tl_core *core, tl_error *err)
     review->zones = tl_zones_create(&zones);
     review->check = tl_review_check_create(&check);
     review->drawn = malloc(TL_DRAWN_MAX * sizeof *review->drawn);
-    if (review->zones == NULL || review->check == NULL || review->drawn == NULL)
+    core->again = calloc(1, sizeof *core->again);
+    if (core->again == NULL || review->zones == NULL || review->check == NULL ||
+        review->drawn == NULL)
         return tl_fail(err, TL_ENOMEM, "state of the review");
     tl_suspects_init(&review->suspects, (uint32_t)core->config.info.class_count);
     tl_conformal_init(&review->drift, 0.0, 1.0, core->config.seed);
@@ -68,6 +70,7 @@ void tl_core_review_destroy(tl_core *core)
     tl_review_check_destroy(&core->review.check);
     tl_keymap_destroy(&core->review.counted);
     free(core->review.drawn);
+    free(core->again);
 }
 
 /* ---- A certified threshold ------------------------------------------------------------------- */
@@ -266,8 +269,6 @@ tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32
 {
     tl_core_review *review = &core->review;
     const tl_prediction_record *p = &prediction->as.prediction;
-    if (label >= 0 && p->scores != NULL && p->score_count == review->suspects.classes)
-        (void)tl_suspects_see(&review->suspects, p->scores, (uint32_t)label);
     if (!p->review) {
         if (label >= 0) tl_review_check_outcome(review->check, 0, TL_REVIEW_VOLUNTEERED, source);
         return TL_OK;
@@ -287,6 +288,7 @@ tl_status tl_core_review_label(tl_core *core, const tl_record *prediction, int32
     open->answered = true;
     tl_review_check_outcome(review->check, drawn.reason, TL_REVIEW_ANSWERED, source);
     learn_zone(core, &drawn, true, label != 0);
+    tl_core_again_repeat(core, prediction, (uint32_t)label, source);
     if (core->config.review.budget > 0.0)
         tl_calibrator_add(&review->calibrator, drawn.score, label != 0, drawn.propensity);
     return status;
@@ -362,5 +364,6 @@ tl_status tl_core_estimates(tl_core *core, tl_estimates *out, tl_error *err)
              check.finding_count > 0 ? check.finding[0] : "the rules of review are kept");
     tl_suspects_words(&review->suspects, out->suspects_words);
     tl_core_automatic_estimates(core, out);
+    tl_again_words(&core->again->repeats, out->people_words);
     return TL_OK;
 }

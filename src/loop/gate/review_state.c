@@ -52,6 +52,7 @@ tl_status tl_core_review_save(const tl_core *core, tl_blob *blob, tl_error *err)
                                    drawn->disputed << 3 | drawn->by_another << 4));
     }
     tl_core_automatic_save(core, blob);
+    tl_again_save(core->again, blob);
     return tl_keymap_save(&review->counted, blob, err);
 }
 
@@ -138,5 +139,6 @@ tl_status tl_core_review_load(tl_core *core, tl_blob_reader *body, tl_error *err
     review->check = check;
     status = load_drawn(review, drawn_count, body, err);
     if (status == TL_OK) status = tl_core_automatic_load(core, body, err);
+    if (status == TL_OK) status = tl_again_load(body, core->again, err);
     return status == TL_OK ? tl_keymap_load(&review->counted, body, 1 << 27, err) : status;
 }

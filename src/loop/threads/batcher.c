@@ -1,6 +1,6 @@
 /* The batcher's thread: items of many requests through the network together, then to the journal.
  * It waits for nothing: what is queued at the moment makes a batch. */
-#include "loop/gate/people.h"
+#include "loop/asking/people.h"
 #include "loop/threads/runtime.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* What people are asked: the open reviews of the core, with what the journal knows of each. */
-#include "loop/gate/people.h"
+#include "loop/asking/people.h"
 #include "loop/gate/shadow.h"
 #include "loop/threads/runtime.h"
 
@@ -9,6 +9,7 @@
 
 typedef struct asking {
     uint64_t person; /* 0: of everybody */
+    int64_t now_us;
     tl_queue_entry *entries;
     size_t count;
     int64_t timeout_us;
@@ -20,7 +21,7 @@ static void look_at_reviews(tl_core *core, void *context)
 {
     asking *a = context;
     a->timeout_us = 1000000 * (int64_t)tl_core_config(core)->gate.timeout_s;
-    a->status = tl_core_reviews(core, a->person, &a->entries, &a->count, a->err);
+    a->status = tl_core_reviews(core, a->person, a->now_us, &a->entries, &a->count, a->err);
 }
 
 static void copy_text(char out[TL_TEXT_BYTES_MAX], const char *text)
@@ -94,7 +95,9 @@ tl_status tl_loop_reviews(tl_loop *loop, const char *person, tl_review_item *out
 {
     if (capacity < 1 || capacity > TL_REVIEW_LIST_MAX)
         return tl_fail(err, TL_EINVAL, "limit must be 1 to %d", TL_REVIEW_LIST_MAX);
-    asking a = { .err = err, .person = person == NULL ? 0 : tl_shadow_source(person) };
+    asking a = { .err = err,
+                 .person = person == NULL ? 0 : tl_shadow_source(person),
+                 .now_us = tl_env_wall_us(loop->runtime->env) };
     if (person != NULL && tl_people_name(&loop->asks, a.person) == NULL)
         return fail_unknown(loop, person, err);
     tl_status status = tl_control_look(loop, look_at_reviews, &a, err);
@@ -110,19 +113,19 @@ tl_status tl_loop_reviews(tl_loop *loop, const char *person, tl_review_item *out
 
 /* ---- Who is asked how much ------------------------------------------------------------------- */
 
-static void look_at_people(tl_core *core, void *context)
-{
-    tl_review_person *out = context;
-    const tl_loop_config *config = tl_core_config(core);
-    for (uint32_t i = 0; i < config->person_count; i++) {
-        out[i] = (tl_review_person){ .open = tl_core_open_of(core, config->people[i]) };
-        copy_text(out[i].name, config->people[i]);
-    }
-}
-
 size_t tl_loop_people(tl_loop *loop, tl_review_person out[TL_PERSON_COUNT_MAX])
 {
-    if (loop->asks.person_count == 0) return 0;
-    tl_status status = tl_control_look(loop, look_at_people, out, NULL);
-    return status == TL_OK ? loop->asks.person_count : 0;
+    const tl_loop_config *asks = &loop->asks;
+    asking a = { .now_us = tl_env_wall_us(loop->runtime->env) };
+    if (asks->person_count == 0 || tl_control_look(loop, look_at_reviews, &a, NULL) != TL_OK ||
+        a.status != TL_OK)
+        return 0;
+    for (uint32_t i = 0; i < asks->person_count; i++) {
+        uint64_t who = tl_shadow_source(asks->people[i]);
+        out[i] = (tl_review_person){ .open = 0 };
+        copy_text(out[i].name, asks->people[i]);
+        for (size_t k = 0; k < a.count; k++) out[i].open += a.entries[k].person == who;
+    }
+    free(a.entries);
+    return asks->person_count;
 }

@@ -105,6 +105,7 @@ static tl_status write_estimates(tl_json_writer *w, tl_loop *loop, tl_error *err
     write_uint(w, "automatic_audits", e.automatic_audits);
     tl_share_write(w, "automatic_precision", &e.automatic_precision);
     tl_json_key(w, "automatic_words"), tl_json_string(w, e.automatic_words);
+    tl_json_key(w, "people_words"), tl_json_string(w, e.people_words);
     tl_json_object_end(w);
     return TL_OK;
 }

@@ -1,7 +1,7 @@
-#include "loop/gate/people.h"
+#include "loop/asking/people.h"
 
 #include "loop/core/internal.h"
-#include "review/assign.h"
+#include "review/people/assign.h"
 
 /* ---- Who is asked ---------------------------------------------------------------------------- */
 
@@ -78,13 +78,13 @@ static void note_another(tl_core *core, const tl_label_change *change)
 }
 
 tl_status tl_core_hear(tl_core *core, const tl_label_change *change, const tl_record *feedback,
-                       tl_error *err)
+                       bool second, tl_error *err)
 {
     const tl_record *prediction = &change->prediction;
     const char *source = feedback != NULL ? feedback->as.feedback.source : NULL;
     uint64_t asked = asked_in(core, prediction), who = tl_shadow_source(source);
     if (asked == 0)
-        return change->before == change->after
+        return second || change->before == change->after
                    ? TL_OK
                    : tl_core_gate_label(core, prediction, change->after, who, err);
     if (feedback != NULL && who != asked) {
@@ -110,4 +110,5 @@ void tl_core_people_changed(tl_core *core)
         if (drawn->person == 0 || tl_people_name(&core->config, drawn->person) == NULL)
             drawn->person = tl_people_assign(&core->config, drawn->subject, 0, 0);
     }
+    tl_core_again_people_changed(core);
 }

@@ -1,5 +1,5 @@
 /* In which order people are asked: what is worth most comes first, and place tells no verdict. */
-#include "loop/gate/queue.h"
+#include "loop/asking/queue.h"
 
 #include "base/rng.h"
 

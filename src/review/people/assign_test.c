@@ -1,5 +1,5 @@
 /* Who is asked: everybody equally often, and nobody can foretell it. */
-#include "review/assign.h"
+#include "review/people/assign.h"
 
 #include "base/rng.h"
 

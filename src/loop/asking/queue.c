@@ -1,4 +1,4 @@
-#include "loop/gate/queue.h"
+#include "loop/asking/queue.h"
 
 #include "loop/core/internal.h"
 
@@ -135,37 +135,50 @@ static bool is_waited_for(const tl_core *core, const tl_drawn *drawn)
     return false;
 }
 
-tl_status tl_core_reviews(const tl_core *core, uint64_t person, tl_queue_entry **out, size_t *count,
-                          tl_error *err)
+static tl_queue_entry entry_of(const tl_core *core, const tl_drawn *drawn)
+{
+    return (tl_queue_entry){ .key = drawn->key,
+                             .time_us = drawn->time_us,
+                             .person = drawn->person,
+                             .score = drawn->score,
+                             .reason = (tl_review_reason)drawn->reason,
+                             .flagged = drawn->flagged,
+                             .blind = drawn->blind,
+                             .disputed = is_waited_for(core, drawn) };
+}
+
+/* A suspicion is urgent like a dispute; a repeat stands like an audit. */
+static tl_queue_entry entry_again(const tl_again *again)
+{
+    return (tl_queue_entry){ .key = again->key,
+                             .time_us = again->asked_us,
+                             .person = again->person,
+                             .score = again->score,
+                             .reason = TL_REVIEW_AUDIT,
+                             .flagged = again->flagged,
+                             .blind = true,
+                             .disputed = !again->repeat };
+}
+
+tl_status tl_core_reviews(const tl_core *core, uint64_t person, int64_t now_us,
+                          tl_queue_entry **out, size_t *count, tl_error *err)
 {
     const tl_core_review *review = &core->review;
-    tl_queue_entry *entries = malloc((review->drawn_count + 1) * sizeof *entries);
+    size_t capacity = review->drawn_count + core->again->count + 1, open = 0;
+    tl_queue_entry *entries = malloc(capacity * sizeof *entries);
     if (entries == NULL) return tl_fail(err, TL_ENOMEM, "open reviews");
-    size_t open = 0;
     for (size_t i = 0; i < review->drawn_count; i++) {
         const tl_drawn *drawn = tl_drawn_at(review, i);
         if (drawn->answered || (person != 0 && drawn->person != person)) continue;
-        entries[open++] = (tl_queue_entry){ .key = drawn->key,
-                                            .time_us = drawn->time_us,
-                                            .person = drawn->person,
-                                            .score = drawn->score,
-                                            .reason = (tl_review_reason)drawn->reason,
-                                            .flagged = drawn->flagged,
-                                            .blind = drawn->blind,
-                                            .disputed = is_waited_for(core, drawn) };
+        entries[open++] = entry_of(core, drawn);
+    }
+    for (uint32_t i = 0; i < core->again->count; i++) {
+        const tl_again *again = &core->again->items[i];
+        if (again->asked_us > now_us || (person != 0 && again->person != person)) continue;
+        entries[open++] = entry_again(again);
     }
     tl_queue_order(core->config.audit_key, entries, open);
     *out = entries;
     *count = open;
     return TL_OK;
-}
-
-uint64_t tl_core_open_of(const tl_core *core, const char *person)
-{
-    uint64_t open = 0, who = tl_shadow_source(person);
-    for (size_t i = 0; i < core->review.drawn_count; i++) {
-        const tl_drawn *drawn = tl_drawn_at(&core->review, i);
-        open += !drawn->answered && drawn->person == who;
-    }
-    return open;
 }

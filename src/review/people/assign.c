@@ -1,4 +1,4 @@
-#include "review/assign.h"
+#include "review/people/assign.h"
 
 #include <string.h>
 

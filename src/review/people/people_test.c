@@ -1,5 +1,5 @@
 /* The agreement study against published tables; corrections and repeats by simulation. */
-#include "review/people.h"
+#include "review/people/people.h"
 
 #include "base/rng.h"
 
@@ -215,6 +215,30 @@ static void a_recall_is_corrected_from_both_sides(void **state)
     assert_true(recall.interval.high > 0.95);
 }
 
+/* Of parts of which nothing is known, people's agreement is told, and nothing else. */
+static void agreement_needs_nothing_known(void **state)
+{
+    (void)state;
+    uint8_t known[20], calls[20][2][2];
+    memset(known, TL_PEOPLE_NOTHING, sizeof known);
+    for (int i = 0; i < 20; i++) {
+        memset(calls[i], i % 2, sizeof calls[i]);
+        if (i < 4) calls[i][0][1] ^= 1; /* the first one wavers */
+    }
+    tl_people_study study = { 20, 2, 2, 2, known, calls[0][0], 0.95 };
+    assert_int_equal(tl_people_judge(&study, &result, NULL), TL_OK);
+    assert_int_equal(result.each[0].repeatable.hits, 16);
+    assert_int_equal(result.each[1].repeatable.hits, 20);
+    assert_int_equal(result.each[0].right.count + result.each[0].misses.count, 0);
+    assert_int_equal(result.found.count + result.passed.count + result.all_right.count, 0);
+    assert_true(result.between.kappa > 0.5 && isnan(result.to_known.kappa));
+    assert_null(strstr(result.words, "nan"));
+    known[0] = 0; /* one of them is known */
+    assert_int_equal(tl_people_judge(&study, &result, NULL), TL_OK);
+    assert_int_equal(result.each[0].right.count, 1);
+    assert_int_equal(result.each[0].false_alarms.count, 2);
+}
+
 static void repeats_come_by_lot(void **state)
 {
     (void)state;
@@ -241,6 +265,7 @@ int main(void)
         cmocka_unit_test(senseless_studies_are_refused),
         cmocka_unit_test(corrected_shares_hold_the_truth),
         cmocka_unit_test(a_recall_is_corrected_from_both_sides),
+        cmocka_unit_test(agreement_needs_nothing_known),
         cmocka_unit_test(repeats_come_by_lot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

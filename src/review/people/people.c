@@ -1,4 +1,4 @@
-#include "review/people.h"
+#include "review/people/people.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ static tl_status check_study(const tl_people_study *s, tl_error *err)
     if (!(s->confidence > 0.0 && s->confidence < 1.0))
         return tl_fail(err, TL_EINVAL, "the confidence of a study must be between 0 and 1");
     for (size_t i = 0; i < s->parts; i++)
-        if (s->known[i] >= s->classes)
+        if (s->known[i] >= s->classes && s->known[i] != TL_PEOPLE_NOTHING)
             return tl_fail(err, TL_EINVAL, "part %zu: its known class %u is not one of the %u", i,
                            s->known[i], s->classes);
     for (size_t i = 0; i < s->parts * s->operators * s->trials; i++)
@@ -186,12 +186,17 @@ static part_calls read_part(const tl_people_study *s, size_t part, size_t first,
     return out;
 }
 
+static bool is_known(const tl_people_study *s, size_t part)
+{
+    return s->known[part] != TL_PEOPLE_NOTHING;
+}
+
 static void count_trials(const tl_people_study *s, size_t who, tl_people_operator *out)
 {
     for (size_t part = 0; part < s->parts; part++)
         for (size_t trial = 0; trial < s->trials; trial++) {
             uint8_t call = call_of(s, part, who, trial), known = s->known[part];
-            if (call == TL_PEOPLE_NOTHING) continue;
+            if (call == TL_PEOPLE_NOTHING || known == TL_PEOPLE_NOTHING) continue;
             if (known == 0) {
                 tally(&out->false_alarms, call != 0);
             } else {
@@ -250,7 +255,7 @@ static void judge_operator(const tl_people_study *s, size_t who, tl_people_opera
     for (size_t part = 0; part < s->parts; part++) {
         part_calls calls = read_part(s, part, who, who + 1);
         if (calls.count > 1) tally(&out->repeatable, calls.alike);
-        if (calls.count > 0) tally(&out->right, calls.right);
+        if (calls.count > 0 && is_known(s, part)) tally(&out->right, calls.right);
     }
     count_trials(s, who, out);
     tl_people_share *shares[] = { &out->repeatable, &out->right, &out->misses, &out->false_alarms,
@@ -269,6 +274,14 @@ static void judge_operator(const tl_people_study *s, size_t who, tl_people_opera
              tl_people_verdict_text(out->verdict), right, misses, alarms);
 }
 
+static void write_kappa(char *out, size_t bytes, const tl_people_kappa *k)
+{
+    if (isnan(k->kappa))
+        snprintf(out, bytes, "not to be told");
+    else
+        snprintf(out, bytes, "%.2f [%.2f-%.2f]", k->kappa, k->interval.low, k->interval.high);
+}
+
 /* ---- The study --------------------------------------------------------------------------------- */
 
 static void judge_together(const tl_people_study *s, tl_people_result *out)
@@ -276,7 +289,7 @@ static void judge_together(const tl_people_study *s, tl_people_result *out)
     for (size_t part = 0; part < s->parts; part++) {
         part_calls calls = read_part(s, part, 0, s->operators);
         if (calls.count > 1) tally(&out->all_agree, calls.alike);
-        if (calls.count > 0) tally(&out->all_right, calls.right);
+        if (calls.count > 0 && is_known(s, part)) tally(&out->all_right, calls.right);
     }
     for (size_t who = 0; who < s->operators; who++) {
         const tl_people_operator *each = &out->each[who];
@@ -308,12 +321,13 @@ tl_status tl_people_judge(const tl_people_study *s, tl_people_result *out, tl_er
                                .verdict = TL_PEOPLE_UNKNOWN };
     for (size_t who = 0; who < s->operators; who++) judge_operator(s, who, &out->each[who]);
     judge_together(s, out);
-    snprintf(out->words, sizeof out->words,
-             "%s: kappa between operators %.2f [%.2f-%.2f], to what is known %.2f [%.2f-%.2f]; "
-             "%zu parts, %zu operators, %zu trials",
-             tl_people_verdict_text(out->verdict), out->between.kappa, out->between.interval.low,
-             out->between.interval.high, out->to_known.kappa, out->to_known.interval.low,
-             out->to_known.interval.high, s->parts, s->operators, s->trials);
+    char between[64], known[64];
+    write_kappa(between, sizeof between, &out->between);
+    write_kappa(known, sizeof known, &out->to_known);
+    snprintf(
+        out->words, sizeof out->words,
+        "%s: kappa between operators %s, to what is known %s; %zu parts, %zu operators, %zu trials",
+        tl_people_verdict_text(out->verdict), between, known, s->parts, s->operators, s->trials);
     return TL_OK;
 }
 

@@ -33,9 +33,10 @@ enum {
 typedef struct tl_people_study {
     size_t parts, operators, trials; /* 2.., 1.., 1.. up to the limits above */
     uint32_t classes;                /* 2..64 */
-    const uint8_t *known;            /* [parts] */
-    const uint8_t *calls;            /* [parts, operators, trials]; TL_PEOPLE_NOTHING: none */
-    double confidence;               /* of the intervals, e.g. 0.95 */
+    const uint8_t *known; /* [parts]; TL_PEOPLE_NOTHING: not known, and such a part only tells
+                                        how people repeat themselves and agree */
+    const uint8_t *calls; /* [parts, operators, trials]; TL_PEOPLE_NOTHING: none */
+    double confidence;    /* of the intervals, e.g. 0.95 */
 } tl_people_study;
 
 typedef struct tl_people_share {

@@ -1,9 +1,10 @@
 /* queue.h - in which order open reviews are put before people. Layer: loop. Pure; any thread.
  *
  * Most valuable first, in three groups:
- *   0  disputed: a policy in shadow decides otherwise, and a verdict waits for the answer
+ *   0  disputed: a policy in shadow decides otherwise, and a verdict waits for the answer; and labels
+ *      that look wrong
  *   1  uncertain ones, and those near a threshold that is certified or to be
- *   2  flagged ones, the least clear first, with the audits strewn among them
+ *   2  flagged ones, the least clear first, with audits and repeats strewn among them
  *
  * The place of a blind item must not tell what the model says of it. Within a group blind items stand
  * in the order of a keyed hash. And a group by itself tells nothing: as large a share of the blind
@@ -17,8 +18,8 @@
 #include "review/reviewer.h"
 
 typedef struct tl_queue_entry {
-    uint64_t key; /* position of the prediction */
-    int64_t time_us;
+    uint64_t key;    /* position of the prediction */
+    int64_t time_us; /* since then it is asked */
     uint64_t person; /* who is asked; 0: anybody */
     float score;     /* of a defect */
     tl_review_reason reason;

@@ -1,7 +1,7 @@
 /* people.h - who is asked about an item, and whose word on it is evidence. Layer: loop. Pure; any thread.
  *
  * With `review.people` each item that is put up for review goes to one of them by a keyed lot
- * (review/assign.h): all that is put up of one unit of evidence (a board) to the same person. Only that
+ * (review/people/assign.h): all that is put up of one unit of evidence (a board) to the same person. Only that
  * person's word is evidence; what others say is learned from, as what is volunteered. */
 #ifndef TL_LOOP_PEOPLE_H
 #define TL_LOOP_PEOPLE_H
