@@ -1,6 +1,7 @@
 #include "loop/report/report.h"
 
 #include "loop/core/standing.h"
+#include "loop/report/asked.h"
 #include "loop/report/internal.h"
 
 #include <math.h>
@@ -20,6 +21,7 @@ typedef struct making {
     tl_report_options options;
     const char *field_source;
     tl_report_classes classes;
+    tl_report_asked *asked;
     tl_report *report;
     kind kinds[2]; /* passed, flagged */
     char (*names)[TL_TEXT_BYTES_MAX];
@@ -34,7 +36,8 @@ typedef struct making {
 
 /* ---- One item ---------------------------------------------------------------------------------- */
 
-/* What those said whose word is (or is not) that of the field. */
+/* What those said whose word is (or is not) that of the field; of an item that somebody was asked about,
+ * only what that one said. */
 static int32_t fold(making *m, const tl_prediction_record *p, const tl_record *feedback,
                     size_t count, bool from_field)
 {
@@ -43,6 +46,10 @@ static int32_t fold(making *m, const tl_prediction_record *p, const tl_record *f
         bool is_field = strcmp(feedback[i].as.feedback.source, m->field_source) == 0;
         if (is_field == from_field && kept < STATEMENTS_MAX) m->statements[kept++] = feedback[i];
     }
+    uint64_t asked = from_field ? 0 : tl_report_asked_of(m->asked, p);
+    if (asked != 0)
+        return tl_people_label(p, m->statements, kept, asked, m->classes.count,
+                               m->classes.third_class_at);
     return tl_standing_fold(p, m->statements, kept, m->classes.count, m->classes.third_class_at);
 }
 
@@ -232,6 +239,7 @@ static tl_status make(making *m, tl_journal_reader *reader, uint32_t loop, tl_er
 {
     uint64_t upto;
     tl_status status = tl_report_classes_read(reader, loop, &m->classes, err);
+    if (status == TL_OK) status = tl_report_asked_read(reader, loop, &m->asked, err);
     if (status == TL_OK) status = allocate(m, err);
     if (status == TL_OK) status = tl_journal_last_position(reader, &upto, err);
     if (status == TL_OK) status = tl_journal_walk_outcomes(reader, loop, upto, take, m, err);
@@ -257,6 +265,7 @@ tl_status tl_report_make(tl_journal_reader *reader, uint32_t loop, const tl_repo
     free(m->groups);
     free(m->names);
     free(m->statements);
+    tl_report_asked_free(m->asked);
     tl_review_check_destroy(&m->check);
     free(m);
     return status;

@@ -238,6 +238,36 @@ static void field_returns_count_on_pruned_items(void **state)
     tl_report_destroy(&report);
 }
 
+/* Of each item only the word of the one who was asked is a verdict. */
+static void others_words_are_no_verdicts(void **state)
+{
+    fixture *f = *state;
+    static const char *const people[] = { "anna", "ben" };
+    enum { COUNT = 200 };
+    uint32_t loop;
+    tl_report *report = NULL;
+    tl_report_options by_all = { .by = TL_REPORT_ALL };
+    tl_error err;
+    uint64_t answered[2];
+    f->options.people = people;
+    f->options.person_count = 2;
+    tl_journal *journal = journal_of(f, 0, &loop);
+    for (uint64_t i = 0; i < COUNT; i++) add(journal, item_of(loop, i, true, true, 1.0f));
+    for (int who = 0; who < 2; who++) {
+        for (uint64_t i = 0; i < COUNT; i++) say(journal, loop, i, who, people[who]);
+        tl_journal_reader *reader = NULL;
+        ok(tl_journal_reader_open(journal, &reader, &err), &err);
+        ok(tl_report_make(reader, loop, &by_all, &report, &err), &err);
+        answered[who] = report->all.answered;
+        if (who == 1) assert_int_equal(report->all.prevalence.hits, COUNT - answered[0]);
+        tl_report_destroy(&report);
+        tl_journal_reader_close(&reader);
+    }
+    assert_in_range(answered[0], COUNT / 4, COUNT * 3 / 4);
+    assert_int_equal(answered[1], COUNT);
+    tl_journal_close(&journal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +275,7 @@ int main(void)
         CLOSED_TEST(classes_have_rows_of_their_own),
         CLOSED_TEST(silence_is_told),
         CLOSED_TEST(field_returns_count_on_pruned_items),
+        CLOSED_TEST(others_words_are_no_verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
