@@ -206,7 +206,14 @@ static void repeats_measure_people(void **state)
     f->options.review.repeats = 1.0;
     open_turned(f);
     answer(f, 6, 100);
-    assert_int_equal(reviews(f), 0); /* not while they remember it */
+    float x[FEATURES] = { 2.0f, 0.0f, 0.0f, 2.0f };
+    for (int i = 0; i < 10; i++) {
+        tl_prediction twice = predict(f, x, NO_ID);
+        assert_true(twice.review); /* the loop is cold */
+        for (int click = 0; click < 2; click++) label_as(f, twice.id, "ok", twice.person);
+    }
+    assert_int_equal(reviews(f), 0); /* not while they remember it, and a second click is none */
+    assert_int_equal(f->loop->core->again->repeats.own, 0);
     tl_core_again *again = f->loop->core->again;
     uint32_t count = again->count, same = 0;
     assert_true(count > 60);
