@@ -21,11 +21,10 @@ static tl_env turned;
 
 static void open_turned(fixture *f)
 {
-    tl_error err = { 0 };
-    turned = *tl_env_system();
+    turned = *known_env();
     turned.wall_us = wall_us;
-    ok(tl_runtime_open_in(&f->runtime_options, &turned, NULL, &f->runtime, &err), &err);
-    ok(tl_loop_open(f->runtime, &f->options, &f->loop, &err), &err);
+    f->env = &turned;
+    open_loop(f);
 }
 
 static void reopen_turned(fixture *f)

@@ -15,6 +15,7 @@ static int set_up_learned(void **state)
     f->options.audit_rate = 0.5;
     f->options.review.automatic = true;
     f->options.review.automatic_precision = 0.9;
+    f->env = known_env();
     open_loop(f);
     tl_rng rng;
     tl_rng_seed(&rng, 3, 0);

@@ -11,6 +11,7 @@ static int set_up_proven(void **state)
     f->options.cold_labels = 60;
     f->options.audit_rate = 1.0;
     f->options.gate.unit = TL_EVIDENCE_ITEM;
+    f->env = known_env();
     open_loop(f);
     return 0;
 }

@@ -23,6 +23,7 @@ static int set_up_warm(void **state)
     f->options.publish_every_labels = 100000; /* what serves stays */
     f->options.review.blind = 0.3;
     f->runtime_options.trainer_threads = 0;
+    f->env = known_env();
     open_loop(f);
     warm_up(f);
     return 0;

@@ -14,6 +14,7 @@ static int set_up_warm(void **state)
     f->options.gate.drift_items = 1000;
     f->options.review.escapes = 0.05;
     f->runtime_options.trainer_threads = 0;
+    f->env = known_env();
     open_loop(f);
     tl_rng rng;
     tl_rng_seed(&rng, 3, 0);

@@ -14,6 +14,7 @@ static int set_up_hostile(void **state)
     f->options.gate.unit = TL_EVIDENCE_ITEM;
     f->options.cold_labels = 40;
     f->options.audit_rate = 1.0;
+    f->env = known_env();
     open_loop(f);
     return 0;
 }
