@@ -11,7 +11,7 @@ enum {
     HEAD_BATCH = 32,
     HEAD_STEPS_MIN = 300,
     HEAD_EPOCHS = 20,
-    FEATURE_BATCH = 16   /* items whose features are one step */
+    FEATURE_BATCH = 16 /* items whose features are one step */
 };
 static const double HEAD_RATE = 3e-3;
 
