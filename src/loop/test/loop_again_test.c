@@ -75,15 +75,6 @@ static size_t reviews(fixture *f)
     return count;
 }
 
-static tl_estimates estimates_of(fixture *f)
-{
-    tl_estimates estimates;
-    tl_error err = { 0 };
-    settle(f);
-    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
-    return estimates;
-}
-
 /* An item of a class that somebody calls another one. */
 static tl_prediction mislabel(fixture *f, uint32_t class, uint32_t called, const char *source)
 {

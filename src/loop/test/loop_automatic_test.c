@@ -28,15 +28,6 @@ static int set_up_learned(void **state)
 
 #define LEARNED_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_learned, tear_down)
 
-static tl_estimates estimates_of(fixture *f)
-{
-    tl_estimates estimates;
-    tl_error err = { 0 };
-    settle(f);
-    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
-    return estimates;
-}
-
 static const tl_automatic_memory *memory_of(fixture *f)
 {
     drain(f);

@@ -144,15 +144,6 @@ static void with_people(fixture *f, size_t count)
     reopen(f);
 }
 
-static tl_estimates estimates_of(fixture *f)
-{
-    tl_estimates estimates;
-    tl_error err = { 0 };
-    settle(f);
-    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
-    return estimates;
-}
-
 static const char *another_than(const char *person)
 {
     return strcmp(person, PEOPLE[0]) == 0 ? PEOPLE[1] : PEOPLE[0];

@@ -25,15 +25,6 @@ static int set_up_warm(void **state)
 
 #define WARM_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_warm, tear_down)
 
-static tl_estimates estimates_of(fixture *f)
-{
-    tl_estimates estimates;
-    tl_error err = { 0 };
-    settle(f);
-    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
-    return estimates;
-}
-
 /* What is drawn is answered; returns the defects among all items, and those flagged. */
 static void answer_drawn(fixture *f, tl_rng *rng, int count, uint64_t *defects, uint64_t *found)
 {

@@ -230,6 +230,15 @@ static inline uint64_t stats_digest(fixture *f)
     return tl_core_stats_digest(f->loop->core);
 }
 
+static inline tl_estimates estimates_of(fixture *f)
+{
+    tl_estimates estimates;
+    tl_error err = { 0 };
+    settle(f);
+    ok(tl_loop_estimates(f->loop, &estimates, &err), &err);
+    return estimates;
+}
+
 /* Work through what waits, close, rebuild everything from the journal, and hold it against what was
  * recorded. */
 static inline tl_verify_report verify(fixture *f)
