@@ -100,6 +100,9 @@ bool tl_core_is_dirty(const tl_core *core);
  * key; returns how many. */
 size_t tl_core_shadows(tl_core *core, tl_model *out[TL_GATE_SHADOW_MAX]);
 bool tl_core_shadows_changed(const tl_core *core); /* since the call above */
+/* Labels came since then that some of them learn along: the call above does so, which takes a pass
+ * through the network a label. */
+bool tl_core_shadows_follow(const tl_core *core);
 
 /* A verdict that was reached and takes effect with its event: the kind of that event, and a number
  * that rises with each; NULL: none. */

@@ -73,10 +73,12 @@ static void save_ops(const tl_core *core, tl_blob *blob)
 
 tl_status tl_core_save(tl_core *core, tl_blob *blob, tl_error *err)
 {
+    tl_status status = tl_core_follow_up(core, err);
+    if (status != TL_OK) return status;
     size_t section = tl_blob_section_begin(blob, "CORE", STATE_VERSION);
     save_counters(core, blob);
     save_knobs(core, blob);
-    tl_status status = tl_head_stats_save(core->stats, blob, err);
+    status = tl_head_stats_save(core->stats, blob, err);
     if (status == TL_OK) status = tl_mixture_save(&core->mixture, blob, err);
     if (status == TL_OK) status = tl_threshold_save(core->threshold, blob, err);
     if (status == TL_OK)

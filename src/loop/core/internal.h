@@ -125,6 +125,15 @@ typedef struct tl_site_name {
 
 enum { TL_SITE_NAME_MAX = 64 };
 
+/* A label that a fast head is to learn, or to forget. */
+typedef struct tl_catch_up_op {
+    uint64_t key;
+    int32_t to;        /* class, or -1 */
+    bool members_only; /* nothing to do for other items */
+} tl_catch_up_op;
+
+enum { TL_FOLLOWING_MAX = 64 };
+
 struct tl_core {
     tl_loop_config config; /* knobs and classes as of now */
     tl_graph *graph;
@@ -171,6 +180,9 @@ struct tl_core {
     tl_shadow shadows[TL_GATE_SHADOW_MAX];
     size_t shadow_count;
     bool shadows_changed, golden_changed;
+    bool shadows_follow;                        /* labels came that they learn along */
+    tl_catch_up_op following[TL_FOLLOWING_MAX]; /* those that cost a pass, still to be done */
+    size_t following_count;
     tl_version *candidate; /* waits, until the backbone in shadow gives way; or NULL */
     bool has_verdict;      /* reached, and not yet an event */
     uint64_t verdict_number;
@@ -225,11 +237,6 @@ float tl_core_threshold(tl_core *core);
 typedef struct tl_catch_up {
     uint64_t number, learn_from; /* the next operation; before this one only members change */
 } tl_catch_up;
-typedef struct tl_catch_up_op {
-    uint64_t key;
-    int32_t to;        /* class, or -1 */
-    bool members_only; /* nothing to do for other items */
-} tl_catch_up_op;
 tl_catch_up tl_core_catch_up_from(const tl_core *core, uint64_t from);
 bool tl_core_catch_up_next(const tl_core *core, tl_catch_up *way, tl_catch_up_op *out);
 
@@ -276,6 +283,8 @@ void tl_core_end_baselines(tl_core *core, bool proven);
 tl_status tl_core_follow_begin(tl_core *core, tl_shadow *shadow, tl_error *err);
 /* A label, or none (-1), of what answers learned it; `members_only`: where it was known before. */
 tl_status tl_core_follow(tl_core *core, uint64_t key, int32_t to, bool members_only, tl_error *err);
+/* Do what was put off. */
+tl_status tl_core_follow_up(tl_core *core, tl_error *err);
 /* Its version goes into service with what it learned meanwhile. */
 tl_status tl_core_follow_end(tl_core *core, tl_shadow *shadow, tl_error *err);
 /* What a shadow decides with now; borrows from both, no reference is taken. */

@@ -5,6 +5,7 @@
 #include "loop/core/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* One pass for each label: about a millisecond of the learner's thread at most. */
 #define FOLLOW_MACS_MAX 20000000u
@@ -52,17 +53,46 @@ static tl_status change(tl_core *core, tl_shadow *shadow, uint64_t key, int32_t 
     return TL_OK;
 }
 
-tl_status tl_core_follow(tl_core *core, uint64_t key, int32_t to, bool members_only, tl_error *err)
+static tl_status learn(tl_core *core, const tl_catch_up_op *op, tl_error *err)
 {
     tl_status status = TL_OK;
     for (size_t i = 0; i < core->shadow_count && status == TL_OK; i++) {
         tl_shadow *shadow = &core->shadows[i];
-        if (!shadow->follows) continue;
-        core->shadows_changed = true;
-        if (!with_statistics(shadow)) continue; /* it has the head of what answers */
-        if (!members_only || tl_keymap_get(&shadow->members, key, NULL))
-            status = change(core, shadow, key, to, err);
+        if (with_statistics(shadow) &&
+            (!op->members_only || tl_keymap_get(&shadow->members, op->key, NULL)))
+            status = change(core, shadow, op->key, op->to, err);
     }
+    return status;
+}
+
+/* A pass for each label is not for the way of a label into service: it waits until that is done. */
+tl_status tl_core_follow(tl_core *core, uint64_t key, int32_t to, bool members_only, tl_error *err)
+{
+    bool passes = false;
+    for (size_t i = 0; i < core->shadow_count; i++) {
+        core->shadows_follow = core->shadows_follow || core->shadows[i].follows;
+        passes = passes || with_statistics(&core->shadows[i]);
+    }
+    if (!passes) return TL_OK; /* at most the head of what answers */
+    tl_status status = TL_OK;
+    if (core->following_count == TL_FOLLOWING_MAX) status = tl_core_follow_up(core, err);
+    if (status != TL_OK) return status;
+    core->following[core->following_count++] =
+        (tl_catch_up_op){ .key = key, .to = to, .members_only = members_only };
+    return TL_OK;
+}
+
+tl_status tl_core_follow_up(tl_core *core, tl_error *err)
+{
+    tl_status status = TL_OK;
+    size_t done = 0;
+    while (done < core->following_count && status == TL_OK) {
+        status = learn(core, &core->following[done], err);
+        done += status == TL_OK; /* what failed is tried again: doing it twice changes nothing */
+    }
+    core->following_count -= done;
+    memmove(core->following, core->following + done,
+            core->following_count * sizeof core->following[0]);
     return status;
 }
 
@@ -72,13 +102,14 @@ tl_status tl_core_follow_begin(tl_core *core, tl_shadow *shadow, tl_error *err)
 {
     if (tl_graph_macs(core->graph) > FOLLOW_MACS_MAX) return TL_OK;
     const tl_version *made = shadow->made;
+    tl_status status = tl_core_follow_up(core, err); /* of others: this one catches up by itself */
+    if (status != TL_OK) return status;
     shadow->follows = true;
     if (!with_statistics(shadow)) return TL_OK;
     for (size_t i = 0; i < made->kept_count; i++)
         if (tl_keymap_set(&shadow->members, made->kept_keys[i], made->kept_labels[i]) != TL_OK)
             return tl_fail(err, TL_ENOMEM, "items of a challenger's fast head");
     shadow->head_stale = true;
-    tl_status status = TL_OK;
     tl_catch_up_op op;
     for (tl_catch_up way = tl_core_catch_up_from(core, made->op_count);
          status == TL_OK && tl_core_catch_up_next(core, &way, &op);)
@@ -90,6 +121,8 @@ tl_status tl_core_follow_begin(tl_core *core, tl_shadow *shadow, tl_error *err)
 tl_status tl_core_follow_end(tl_core *core, tl_shadow *shadow, tl_error *err)
 {
     if (!with_statistics(shadow)) return TL_OK;
+    tl_status status = tl_core_follow_up(core, err);
+    if (status != TL_OK) return status;
     tl_version *made = shadow->made;
     size_t count = shadow->members.count;
     uint64_t *keys = malloc((count + 1) * sizeof *keys);

@@ -120,6 +120,7 @@ tl_status tl_core_take_baseline(tl_core *core, tl_error *err)
 size_t tl_core_shadows(tl_core *core, tl_model *out[TL_GATE_SHADOW_MAX])
 {
     size_t count = 0;
+    core->shadows_follow = tl_core_follow_up(core, NULL) != TL_OK; /* else once more, later */
     for (size_t i = 0; i < core->shadow_count; i++) {
         tl_shadow policy;
         if (tl_core_follow_policy(core, &core->shadows[i], &policy, NULL) != TL_OK) continue;
@@ -133,4 +134,9 @@ size_t tl_core_shadows(tl_core *core, tl_model *out[TL_GATE_SHADOW_MAX])
 bool tl_core_shadows_changed(const tl_core *core)
 {
     return core->shadows_changed;
+}
+
+bool tl_core_shadows_follow(const tl_core *core)
+{
+    return core->shadows_follow;
 }

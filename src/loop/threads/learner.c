@@ -327,6 +327,8 @@ static bool touched_before(void *const *messages, size_t index)
     return false;
 }
 
+/* Challengers learn after feedback was answered, and before anybody is told that all is done: with
+ * the last message of a loop it may be gone. */
 static void run_round(void **messages, size_t count)
 {
     tl_loop *loops[MESSAGES_A_ROUND];
@@ -347,7 +349,16 @@ static void run_round(void **messages, size_t count)
             if (((tl_message *)messages[j])->loop == loops[i]) spoil(messages[j], &err);
         tl_histogram_record_ns(&loops[i]->publish_ns, tl_env_mono_ns(env) - before_ns);
     }
-    for (size_t i = 0; i < waiting; i++) finish(messages[i]);
+    size_t rest = 0;
+    for (size_t i = 0; i < waiting; i++) {
+        if (((tl_message *)messages[i])->kind == TL_MESSAGE_FEEDBACK)
+            finish(messages[i]);
+        else
+            messages[rest++] = messages[i];
+    }
+    for (size_t i = 0; i < loop_count; i++)
+        if (!loops[i]->broken && tl_core_shadows_follow(loops[i]->core)) share_shadows(loops[i]);
+    for (size_t i = 0; i < rest; i++) finish(messages[i]);
 }
 
 void *tl_learner_main(void *context)
