@@ -92,7 +92,7 @@ static void predict_at(fixture *f, const char *site, int count)
 static void disagree_by_site(tl_core *core, uint64_t key)
 {
     tl_error err = { 0 };
-    for (uint64_t i = 1; i <= 200; i++) {
+    for (uint64_t i = 1; i <= 1000; i++) { /* whatever it disagreed about before */
         bool south = i <= 20, flags = i % 3 == 0;
         tl_gate_item item = { .position = core->position + i,
                               .time_us = core->now_us,
