@@ -2,11 +2,11 @@
  * small network, 64 x 64 grey with templates, a tenth of the boards defective, every drawn item
  * answered. One loop in turns: with four challengers on shared features, with none, with none and
  * nobody answering, and with one challenger that has a backbone of its own, which is told apart.
+ * The four differ in their thresholds: two flag .5 and 1 % of the items more, two as many fewer.
  *
- * Counted are: what the four add, with the answers that they ask for (somebody disagrees about some 1
- * to 2 % of the items); and what cannot be switched off: all that the learner's thread does while
- * nobody answers, handing predictions to it, and choosing for review. Serving is the rest of the turn
- * in which nobody answers.
+ * Counted are: what the four add, with the answers that they ask for; and what cannot be switched
+ * off: all that the learner's thread does while nobody answers, handing predictions to it, and
+ * choosing for review. Serving is the rest of the turn in which nobody answers.
  *
  * --rounds N   turns; 161
  * --images N   a turn; 200
@@ -43,6 +43,7 @@ typedef struct bench {
     tl_runtime *runtime;
     tl_loop *loop;
     tl_sim_board *boards; /* [images] */
+    float *scores;        /* [images] that they are given, ascending */
     uint32_t images;
     uint64_t sent, answers; /* answers: of this turn */
     arm arm;
@@ -138,6 +139,19 @@ static void learn(bench *b)
     check(tl_loop_set_learning(b->loop, false, "bench", &err), &err);
 }
 
+static int ascending(const void *a, const void *b)
+{
+    const float *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Learning rests: they are given the same ones in each turn. */
+static void take_scores(bench *b)
+{
+    for (uint32_t i = 0; i < b->images; i++) b->scores[i] = ask(b, &b->boards[i]).defect_score;
+    qsort(b->scores, b->images, sizeof *b->scores, ascending);
+}
+
 static void serve(bench *b)
 {
     for (uint32_t i = 0; i < b->images; i++) {
@@ -171,7 +185,18 @@ static void add_challenger(tl_core *core, uint64_t key, float threshold, bool ow
     check(tl_gate_watch(core->gate, key, TL_GATE_BETTER, core->position, &err), &err);
 }
 
-/* On the thread that owns the core. Challengers differ in their thresholds. */
+/* A threshold that flags `more` items more than the other one, or fewer, of those of a turn. */
+static float threshold_beside(const bench *b, float threshold, int more)
+{
+    int count = (int)b->images, place = 0;
+    while (place < count && b->scores[place] < threshold) place++;
+    place -= more;
+    if (place <= 0) return 0.0f;
+    if (place >= count) return 1.0f;
+    return 0.5f * (b->scores[place - 1] + b->scores[place]);
+}
+
+/* On the thread that owns the core. */
 static void take_turn(tl_core *core, void *context)
 {
     bench *b = context;
@@ -180,12 +205,14 @@ static void take_turn(tl_core *core, void *context)
         tl_gate_drop(core->gate, s->key);
         tl_shadow_clear(s);
     }
-    static const float shift[SHARED] = { -0.4f, -0.2f, 0.1f, 0.3f };
+    static const int MORE_IN_200[SHARED] = { -2, -1, 1, 2 };
     unsigned count = b->arm == FOUR_SHARED ? SHARED : b->arm == OWN_BACKBONE ? 1 : 0;
     float threshold = tl_core_threshold(core);
     for (unsigned i = 0; i < count; i++)
-        add_challenger(core, (1ull << 40) + 8 * core->position + i, threshold + shift[i],
-                       b->arm == OWN_BACKBONE);
+        add_challenger(
+            core, (1ull << 40) + 8 * core->position + i,
+            threshold_beside(b, threshold, MORE_IN_200[i] * (int)(b->images + 199) / 200),
+            b->arm == OWN_BACKBONE);
     core->shadows_changed = true;
 }
 
@@ -361,11 +388,13 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     tl_log_set_level(TL_LOG_ERROR);
     b.boards = malloc(b.images * sizeof *b.boards);
-    if (b.boards == NULL || b.images == 0 || rounds == 0) return 2;
+    b.scores = malloc(b.images * sizeof *b.scores);
+    if (b.boards == NULL || b.scores == NULL || b.images == 0 || rounds == 0) return 2;
     tl_sim_plant plant = { .seed = 1, .defect_rate = 0.1 };
     for (uint32_t i = 0; i < b.images; i++) tl_sim_board_draw(&plant, 0, i, &b.boards[i]);
     open_loop(&b);
     learn(&b);
+    take_scores(&b);
     turn(&b, FOUR_SHARED); /* warm */
     double apart = reviewer_ns() + handing_ns();
     for (unsigned r = 0; r < rounds; r++) {
@@ -406,6 +435,7 @@ int main(int argc, char **argv)
     tl_runtime_close(&b.runtime);
     tl_folder_remove(b.folder);
     free(b.boards);
+    free(b.scores);
     judgement_last_line("gate-cost", figures, total, BAR, total <= BAR);
     return 0;
 }
