@@ -166,6 +166,11 @@ void tl_json_uint(tl_json_writer *w, uint64_t value);
 void tl_json_int(tl_json_writer *w, int64_t value);
 void tl_json_boolean(tl_json_writer *w, bool value);
 void tl_json_null(tl_json_writer *w);
+/* A member of an object: its key and its value. */
+void tl_json_put_text(tl_json_writer *w, const char *key, const char *value); /* NULL: null */
+void tl_json_put_double(tl_json_writer *w, const char *key, double value);    /* NaN: null */
+void tl_json_put_uint(tl_json_writer *w, const char *key, uint64_t value);
+void tl_json_put_bool(tl_json_writer *w, const char *key, bool value);
 /* A value that is JSON already, e.g. the caller's own id echoed. */
 void tl_json_raw(tl_json_writer *w, const char *json, size_t bytes);
 /* A packed array of floats, the hot one. */

@@ -61,16 +61,10 @@ static void write_kappa(tl_json_writer *w, const char *key, const tl_people_kapp
     tl_json_object_end(w);
 }
 
-static void write_text(tl_json_writer *w, const char *key, const char *text)
-{
-    tl_json_key(w, key);
-    tl_json_string(w, text);
-}
-
 static void write_operator(tl_json_writer *w, const char *name, const tl_people_operator *o)
 {
     tl_json_object(w);
-    write_text(w, "operator", name);
+    tl_json_put_text(w, "operator", name);
     write_share(w, "repeatable", &o->repeatable);
     write_share(w, "right", &o->right);
     write_share(w, "misses", &o->misses);
@@ -78,8 +72,8 @@ static void write_operator(tl_json_writer *w, const char *name, const tl_people_
     write_share(w, "wrong_class", &o->wrong_class);
     write_kappa(w, "kappa_to_known", &o->to_known);
     write_kappa(w, "kappa_to_itself", &o->to_itself);
-    write_text(w, "verdict", tl_people_verdict_text(o->verdict));
-    write_text(w, "words", o->words);
+    tl_json_put_text(w, "verdict", tl_people_verdict_text(o->verdict));
+    tl_json_put_text(w, "words", o->words);
     tl_json_object_end(w);
 }
 
@@ -111,8 +105,8 @@ static void write_json(const tl_study *study, const tl_people_result *r, tl_text
     write_share(&w, "passed", &r->passed);
     write_kappa(&w, "kappa_between", &r->between);
     write_kappa(&w, "kappa_to_known", &r->to_known);
-    write_text(&w, "verdict", tl_people_verdict_text(r->verdict));
-    write_text(&w, "words", r->words);
+    tl_json_put_text(&w, "verdict", tl_people_verdict_text(r->verdict));
+    tl_json_put_text(&w, "words", r->words);
     tl_json_object_end(&w);
     tl_text_puts(out, "\n");
 }

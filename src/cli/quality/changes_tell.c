@@ -56,12 +56,6 @@ static void write_judgement(tl_json_writer *w, const tl_change *c)
     tl_json_object_end(w);
 }
 
-static void write_text(tl_json_writer *w, const char *key, const char *text)
-{
-    tl_json_key(w, key);
-    tl_json_string(w, text);
-}
-
 void tl_change_write(tl_json_writer *w, const tl_change *c)
 {
     char when[32];
@@ -69,20 +63,20 @@ void tl_change_write(tl_json_writer *w, const tl_change *c)
     tl_json_object(w);
     tl_json_key(w, "position");
     tl_json_uint(w, c->position);
-    write_text(w, "time", when);
-    write_text(w, "change", c->kind);
-    write_text(w, "approved_by", *c->who != '\0' ? c->who : "automatic");
+    tl_json_put_text(w, "time", when);
+    tl_json_put_text(w, "change", c->kind);
+    tl_json_put_text(w, "approved_by", *c->who != '\0' ? c->who : "automatic");
     tl_json_key(w, "dry_run");
     tl_json_boolean(w, c->dry_run);
     write_counts(w, c);
-    write_text(w, "origin", c->origin);
-    write_text(w, "evidence", c->words);
+    tl_json_put_text(w, "origin", c->origin);
+    tl_json_put_text(w, "evidence", c->words);
     if (c->judged) write_judgement(w, c);
     tl_json_key(w, "threshold_before");
     tl_json_float(w, c->threshold_before);
     tl_json_key(w, "threshold_after");
     tl_json_float(w, c->threshold_after);
-    write_text(w, "build", c->build);
+    tl_json_put_text(w, "build", c->build);
     tl_json_object_end(w);
 }
 

@@ -124,12 +124,6 @@ static void write_audits(tl_json_writer *w, const found *f)
     tl_json_array_end(w);
 }
 
-static void write_number(tl_json_writer *w, const char *key, double value)
-{
-    tl_json_key(w, key);
-    tl_json_double(w, value);
-}
-
 static void write_json(const found *f, tl_text *out)
 {
     tl_json_writer w;
@@ -149,11 +143,13 @@ static void write_json(const found *f, tl_text *out)
         tl_json_string(&w, letter);
     }
     if (values.aql > 0.0)
-        write_number(&w, "producer_risk", 1.0 - risk_at(&f->plan, values.aql, false));
-    if (values.ltpd > 0.0) write_number(&w, "consumer_risk", risk_at(&f->plan, values.ltpd, true));
-    write_number(&w, "outgoing_limit_ppm", 1e6 * limit);
-    write_number(&w, "outgoing_limit_at_ppm", 1e6 * at);
-    if (values.daily > 0) write_number(&w, "days", (double)f->plan.sample / (double)values.daily);
+        tl_json_put_double(&w, "producer_risk", 1.0 - risk_at(&f->plan, values.aql, false));
+    if (values.ltpd > 0.0)
+        tl_json_put_double(&w, "consumer_risk", risk_at(&f->plan, values.ltpd, true));
+    tl_json_put_double(&w, "outgoing_limit_ppm", 1e6 * limit);
+    tl_json_put_double(&w, "outgoing_limit_at_ppm", 1e6 * at);
+    if (values.daily > 0)
+        tl_json_put_double(&w, "days", (double)f->plan.sample / (double)values.daily);
     write_curve(&w, &f->plan);
     if (f->audits_count > 0) write_audits(&w, f);
     tl_json_object_end(&w);

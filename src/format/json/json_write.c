@@ -371,6 +371,30 @@ void tl_json_null(tl_json_writer *w)
     tl_text_append(w->text, "null", 4);
 }
 
+void tl_json_put_text(tl_json_writer *w, const char *key, const char *value)
+{
+    tl_json_key(w, key);
+    tl_json_string(w, value);
+}
+
+void tl_json_put_double(tl_json_writer *w, const char *key, double value)
+{
+    tl_json_key(w, key);
+    tl_json_double(w, value);
+}
+
+void tl_json_put_uint(tl_json_writer *w, const char *key, uint64_t value)
+{
+    tl_json_key(w, key);
+    tl_json_uint(w, value);
+}
+
+void tl_json_put_bool(tl_json_writer *w, const char *key, bool value)
+{
+    tl_json_key(w, key);
+    tl_json_boolean(w, value);
+}
+
 void tl_json_raw(tl_json_writer *w, const char *json, size_t bytes)
 {
     separate(w);

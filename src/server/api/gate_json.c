@@ -6,74 +6,50 @@
 
 enum { SHADOWS_MAX = 16, EVENTS_MAX = 128, VERDICTS_MAX = 64 };
 
-static void write_uint(tl_json_writer *w, const char *key, uint64_t value)
-{
-    tl_json_key(w, key);
-    tl_json_uint(w, value);
-}
-
-static void write_double(tl_json_writer *w, const char *key, double value)
-{
-    tl_json_key(w, key);
-    tl_json_double(w, value); /* NaN becomes null */
-}
-
-static void write_bool(tl_json_writer *w, const char *key, bool value)
-{
-    tl_json_key(w, key);
-    tl_json_boolean(w, value);
-}
-
-static void write_text(tl_json_writer *w, const char *key, const char *text)
-{
-    tl_json_key(w, key);
-    tl_json_string(w, text);
-}
-
 /* ---- Standings and events -------------------------------------------------------------------- */
 
 static void write_site(tl_json_writer *w, const tl_site_standing *s)
 {
     tl_json_object(w);
-    write_text(w, "site", s->name);
-    write_uint(w, "units", s->units);
-    write_uint(w, "items", s->items);
-    write_uint(w, "disagreements", s->disagreements);
-    write_uint(w, "wins", s->wins);
-    write_uint(w, "losses", s->losses);
-    write_uint(w, "timeouts", s->timeouts);
-    write_double(w, "gain", s->gain);
-    write_double(w, "gain_low", s->gain_low);
-    write_double(w, "gain_high", s->gain_high);
-    write_bool(w, "worse", s->worse);
+    tl_json_put_text(w, "site", s->name);
+    tl_json_put_uint(w, "units", s->units);
+    tl_json_put_uint(w, "items", s->items);
+    tl_json_put_uint(w, "disagreements", s->disagreements);
+    tl_json_put_uint(w, "wins", s->wins);
+    tl_json_put_uint(w, "losses", s->losses);
+    tl_json_put_uint(w, "timeouts", s->timeouts);
+    tl_json_put_double(w, "gain", s->gain);
+    tl_json_put_double(w, "gain_low", s->gain_low);
+    tl_json_put_double(w, "gain_high", s->gain_high);
+    tl_json_put_bool(w, "worse", s->worse);
     tl_json_object_end(w);
 }
 
 static void write_standing(tl_json_writer *w, const tl_standing *s)
 {
     tl_json_object(w);
-    write_uint(w, "version", s->version);
-    write_text(w, "role", s->role);
-    write_double(w, "since", (double)s->since_us / 1e6);
-    write_uint(w, "number", s->number);
-    write_double(w, "alpha", s->alpha);
-    write_double(w, "log_e", s->log_e);
-    write_double(w, "log_needed", s->log_needed);
-    write_double(w, "log_harm", s->log_harm);
-    write_double(w, "log_harm_needed", s->log_harm_needed);
-    write_uint(w, "units", s->units);
-    write_uint(w, "items", s->items);
-    write_uint(w, "disagreements", s->disagreements);
-    write_uint(w, "wins", s->wins);
-    write_uint(w, "losses", s->losses);
-    write_uint(w, "timeouts", s->timeouts);
-    write_double(w, "gain", s->gain);
-    write_double(w, "gain_low", s->gain_low);
-    write_double(w, "gain_high", s->gain_high);
-    write_double(w, "needed", s->needed);
-    write_bool(w, "blocked_by_site", s->blocked_by_site);
-    write_text(w, "words", s->words);
-    write_text(w, "site_words", s->site_words);
+    tl_json_put_uint(w, "version", s->version);
+    tl_json_put_text(w, "role", s->role);
+    tl_json_put_double(w, "since", (double)s->since_us / 1e6);
+    tl_json_put_uint(w, "number", s->number);
+    tl_json_put_double(w, "alpha", s->alpha);
+    tl_json_put_double(w, "log_e", s->log_e);
+    tl_json_put_double(w, "log_needed", s->log_needed);
+    tl_json_put_double(w, "log_harm", s->log_harm);
+    tl_json_put_double(w, "log_harm_needed", s->log_harm_needed);
+    tl_json_put_uint(w, "units", s->units);
+    tl_json_put_uint(w, "items", s->items);
+    tl_json_put_uint(w, "disagreements", s->disagreements);
+    tl_json_put_uint(w, "wins", s->wins);
+    tl_json_put_uint(w, "losses", s->losses);
+    tl_json_put_uint(w, "timeouts", s->timeouts);
+    tl_json_put_double(w, "gain", s->gain);
+    tl_json_put_double(w, "gain_low", s->gain_low);
+    tl_json_put_double(w, "gain_high", s->gain_high);
+    tl_json_put_double(w, "needed", s->needed);
+    tl_json_put_bool(w, "blocked_by_site", s->blocked_by_site);
+    tl_json_put_text(w, "words", s->words);
+    tl_json_put_text(w, "site_words", s->site_words);
     tl_json_key(w, "sites");
     tl_json_array(w);
     for (size_t i = 0; i < s->site_count; i++) write_site(w, &s->sites[i]);
@@ -84,11 +60,11 @@ static void write_standing(tl_json_writer *w, const tl_standing *s)
 static void write_event(tl_json_writer *w, const tl_gate_event *e)
 {
     tl_json_object(w);
-    write_text(w, "kind", e->kind);
-    write_uint(w, "version", e->version);
-    write_uint(w, "position", e->position);
-    write_double(w, "time", (double)e->time_us / 1e6);
-    write_text(w, "words", e->words);
+    tl_json_put_text(w, "kind", e->kind);
+    tl_json_put_uint(w, "version", e->version);
+    tl_json_put_uint(w, "position", e->position);
+    tl_json_put_double(w, "time", (double)e->time_us / 1e6);
+    tl_json_put_text(w, "words", e->words);
     tl_json_object_end(w);
 }
 
@@ -96,9 +72,9 @@ static void write_median(tl_json_writer *w, const char *key, double p50, double 
 {
     tl_json_key(w, key);
     tl_json_object(w);
-    write_double(w, "p50", p50);
-    write_double(w, "low", low);
-    write_double(w, "high", high);
+    tl_json_put_double(w, "p50", p50);
+    tl_json_put_double(w, "low", low);
+    tl_json_put_double(w, "high", high);
     tl_json_object_end(w);
 }
 
@@ -142,11 +118,11 @@ tl_status tl_gate_write(tl_json_writer *w, tl_loop *loop, const tl_loop_state *s
     write_median(w, "seconds", state->tti_seconds_p50, state->tti_seconds_low,
                  state->tti_seconds_high);
     write_median(w, "labels", state->tti_labels_p50, state->tti_labels_low, state->tti_labels_high);
-    write_uint(w, "proven", state->tti_proven);
-    write_uint(w, "censored", state->tti_censored);
+    tl_json_put_uint(w, "proven", state->tti_proven);
+    tl_json_put_uint(w, "censored", state->tti_censored);
     tl_json_object_end(w);
-    write_bool(w, "frozen", state->frozen);
-    write_uint(w, "alarms", state->alarms);
+    tl_json_put_bool(w, "frozen", state->frozen);
+    tl_json_put_uint(w, "alarms", state->alarms);
     tl_json_object_end(w);
     free(l);
     return TL_OK;
@@ -157,32 +133,32 @@ tl_status tl_gate_write(tl_json_writer *w, tl_loop *loop, const tl_loop_state *s
 static void write_verdict(tl_json_writer *w, const tl_verdict_info *v)
 {
     tl_json_object(w);
-    write_text(w, "kind", v->kind);
-    write_text(w, "who", v->who);
-    write_uint(w, "position", v->position);
-    write_uint(w, "version", v->version);
-    write_uint(w, "champion", v->champion);
-    write_double(w, "time", (double)v->time_us / 1e6);
-    write_bool(w, "dry_run", v->dry_run);
-    write_text(w, "words", v->words);
+    tl_json_put_text(w, "kind", v->kind);
+    tl_json_put_text(w, "who", v->who);
+    tl_json_put_uint(w, "position", v->position);
+    tl_json_put_uint(w, "version", v->version);
+    tl_json_put_uint(w, "champion", v->champion);
+    tl_json_put_double(w, "time", (double)v->time_us / 1e6);
+    tl_json_put_bool(w, "dry_run", v->dry_run);
+    tl_json_put_text(w, "words", v->words);
     if (v->judged) {
         tl_json_key(w, "evidence");
         tl_json_object(w);
-        write_uint(w, "number", v->number);
-        write_double(w, "log_e", v->log_e);
-        write_double(w, "log_needed", v->log_needed);
-        write_uint(w, "units", v->units);
-        write_uint(w, "items", v->items);
-        write_uint(w, "disagreements", v->disagreements);
-        write_uint(w, "wins", v->wins);
-        write_uint(w, "losses", v->losses);
-        write_uint(w, "timeouts", v->timeouts);
-        write_double(w, "gain", v->gain);
-        write_double(w, "gain_low", v->gain_low);
-        write_double(w, "gain_high", v->gain_high);
-        write_double(w, "tti_seconds", v->tti_seconds);
-        write_uint(w, "tti_labels", v->tti_labels);
-        write_bool(w, "tti_proven", v->tti_proven);
+        tl_json_put_uint(w, "number", v->number);
+        tl_json_put_double(w, "log_e", v->log_e);
+        tl_json_put_double(w, "log_needed", v->log_needed);
+        tl_json_put_uint(w, "units", v->units);
+        tl_json_put_uint(w, "items", v->items);
+        tl_json_put_uint(w, "disagreements", v->disagreements);
+        tl_json_put_uint(w, "wins", v->wins);
+        tl_json_put_uint(w, "losses", v->losses);
+        tl_json_put_uint(w, "timeouts", v->timeouts);
+        tl_json_put_double(w, "gain", v->gain);
+        tl_json_put_double(w, "gain_low", v->gain_low);
+        tl_json_put_double(w, "gain_high", v->gain_high);
+        tl_json_put_double(w, "tti_seconds", v->tti_seconds);
+        tl_json_put_uint(w, "tti_labels", v->tti_labels);
+        tl_json_put_bool(w, "tti_proven", v->tti_proven);
         tl_json_object_end(w);
     }
     tl_json_object_end(w);
@@ -231,8 +207,8 @@ static void write_explanation(tl_json_writer *w, const char *name, const look *l
                               const tl_version_info *version)
 {
     tl_json_object(w);
-    write_text(w, "name", name);
-    write_text(w, "stage", stage_of(l, version));
+    tl_json_put_text(w, "name", name);
+    tl_json_put_text(w, "stage", stage_of(l, version));
     tl_json_key(w, "version");
     tl_version_write(w, version);
     tl_json_key(w, "shadows");

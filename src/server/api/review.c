@@ -6,16 +6,9 @@
 
 enum { LIMIT_DEFAULT = 20 };
 
-static void write_text(tl_json_writer *w, const char *key, const char *text)
-{
-    tl_json_key(w, key);
-    tl_json_string(w, text);
-}
-
 static void write_seconds(tl_json_writer *w, const char *key, int64_t us)
 {
-    tl_json_key(w, key);
-    tl_json_double(w, (double)us / 1e6);
+    tl_json_put_double(w, key, (double)us / 1e6);
 }
 
 /* What the model says of it, unless that is not to be known. */
@@ -40,20 +33,19 @@ static void write_item(tl_json_writer *w, const tl_review_item *item, const tl_l
     char id[TL_ID_TEXT_BYTES];
     tl_id_format(item->id, id);
     tl_json_object(w);
-    write_text(w, "prediction_id", id);
+    tl_json_put_text(w, "prediction_id", id);
     write_seconds(w, "time", item->time_us);
     write_seconds(w, "until", item->until_us);
-    tl_json_key(w, "blind");
-    tl_json_boolean(w, item->blind);
-    write_text(w, "why", item->why);
-    write_text(w, "words", item->words);
-    write_text(w, "person", item->person);
+    tl_json_put_bool(w, "blind", item->blind);
+    tl_json_put_text(w, "why", item->why);
+    tl_json_put_text(w, "words", item->words);
+    tl_json_put_text(w, "person", item->person);
     write_verdict(w, item, info);
-    write_text(w, "site", item->site);
-    write_text(w, "line", item->line);
-    write_text(w, "part", item->part);
-    write_text(w, "board", item->board);
-    write_text(w, "lot", item->lot);
+    tl_json_put_text(w, "site", item->site);
+    tl_json_put_text(w, "line", item->line);
+    tl_json_put_text(w, "part", item->part);
+    tl_json_put_text(w, "board", item->board);
+    tl_json_put_text(w, "lot", item->lot);
     tl_json_object_end(w);
 }
 
@@ -65,7 +57,7 @@ static void write_people(tl_json_writer *w, tl_loop *loop)
     tl_json_array(w);
     for (size_t i = 0; i < count; i++) {
         tl_json_object(w);
-        write_text(w, "name", people[i].name);
+        tl_json_put_text(w, "name", people[i].name);
         tl_json_key(w, "open");
         tl_json_uint(w, people[i].open);
         tl_json_object_end(w);
@@ -85,9 +77,8 @@ tl_status tl_reviews_write(tl_json_writer *w, tl_loop *loop, const char *person,
     if (status == TL_OK) {
         tl_loop_describe(loop, &info);
         tl_json_object(w);
-        write_text(w, "name", info.name);
-        tl_json_key(w, "open");
-        tl_json_uint(w, open);
+        tl_json_put_text(w, "name", info.name);
+        tl_json_put_uint(w, "open", open);
         write_people(w, loop);
         tl_json_key(w, "reviews");
         tl_json_array(w);
