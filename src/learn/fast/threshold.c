@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THRESHOLD_VERSION = 1, WINDOW_MAX = 100000 };
+enum { THRESHOLD_VERSION = 2, WINDOW_MAX = 100000 };
 
 /* What the rule sees of an entry. */
 typedef struct ranked {
@@ -241,7 +241,6 @@ tl_status tl_threshold_save(const tl_threshold *threshold, tl_blob *blob, tl_err
         const tl_threshold_entry *entry = ring_at(threshold, i);
         tl_blob_u64(blob, entry->key);
         tl_blob_f32s(blob, &entry->score, 1);
-        tl_blob_f32s(blob, &entry->loss, 1);
         tl_blob_u8(blob, (uint8_t)((entry->defect != 0) | (entry->flagged != 0) << 1 |
                                    (entry->correct != 0) << 2));
     }
@@ -255,12 +254,11 @@ static bool read_entry(tl_blob_reader *body, tl_threshold_entry *entry)
 {
     *entry = (tl_threshold_entry){ .key = tl_blob_read_u64(body) };
     tl_blob_read_f32s(body, &entry->score, 1);
-    tl_blob_read_f32s(body, &entry->loss, 1);
     uint8_t bits = tl_blob_read_u8(body);
     entry->defect = bits & 1;
     entry->flagged = bits >> 1 & 1;
     entry->correct = bits >> 2 & 1;
-    return bits < 8 && entry->score >= 0.0f && entry->score <= 1.0f && !isnan(entry->loss);
+    return bits < 8 && entry->score >= 0.0f && entry->score <= 1.0f;
 }
 
 static tl_status read_threshold(tl_blob_reader *body, tl_threshold **out, tl_error *err)

@@ -32,7 +32,6 @@ void tl_threshold_destroy(tl_threshold **threshold);
 typedef struct tl_threshold_entry {
     uint64_t key;    /* the prediction's journal position */
     float score;     /* defect score that it was given */
-    float loss;      /* log loss of the scores that it was given, nats */
     uint8_t defect;  /* the label says so */
     uint8_t flagged; /* as answered */
     uint8_t correct; /* the most likely class was the label */

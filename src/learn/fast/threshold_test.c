@@ -29,7 +29,6 @@ static void learn(tl_threshold *threshold, uint64_t key, double score, bool defe
 {
     tl_threshold_entry entry = { .key = key,
                                  .score = (float)score,
-                                 .loss = 0.25f,
                                  .defect = defect,
                                  .flagged = score >= 0.5,
                                  .correct = defect == (score >= 0.5) };

@@ -97,12 +97,6 @@ tl_status tl_core_stats_change(tl_core *core, uint64_t key, int32_t to, const fl
 
 /* ---- What a change does ---------------------------------------------------------------------- */
 
-static double nats_of(const tl_prediction_record *p, const float *scores, uint32_t label)
-{
-    if (scores == NULL || label >= p->score_count) return log((double)p->score_count + 1.0);
-    return -log(fmax((double)scores[label], 1e-12));
-}
-
 /* Figures that people look at, and the threshold: from the answer as it was given. */
 static void measure(tl_core *core, const tl_record *prediction, uint32_t label)
 {
@@ -110,7 +104,6 @@ static void measure(tl_core *core, const tl_record *prediction, uint32_t label)
     float defect_score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f;
     tl_threshold_entry entry = { .key = prediction->position,
                                  .score = defect_score,
-                                 .loss = (float)nats_of(p, p->scores, label),
                                  .defect = label != 0,
                                  .flagged = p->flagged,
                                  .correct = p->label == label };
@@ -128,6 +121,12 @@ static tl_status push_learn(tl_core *core, tl_train_op op, tl_error *err)
     if (core->waiting < bound) return tl_core_push_op(core, op, err);
     op.code = TL_TRAIN_REMEMBER;
     return undecided < bound + TL_BACKLOG_OPS_MAX ? tl_core_push_op(core, op, err) : TL_OK;
+}
+
+static double nats_of(const tl_prediction_record *p, const float *scores, uint32_t label)
+{
+    if (scores == NULL || label >= p->score_count) return log((double)p->score_count + 1.0);
+    return -log(fmax((double)scores[label], 1e-12));
 }
 
 static tl_status learn(tl_core *core, const tl_record *prediction, uint32_t label, tl_error *err)
