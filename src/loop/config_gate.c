@@ -62,8 +62,7 @@ tl_status tl_loop_policy_check(const tl_gate_options *options, const tl_review_o
           review->confidence < 1.0 && review->disagreements > 0.0 && review->disagreements <= 1.0))
         return tl_fail(err, TL_EINVAL,
                        "review: budget, band and blind must be 0 to 1, disagreements above 0 to 1, "
-                       "escapes above "
-                       "0 to 0.5, confidence above 0.5 and below 1");
+                       "escapes above 0 to 0.5, confidence above 0.5 and below 1");
     if (!(review->automatic_precision >= 0.9 && review->automatic_precision < 1.0))
         return tl_fail(err, TL_EINVAL,
                        "review.automatic_precision must be 0.9 or more, and below 1");

@@ -115,8 +115,7 @@ static const tl_config_field GATE_FIELDS[] = {
     { "hostile", TL_CONFIG_DOUBLE, G(hostile), 0, 0.4, NULL, NULL, NULL,
       "Share of the evidence that one hostile source may give; also the cap on each source, so "
       "there must be more than 1/share of them. Whoever contradicts what answers far more often "
-      "than "
-      "the others is not learned from. 0: sources are trusted." },
+      "than the others is not learned from. 0: sources are trusted." },
     { "promised_error", TL_CONFIG_DOUBLE, G(promised_error), 0, 0.5, NULL, NULL, NULL,
       "Share of wrong calls that is promised; an alarm tells when it is broken. 0: none." },
     { "alarm_days", TL_CONFIG_UINT32, G(alarm_days), 1, 36500, NULL, NULL, NULL,

@@ -70,7 +70,8 @@ static tl_again make(const tl_core *core, const tl_record *prediction, uint32_t 
 {
     const tl_prediction_record *p = &prediction->as.prediction;
     return (tl_again){ .key = prediction->position,
-                       .subject = tl_people_subject(&core->config, p),
+                       .subject =
+                           tl_people_subject(tl_shadow_unit(p, core->config.gate.unit), p->id),
                        .first = first,
                        .asked_us = core->now_us,
                        .label = label,

@@ -5,10 +5,9 @@
 
 /* ---- Who is asked ---------------------------------------------------------------------------- */
 
-uint64_t tl_people_subject(const tl_loop_config *config, const tl_prediction_record *p)
+uint64_t tl_people_subject(uint64_t unit, tl_id id)
 {
-    uint64_t unit = tl_shadow_unit(p, config->gate.unit);
-    return unit != 0 ? unit : tl_hash64(p->id.bytes, sizeof p->id.bytes, 2);
+    return unit != 0 ? unit : tl_hash64(id.bytes, sizeof id.bytes, 2);
 }
 
 uint64_t tl_people_assign(const tl_loop_config *config, uint64_t subject, uint32_t round,
@@ -31,7 +30,8 @@ const char *tl_people_name(const tl_loop_config *config, uint64_t person)
 uint64_t tl_people_asked(const tl_loop_config *config, const tl_prediction_record *p)
 {
     if (config->person_count == 0 || !p->review) return 0;
-    return tl_people_assign(config, tl_people_subject(config, p), 0, 0);
+    uint64_t unit = tl_shadow_unit(p, config->gate.unit);
+    return tl_people_assign(config, tl_people_subject(unit, p->id), 0, 0);
 }
 
 /* ---- Whose word counts ----------------------------------------------------------------------- */

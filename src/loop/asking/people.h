@@ -9,8 +9,9 @@
 #include "journal/journal.h"
 #include "loop/config.h"
 
-/* What goes to one person as a whole: a hash of the unit of evidence, or of the item's id. */
-uint64_t tl_people_subject(const tl_loop_config *config, const tl_prediction_record *prediction);
+/* What goes to one person as a whole: the item's unit of evidence (its hash, tl_shadow_unit), or where it
+ * has none a hash of its id. */
+uint64_t tl_people_subject(uint64_t unit, tl_id id);
 /* Hash of the source who is asked; 0: nobody in particular. `round` and `but` as of tl_assign. */
 uint64_t tl_people_assign(const tl_loop_config *config, uint64_t subject, uint32_t round,
                           uint64_t but);

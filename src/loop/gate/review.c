@@ -155,10 +155,11 @@ static bool is_disputed(const tl_prediction_record *p)
 
 static tl_drawn drawn_of(const tl_core *core, uint64_t key, const tl_prediction_record *p)
 {
+    uint64_t unit = tl_shadow_unit(p, core->config.gate.unit);
     return (tl_drawn){ .key = key,
                        .time_us = p->time_us,
-                       .unit = tl_shadow_unit(p, core->config.gate.unit),
-                       .subject = tl_people_subject(&core->config, p),
+                       .unit = unit,
+                       .subject = tl_people_subject(unit, p->id),
                        .score = p->score_count > 0 ? 1.0f - p->scores[0] : 0.0f,
                        .propensity = p->propensity,
                        .reason = (uint8_t)tl_review_logged_rule(p->reason),
